@@ -1,0 +1,56 @@
+"""What can go wrong, as one tree.
+
+    ClipRobustError
+    ├── ConfigError        an option, ini value or profile is wrong
+    ├── ModelError         a model spec, checkpoint or encoder is wrong
+    ├── DataError          a data set, image, label or annotation is wrong
+    ├── StoreError         the feature store cannot be read or written
+    └── MeasurementError   inputs are fine in form, but nothing can be measured from them
+
+Every message is one line: what was wrong, with the value, and what to do about it.
+The plugin shows these errors without a traceback; any other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClipRobustError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class ConfigError(ClipRobustError):
+    """An option, ini value or profile entry is wrong: correct it and run again."""
+
+
+class ModelError(ClipRobustError):
+    """A model spec, checkpoint or encoder is wrong: the message names the spec and a way out."""
+
+
+class DataError(ClipRobustError):
+    """A data set is wrong: the message names the set and the file or row."""
+
+
+class StoreError(ClipRobustError):
+    """The feature store cannot be read or written: the message names the folder."""
+
+
+class MeasurementError(ClipRobustError):
+    """Nothing can be measured from these inputs: the message says what is missing."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'a' or 'b'?)"`` for the names nearest to `name`, or ``""``.
+
+    >>> did_you_mean("ViT-B32", ["ViT-B-32", "RN50"])
+    " (did you mean 'ViT-B-32'?)"
+    >>> did_you_mean("zzz", ["ViT-B-32"])
+    ''
+    """
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.6)
+    if not near:
+        return ""
+    return f" (did you mean {' or '.join(repr(by_folded[folded]) for folded in near)}?)"

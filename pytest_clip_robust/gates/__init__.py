@@ -1,0 +1,1 @@
+"""From a Measurement and its threshold to a Verdict."""

@@ -1,0 +1,1 @@
+"""Model specs and the loaders behind them."""

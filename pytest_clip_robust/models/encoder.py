@@ -1,0 +1,54 @@
+"""What every model must be able to do, whatever library it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pytest_clip_robust.models.spec import ModelSpec
+
+
+@runtime_checkable
+class DualEncoder(Protocol):
+    """An image encoder and a text encoder into one space of D dimensions.
+
+    This is all that a ``py:module:factory`` has to return. Arrays may be torch tensors or NumPy arrays.
+
+    scale, bias: logits are ``scale * cosine + bias``, the model's own numbers (bias 0 for softmax-trained models).
+    identity: a string that changes whenever weights, preprocessing or tokenizer change; stored features hang on it.
+    """
+
+    scale: float
+    bias: float
+    identity: str
+
+    def preprocess(self, image: Image) -> Any:
+        """Turn one RGB image into a (C, H, W) float array; called in worker processes."""
+
+    def encode_image(self, pixels: Any) -> Any:
+        """Turn a (B, C, H, W) torch tensor into (B, D) features, of any length (not normalised)."""
+
+    def encode_text(self, texts: list[str]) -> Any:
+        """Turn B strings into (B, D) features, of any length (not normalised)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that passed its checks, with the digests that key its features.
+
+    weights: hex digest of the parameters' content; preprocess: of the image transform; text: of the tokenizer settings.
+    precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+    notes: one-line remarks for the run's header, such as a default tag that was filled in.
+    """
+
+    spec: ModelSpec
+    encoder: DualEncoder
+    weights: str
+    preprocess: str
+    text: str
+    precision: str
+    device: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Prompt sets: the templates that turn a class name into text."""

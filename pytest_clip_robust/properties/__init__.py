@@ -1,0 +1,1 @@
+"""Robustness properties: Predictions in, one Measurement out. Pure NumPy and SciPy."""

@@ -1,0 +1,1 @@
+"""Statistics that properties and gates stand on."""
