@@ -120,7 +120,7 @@ class Predictions:
         n_classes = self.logits.shape[1]
         if not len(self.class_names) == len(self.class_ids) == n_classes:
             raise MeasurementError(
-                f"{where}: {n_classes} logits for {len(self.class_names)} names and {len(self.class_ids)} ids of classes"
+                f"{where}: {n_classes} logits a sample for {len(self.class_names)} names and {len(self.class_ids)} ids"
             )
         if self.labels.min() < 0 or self.labels.max() >= n_classes:
             raise MeasurementError(

@@ -1,0 +1,81 @@
+"""RunConfig: options, ini values and the profile, checked once and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.profile import Profile, load_profile
+
+if TYPE_CHECKING:
+    import pytest
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything a run was asked for. `cache` is a folder or an fsspec URL; `report` a folder or None."""
+
+    models: tuple[ModelSpec, ...]
+    profile: Profile
+    cache: str
+    report: Path | None
+    device: str
+    precision: str
+    batch_size: int
+    workers: int
+    strict: bool
+
+
+def read_config(config: pytest.Config) -> RunConfig:
+    """Build the RunConfig of this session from command line and ini file; the command line wins.
+
+    Raises:
+        ClipRobustError: an option is wrong; the message names it.
+    """
+    specs = tuple(dict.fromkeys(ModelSpec.parse(text) for text in requested_models(config)))
+    profile = str(_value(config, "clip_profile")) or None
+    data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
+    report = str(_value(config, "clip_report"))
+    precision = str(_value(config, "clip_precision"))
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--clip-precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    return RunConfig(
+        models=specs,
+        profile=load_profile(profile, data_options),
+        cache=str(_value(config, "clip_cache")) or platformdirs.user_cache_dir("pytest-clip-robust"),
+        report=config.invocation_params.dir / report if report else None,
+        device=str(_value(config, "clip_device")),
+        precision=precision,
+        batch_size=_whole_number(config, "clip_batch_size", at_least=1),
+        workers=_whole_number(config, "clip_workers", at_least=0),
+        strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
+    )
+
+
+def requested_models(config: pytest.Config) -> list[str]:
+    """List the model specs of the command line, or else of the ini file."""
+    return list(config.getoption("clip_models") or config.getini("clip_model"))
+
+
+def _value(config: pytest.Config, name: str) -> object:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given
+
+
+def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int:
+    value = _value(config, name)
+    option = f"--{name.replace('_', '-')}"
+    try:
+        number = int(str(value))
+    except ValueError:
+        raise ConfigError(f"{option} {value!r}: expected a whole number") from None
+    if number < at_least:
+        raise ConfigError(f"{option} {number}: expected at least {at_least}")
+    return number

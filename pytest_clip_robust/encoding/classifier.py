@@ -1,0 +1,74 @@
+"""The zero-shot classifier: class weights from text features, logits from image features. NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.errors import MeasurementError
+
+_ROWS_AT_A_TIME = 2048
+
+
+def zero_shot_weights(text_features: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+    """Return (C, D) unit class weights: the mean of each class's T unit text features, made a unit again.
+
+    `text_features` is (C*T, D) of any length, class by class: the T prompts of the first class come first.
+
+    Raises:
+        MeasurementError: the rows are not a multiple of `n_classes`, or a feature or a mean has no direction.
+
+    >>> zero_shot_weights(np.array([[2.0, 0.0], [0.0, 5.0]], np.float32), 1)
+    array([[0.70710677, 0.70710677]], dtype=float32)
+    """
+    if text_features.ndim != 2 or n_classes < 1 or not len(text_features) or len(text_features) % n_classes:
+        raise MeasurementError(
+            f"text features of shape {text_features.shape} for {n_classes} classes: "
+            "expected as many rows as classes times templates"
+        )
+    lengths = _lengths(text_features, "text")
+    by_class = text_features.reshape(n_classes, -1, text_features.shape[1])
+    sums = np.einsum("ctd,ct->cd", by_class, 1 / lengths.reshape(n_classes, -1), dtype=np.float64)
+    weights: NDArray[np.float32] = (sums / _lengths(sums, "class")[:, None]).astype(np.float32)
+    return weights
+
+
+def zero_shot_logits(
+    image_features: NDArray[np.float32], weights: NDArray[np.float32], *, scale: float, bias: float
+) -> NDArray[np.float32]:
+    """Return (N, C) logits ``scale * cosine + bias`` of (N, D) features of any length and (C, D) unit weights.
+
+    Beside the result only a few thousand rows are held.
+
+    Raises:
+        MeasurementError: the dimensions differ, or a feature has no direction.
+
+    >>> zero_shot_logits(np.array([[0.0, 3.0]], np.float32), np.eye(2, dtype=np.float32), scale=100.0, bias=-1.0)
+    array([[-1., 99.]], dtype=float32)
+    """
+    if image_features.ndim != 2 or weights.ndim != 2 or image_features.shape[1] != weights.shape[1]:
+        raise MeasurementError(
+            f"image features of shape {image_features.shape} and class weights of shape {weights.shape}: "
+            "expected the same number of columns"
+        )
+    lengths = _lengths(image_features, "image")
+    logits = np.empty((len(image_features), len(weights)), np.float32)
+    for start in range(0, len(logits), _ROWS_AT_A_TIME):
+        part = slice(start, start + _ROWS_AT_A_TIME)
+        units = (image_features[part] / lengths[part, None]).astype(np.float32)
+        np.matmul(units, weights.T, out=logits[part])
+        logits[part] *= np.float32(scale)
+        logits[part] += np.float32(bias)
+    return logits
+
+
+def _lengths(features: NDArray[np.floating], what: str) -> NDArray[np.float64]:
+    """Return the (N,) L2 norms in float64; einsum needs no copy of `features`."""
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
+    bad = ~(np.isfinite(lengths) & (lengths > 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise MeasurementError(
+            f"{what} feature {row} has length {lengths[row]:g}: it points nowhere, so nothing compares"
+        )
+    return lengths

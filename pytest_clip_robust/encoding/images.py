@@ -1,0 +1,178 @@
+"""Images from undecoded bytes to the model's pixels, in worker processes.
+
+Decoding is ``PIL.Image.open(...).convert("RGB")``, as open_clip's own evaluation does it: no EXIF rotation, no JPEG
+draft mode, alpha dropped. Then the model's own `preprocess`, so that pixels equal the training code's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset
+
+from pytest_clip_robust.datasets.image_set import ImageSet
+from pytest_clip_robust.encoding.notice import Notice, log_notice
+from pytest_clip_robust.errors import ClipRobustError, ConfigError, DataError
+from pytest_clip_robust.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBatch:
+    """The (B, C, H, W) float32 `pixels` of the images at `positions` of their set."""
+
+    positions: list[int]
+    pixels: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why an image has no pixels: a value, since an exception leaves a worker wrapped in its traceback."""
+
+    reason: str
+
+
+def read_pixels(
+    images: ImageSet,
+    positions: Sequence[int],
+    preprocess: Callable[[Image.Image], Any],
+    *,
+    batch_size: int,
+    workers: int,
+    pin_memory: bool = False,
+    notice: Notice = log_notice,
+) -> Iterator[PixelBatch]:
+    """Yield the images at `positions` in order, `batch_size` at a time; `workers` processes read ahead.
+
+    Raises:
+        DataError: an image cannot be read, decoded or stacked; the message names set and sample.
+        ConfigError: a worker process was killed.
+    """
+    pixels = _Pixels(images, positions, preprocess)
+    with warnings.catch_warnings():
+        # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
+        warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+        # Torch warns of more workers than cores, which is the user's choice.
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        batches = iter(_loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice))
+    for batch in _mend_worker_death(batches, images.name):
+        if isinstance(batch, _Refused):
+            raise DataError(batch.reason)
+        yield batch
+
+
+def decode(content: bytes, *, crop_border: int = 0) -> Image.Image:
+    """Return the image as RGB, `crop_border` pixels cut from every side.
+
+    Raises:
+        DataError: these bytes are no image that Pillow reads, or one too large or too small.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that Pillow reads all the same
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content)).convert("RGB")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise DataError(f"it has more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it") from None
+    except Exception as error:  # decoders of foreign bytes raise whatever they meet
+        reason = "no image format that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"it cannot be decoded ({' '.join(str(reason).split())}): replace or remove it") from error
+    if min(image.size) <= 2 * crop_border:
+        raise DataError(f"nothing of its {image.width}x{image.height} pixels is left after a border of {crop_border}")
+    return ImageOps.crop(image, crop_border) if crop_border else image
+
+
+class _Pixels(Dataset[Any]):
+    """What the worker processes run: position -> (position, pixels), or why not."""
+
+    def __init__(self, images: ImageSet, positions: Sequence[int], preprocess: Callable[[Image.Image], Any]) -> None:
+        self._images, self._positions, self._preprocess = images, positions, preprocess
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor] | _Refused:
+        position = self._positions[index]
+        try:
+            image = self._image(position)
+        except DataError as error:
+            return _Refused(f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}")
+        return position, torch.as_tensor(self._preprocess(image), dtype=torch.float32)
+
+    def collate(self, items: list[tuple[int, torch.Tensor] | _Refused]) -> PixelBatch | _Refused:
+        """Stack images into a batch; one that was refused refuses the batch."""
+        for item in items:
+            if isinstance(item, _Refused):
+                return item
+        positions, pixels = map(list, zip(*items, strict=True))
+        shapes = {tuple(array.shape) for array in pixels}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 3:
+            return _Refused(f"{self._images.name}: preprocess gave shapes {sorted(shapes)}: expected one (C, H, W)")
+        return PixelBatch(positions, torch.stack(pixels))
+
+    def _image(self, position: int) -> Image.Image:
+        try:
+            content = self._images.read(position)
+        except ClipRobustError as error:
+            raise DataError(str(error)) from error
+        except OSError as error:
+            raise DataError(f"it cannot be read ({error.strerror or error})") from error
+        if hashlib.sha256(content).hexdigest() != self._images.digests[position]:
+            raise DataError("its bytes changed since the set was loaded: run again")
+        return decode(content, crop_border=self._images.crop_border)
+
+
+def _loader(
+    pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice
+) -> DataLoader[PixelBatch | _Refused]:
+    batches = -(-len(pixels) // batch_size)
+    # A single batch has nothing to overlap with.
+    processes = min(workers, batches) if batches > 1 else 0
+    context = _start_method(pixels, notice) if processes else None
+    return DataLoader(
+        pixels,
+        batch_size=batch_size,
+        num_workers=processes if context else 0,
+        multiprocessing_context=context,
+        collate_fn=pixels.collate,
+        pin_memory=pin_memory,
+    )
+
+
+def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
+    """Choose how workers start.
+
+    Fork on Linux: it takes milliseconds where spawn imports torch again, and hands over readers and transforms that no
+    pickle could carry. Workers touch neither the GPU nor Arrow's threads, which is what makes fork safe here. Elsewhere
+    spawn, as the system's own libraries may not survive a fork.
+    """
+    if sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods():
+        return "fork"
+    try:
+        pickle.dumps(pixels)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        notice(f"images are decoded without worker processes: preprocess cannot be pickled ({error})")
+        return None
+    return "spawn"
+
+
+def _mend_worker_death(batches: Iterator[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
+    """Pass `batches` on, with one line in place of torch's report on a worker that was killed."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise ConfigError(
+            f"{name}: a process that decodes images was killed, perhaps for want of (shared) memory: "
+            "try --clip-workers 0 or a smaller --clip-batch-size"
+        ) from error

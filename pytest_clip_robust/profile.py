@@ -1,0 +1,194 @@
+"""A profile: which data set plays which role, with which prompts, against which thresholds.
+
+Read from TOML, completed by ``--clip-data``, checked once, frozen. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_clip_robust.datasets.catalog import catalog
+from pytest_clip_robust.datasets.entry import DataEntry, entry_from_table, merge, parse_data_option
+from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.gates.threshold import Threshold, threshold_from_table
+
+ROLES = {
+    "id": "the in-distribution set, at most one",
+    "shift": "sets whose classes are among the ID set's, measured against it",
+    "transfer": "sets with classes of their own, measured by zero-shot accuracy alone",
+    "factors": "sets annotated with visual factors",
+}
+SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "panels")
+DEFAULT_PROMPTS = "simple-7"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a run measures and demands.
+
+    roles: role -> names of sets, in the order written.
+    data: name -> where the set lies and how to read it.
+    prompts: the name of a prompt set, the path of a file of templates, or the templates themselves.
+    thresholds: ``metric``, ``metric[set]`` or ``metric[set/subset]`` -> demand.
+    panels: shift set -> CSV file of reference models, for effective robustness.
+    """
+
+    name: str
+    roles: Mapping[str, tuple[str, ...]]
+    data: Mapping[str, DataEntry]
+    prompts: str | tuple[str, ...] = DEFAULT_PROMPTS
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    panels: Mapping[str, Path] = field(default_factory=dict)
+
+    def sets(self, role: str) -> tuple[str, ...]:
+        """Name the sets that play `role`.
+
+        Raises:
+            ConfigError: there is no such role.
+        """
+        if role not in ROLES:
+            raise ConfigError(f"unknown role {role!r}{did_you_mean(role, ROLES)}; known: {', '.join(ROLES)}")
+        return self.roles.get(role, ())
+
+
+def load_profile(source: str | None, data_options: Iterable[str] = ()) -> Profile:
+    """Read the profile `source` (a shipped name, a TOML file, or None for none) and apply ``--clip-data`` to it.
+
+    A set that no role names takes the role in its own option (``?role=shift``), else ``id`` while that is free,
+    else ``shift``.
+
+    Raises:
+        ConfigError: the file, an entry or an option is wrong; the message names it.
+    """
+    profile = Profile(name="none", roles={}, data={}) if source is None else _read_profile(_profile_path(source))
+    for option in data_options:
+        profile = _with_data(profile, parse_data_option(option))
+    return profile
+
+
+def shipped_profiles() -> dict[str, Path]:
+    """Find the profiles that come with the suites, by name."""
+    here = Path(__file__).parent
+    installed, checkout = here / "suites", here.parent / "suites"
+    folder = (installed if installed.is_dir() else checkout) / "profiles"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _profile_path(source: str) -> Path:
+    shipped = shipped_profiles()
+    if source in shipped:
+        return shipped[source]
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = ", ".join(shipped) or "none"
+    raise ConfigError(f"no profile {source!r}{did_you_mean(source, shipped)}: give a TOML file or one of: {known}")
+
+
+def _read_profile(path: Path) -> Profile:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"profile {path}: {error}") from error
+    for section in content:
+        if section not in SECTIONS:
+            raise ConfigError(f"profile {path}: unknown section {section!r}{did_you_mean(section, SECTIONS)}")
+    source = f"profile {path.name}"
+    roles = _read_roles(_table(content, "roles", source), source)
+    entries = {
+        name: _read_entry(name, table, path.parent) for name, table in _table(content, "data", source).items()
+    }
+    named = {name: _known_entry(name, entries, source) for names in roles.values() for name in names}
+    return Profile(
+        name=str(content.get("name", path.stem)),
+        roles=roles,
+        data=named | entries,
+        prompts=_read_prompts(_table(content, "prompts", source), path),
+        thresholds={
+            key: threshold_from_table(table, key=key, source=source)
+            for key, table in _table(content, "thresholds", source).items()
+        },
+        panels=_read_panels(_table(content, "panels", source), path),
+    )
+
+
+def _table(content: Mapping[str, Any], section: str, source: str) -> Mapping[str, Any]:
+    table = content.get(section, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{source}: [{section}] is {table!r}; expected a table")
+    return table
+
+
+def _read_roles(table: Mapping[str, Any], source: str) -> dict[str, tuple[str, ...]]:
+    roles: dict[str, tuple[str, ...]] = {}
+    for role, names in table.items():
+        if role not in ROLES:
+            raise ConfigError(f"{source}: unknown role {role!r}{did_you_mean(role, ROLES)}; known: {', '.join(ROLES)}")
+        listed = [names] if isinstance(names, str) else names
+        if not isinstance(listed, list) or not all(isinstance(name, str) and name for name in listed):
+            raise ConfigError(f"{source}: role {role}={names!r}; expected the name of a set, or a list of names")
+        roles[role] = tuple(dict.fromkeys(listed))
+    if len(roles.get("id", ())) > 1:
+        raise ConfigError(f"{source}: role id={list(roles['id'])}; a run has one in-distribution set")
+    return roles
+
+
+def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"[data.{name}] is {table!r}; expected a table")
+    entry = entry_from_table(name, table)
+    base = catalog().get(name)
+    entry = entry if base is None else merge(base, entry)
+    beside = folder / entry.location
+    return replace(entry, location=str(beside)) if entry.location and beside.exists() else entry
+
+
+def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> DataEntry:
+    known = {**catalog(), **entries}
+    if name not in known:
+        raise ConfigError(
+            f"{source}: no data set {name!r}{did_you_mean(name, known)}; add [data.{name}] with a location, "
+            f"or --clip-data {name}=LOCATION"
+        )
+    return known[name]
+
+
+def _read_prompts(table: Mapping[str, Any], path: Path) -> str | tuple[str, ...]:
+    if not table:
+        return DEFAULT_PROMPTS
+    if len(table) != 1 or next(iter(table)) not in {"set", "file", "templates"}:
+        raise ConfigError(f"profile {path.name}: [prompts] has {list(table)}; give one of: set, file, templates")
+    kind, value = next(iter(table.items()))
+    if kind == "templates":
+        if not isinstance(value, list) or not all(isinstance(template, str) for template in value):
+            raise ConfigError(f"profile {path.name}: prompts.templates={value!r}; expected a list of strings")
+        return tuple(value)
+    if not isinstance(value, str):
+        raise ConfigError(f"profile {path.name}: prompts.{kind}={value!r}; expected a string")
+    return str(path.parent / value) if kind == "file" else value
+
+
+def _read_panels(table: Mapping[str, Any], path: Path) -> dict[str, Path]:
+    panels = {}
+    for name, file in table.items():
+        panel = path.parent / str(file)
+        if not panel.is_file():
+            raise ConfigError(f"profile {path.name}: panel of {name!r}: no file {panel}")
+        panels[name] = panel
+    return panels
+
+
+def _with_data(profile: Profile, given: DataEntry) -> Profile:
+    base = profile.data.get(given.name) or catalog().get(given.name)
+    entry = given if base is None else merge(base, given)
+    roles = dict(profile.roles)
+    placed = any(entry.name in names for names in roles.values())
+    if given.role or not placed:
+        role = given.role or ("shift" if roles.get("id") else "id")
+        roles[role] = (*roles.get(role, ()), entry.name)
+    return replace(profile, roles=_read_roles({r: list(names) for r, names in roles.items()}, "--clip-data"),
+                   data={**profile.data, entry.name: entry})

@@ -1,0 +1,110 @@
+"""Gathers every record of a run in the process that owns the terminal, prints the table and writes report.json.
+
+Under xdist the records arrive with each test's report, so that a worker that dies later loses nothing; what a worker
+knows of its models, sets and encodes comes with its farewell.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.report.document import build_document, write_document
+from pytest_clip_robust.report.summary import RunSummary, merge_summaries
+from pytest_clip_robust.report.terminal import headline, render_table, unused_thresholds
+
+FAREWELL = "clip_robust_summary"
+
+Summarise = Callable[[], RunSummary]
+"""Says what this process has loaded and encoded so far."""
+
+
+class WorkerSide:
+    """An xdist worker's half: says at the end what it loaded and encoded."""
+
+    def __init__(self, config: pytest.Config, summarise: Summarise) -> None:
+        self._config = config
+        self._summarise = summarise
+
+    def pytest_sessionfinish(self) -> None:
+        """Send the worker's summary to the controller."""
+        self._config.workeroutput[FAREWELL] = self._summarise()  # type: ignore[attr-defined]
+
+
+class Collector:
+    """The controller's half, or all of it where there are no workers."""
+
+    def __init__(self, config: pytest.Config, run: RunConfig, summarise: Summarise) -> None:
+        self._config = config
+        self._run = run
+        self._summarise = summarise
+        self._records: list[Record] = []
+        self._summaries: list[RunSummary] = []
+        self._whole_run = True
+        self._report_line = ""
+
+    def pytest_report_header(self) -> str:
+        """Say in one line what this run measures, and how."""
+        return headline(self._run)
+
+    def pytest_deselected(self) -> None:
+        """Remember that only a part was asked for."""
+        self._whole_run = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the records off a test's report."""
+        self._records += [{**record, "test": report.nodeid} for record in getattr(report, "clip_records", [])]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take a worker's summary, if it lived to send one."""
+        summary = getattr(node, "workeroutput", {}).get(FAREWELL)
+        if summary is not None:
+            self._summaries.append(summary)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write report.json where it was asked for; a report that cannot be written fails the run."""
+        if self._run.report is None:
+            return
+        document = build_document(self._run, self._records, self._summary(), exitstatus=int(exitstatus))
+        path = self._run.report / "report.json"
+        try:
+            write_document(document, path)
+        except ConfigError as error:
+            self._report_line = str(error)
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        else:
+            self._report_line = f"report: {os.path.relpath(path, self._config.invocation_params.dir)}"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table, worst first, if anything was judged."""
+        if self._records:
+            terminalreporter.section("clip robustness")
+            width, colour = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup  # noqa: SLF001
+            terminalreporter.write(render_table(self._records, width=width, colour=colour))
+            for line in self._closing_lines():
+                terminalreporter.write_line(line)
+        if self._report_line:
+            terminalreporter.write_line(self._report_line)
+
+    def _closing_lines(self) -> list[str]:
+        summary = self._summary()
+        lines = [f"{label}: {note}" for label, model in summary["models"].items() for note in model["notes"]]
+        lines += summary["notices"]
+        lines.append(
+            f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
+            "everything else came from the store"
+        )
+        if self._whole_run:
+            lines += unused_thresholds(self._run.profile.thresholds, self._records)
+        return lines
+
+    def _summary(self) -> RunSummary:
+        return merge_summaries([*self._summaries, self._summarise()])

@@ -1,0 +1,12 @@
+"""Showing foreign text: names from files and models must not drive a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Escape control characters and other unprintable ones; the rest stays as it is.
+
+    >>> printable("épée\x1b[31m")
+    'épée\\x1b[31m'
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and golden numbers, kept beside the checkout and never part of it."""
+    folder = Path(os.environ.get("CLIP_ROBUST_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder} with real data; set CLIP_ROBUST_SHARED to run this test")
+    return folder

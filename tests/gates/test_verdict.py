@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.gates import Threshold, Verdict, explain, judge
+from pytest_clip_robust.gates.record import junit_properties, record_judgement
+from pytest_clip_robust.measurement import Interval, Measurement, Miss, Provenance
+
+
+def measurement(**changes):
+    fields = {
+        "metric": "zero_shot.top1",
+        "value": 0.6,
+        "n": 100,
+        "interval": Interval(0.5, 0.7, 0.95, "Wilson"),
+        "direction": "higher",
+        "dataset": "photos",
+        "misses": (Miss("a\x1b.jpg", "tench", "<b>barracouta</b>", 0.98),),
+        "provenance": Provenance(model="ViT-B-32", weights="ab12"),
+    }
+    return Measurement(**(fields | changes))
+
+
+def test_a_value_at_its_threshold_passes():
+    assert judge(measurement(), Threshold(at_least=0.6)).verdict is Verdict.PASSED
+
+
+def test_a_value_short_of_its_threshold_is_below_it():
+    assert judge(measurement(), Threshold(at_least=0.61)).verdict is Verdict.BELOW_THRESHOLD
+
+
+def test_a_value_above_an_upper_threshold_fails_too():
+    assert judge(measurement(direction="lower"), Threshold(at_most=0.5)).verdict is Verdict.BELOW_THRESHOLD
+
+
+def test_a_value_that_nothing_judges_passes_but_not_when_strict():
+    assert judge(measurement(), None).verdict is Verdict.PASSED
+    strict = judge(measurement(), None, strict=True)
+    assert strict.verdict is Verdict.ERROR
+    assert "give 'zero_shot.top1' a threshold" in explain(strict)
+
+
+def test_the_explanation_says_value_interval_threshold_difference_n_and_misses():
+    text = explain(judge(measurement(), Threshold(at_least=0.9, source="profile strict.toml")))
+    assert text.splitlines() == [
+        "zero_shot.top1[photos] = 0.6000 is below its threshold 0.9000",
+        "  interval    0.5000 to 0.7000 (95% Wilson)",
+        "  threshold   >= 0.9 (profile strict.toml)",
+        "  difference  -0.3000, outside the noise",
+        "  n           100",
+        "  worst misses, the most confident first:",
+        "    a\\x1b.jpg  is tench  said <b>barracouta</b> (98.0%)",
+    ]
+
+
+def test_a_threshold_inside_the_interval_is_called_noise():
+    judgement = judge(measurement(), Threshold(at_least=0.65))
+    assert judgement.within_noise
+    assert "inside the noise" in explain(judgement)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_cannot_be_judged(value):
+    with pytest.raises(MeasurementError, match="is not finite"):
+        measurement(value=value)
+
+
+def test_a_measurement_of_nothing_is_refused():
+    with pytest.raises(MeasurementError, match="n=0"):
+        measurement(n=0)
+
+
+def test_a_record_is_plain_json_and_keeps_every_number():
+    judgement = judge(measurement(details={"correct": 60}), Threshold(at_least=0.9, source="here"))
+    record = record_judgement(judgement, model="ViT-B-32", message="why")
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["verdict"] == "below_threshold"
+    assert (record["value"], record["n"], record["bound"]) == (0.6, 100, 0.9)
+    assert record["provenance"]["weights"] == "ab12"
+
+
+def test_junit_properties_are_flat_and_named_clip():
+    record = record_judgement(judge(measurement(), None), model="ViT-B-32")
+    properties = dict(junit_properties(record))
+    assert properties["clip_value"] == 0.6
+    assert properties["clip_interval_low"] == 0.5
+    assert properties["clip_provenance_weights"] == "ab12"
+    assert all(name.startswith("clip_") for name in properties)
+    assert not any(isinstance(value, dict | list) for value in properties.values())

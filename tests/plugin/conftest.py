@@ -1,0 +1,96 @@
+"""A world small enough to test a plugin in: three colours, and a dual encoder that knows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}
+
+COLOUR_CLIP = '''
+"""A dual encoder for colours: the mean colour of an image, and the colour that a text names."""
+import numpy as np
+
+COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
+
+
+class ColourClip:
+    scale, bias, identity = 10.0, 0.0, "colour-clip 1"
+
+    def preprocess(self, image):
+        return np.asarray(image.resize((4, 4)), dtype=np.float32).transpose(2, 0, 1) / 255
+
+    def encode_image(self, pixels):
+        return pixels.mean(dim=(2, 3))
+
+    def encode_text(self, texts):
+        return np.array([np.sum([c for n, c in COLOURS.items() if n in t] or [(1, 1, 1)], axis=0) for t in texts],
+                        dtype=np.float32)
+
+
+def load():
+    return ColourClip()
+
+
+def load_other():
+    other = ColourClip()
+    other.identity = "colour-clip 2"
+    return other
+
+
+def load_broken():
+    raise RuntimeError("no weights today")
+'''
+
+PROFILE = """
+name = "colours"
+[roles]
+id = "photos"
+shift = ["dim"]
+[data.photos]
+location = "photos"
+[data.dim]
+location = "dim"
+[prompts]
+templates = ["a photo of a {}."]
+[thresholds]
+"zero_shot.top1" = { at_least = 0.9 }
+"""
+
+SUITE = """
+import pytest
+from pytest_clip_robust.properties import accuracy
+
+@pytest.mark.clip_role("id")
+def test_top1(model, dataset, gate):
+    gate(accuracy.top_k(model.zero_shot(dataset), k=1))
+"""
+
+
+def paint(folder: Path, *, per_class: int = 4, brightness: float = 1.0, mislabelled: int = 0, seed: int = 0) -> Path:
+    """Write `per_class` noisy images of each colour; the first `mislabelled` reds lie in the folder of the blues."""
+    noise = np.random.default_rng(seed)
+    for colour, rgb in COLOURS.items():
+        for i in range(per_class):
+            wrong = colour == "red" and i < mislabelled
+            target = folder / ("blue" if wrong else colour) / f"{colour}_{i}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.array(rgb) * brightness + noise.normal(0, 10, (8, 8, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target)
+    return folder
+
+
+@pytest.fixture
+def colours(pytester, monkeypatch):
+    """A folder with the colour world: model, photos, profile and one suite of one test."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(pytester.path / "hf"))
+    monkeypatch.setenv("CI", "true")
+    pytester.makepyfile(colour_clip=COLOUR_CLIP, test_suite=SUITE)
+    paint(pytester.path / "photos")
+    paint(pytester.path / "dim", brightness=0.4, seed=1)
+    (pytester.path / "profile.toml").write_text(PROFILE)
+    pytester.makeini("[pytest]\naddopts = --clip-workers 0 --clip-cache cache --clip-device cpu\n")
+    return pytester

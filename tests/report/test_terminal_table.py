@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import re
+
+from pytest_clip_robust.gates import Threshold
+from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_table, unused_thresholds
+
+
+def record(name="zero_shot.top1[photos]", *, verdict="passed", value=0.6, bound=0.5, low=0.55, high=0.65, model="A"):
+    metric, dataset = re.fullmatch(r"(.*)\[(.*)\]", name).groups()
+    return {
+        "verdict": verdict,
+        "model": model,
+        "measurement": name,
+        "metric": metric,
+        "dataset": dataset.partition("/")[0],
+        "value": value,
+        "n": 1234,
+        "interval": {"low": low, "high": high, "level": 0.95, "method": "Wilson"},
+        "threshold": None if bound is None else f">= {bound}",
+        "bound": bound,
+        "within_noise": bound is not None and low <= bound <= high,
+    }
+
+
+def lines(records, width=120):
+    return render_table(records, width=width, colour=False).splitlines()
+
+
+def test_errors_come_first_then_failures_then_the_narrowest_pass():
+    error = {"verdict": "error", "model": "A", "measurement": "test_broken", "message": "no"}
+    table = lines(
+        [
+            record("wide[photos]", bound=0.1),
+            record("narrow[photos]", bound=0.54),
+            record("far_below[photos]", verdict="below_threshold", bound=0.95),
+            record("just_below[photos]", verdict="below_threshold", bound=0.7),
+            record("unjudged[photos]", bound=None),
+            error,
+        ]
+    )
+    names = [line.split()[1] for line in table[1:7]]
+    assert [name.partition("[")[0] for name in names] == [
+        "test_broken", "far_below", "just_below", "narrow", "wide", "unjudged",
+    ]  # fmt: skip
+
+
+def test_columns_are_aligned_and_show_value_interval_threshold_and_n():
+    header, row, *_ = lines([record()])
+    assert row.split() == ["passed", "zero_shot.top1[photos]", "0.6000", "0.5500", "to", "0.6500", ">=", "0.5", "1,234"]
+    assert header.index("measurement") == row.index("zero_shot.top1")
+
+
+def test_the_model_is_a_column_only_where_there_are_several():
+    assert "model" not in lines([record()])[0]
+    assert "model" in lines([record(), record(model="B")])[0]
+
+
+def test_a_threshold_inside_the_interval_is_marked_and_the_mark_explained():
+    table = lines([record(bound=0.57)])
+    assert table[1].startswith("passed ~")
+    assert "~ the threshold lies inside the interval" in table[-1]
+
+
+def test_passes_beyond_the_limit_are_counted_and_failures_never_hidden():
+    records = [record(f"m{i}[photos]", verdict="below_threshold", bound=0.9) for i in range(ROWS_SHOWN + 5)]
+    records += [record(f"p{i}[photos]") for i in range(7)]
+    table = lines(records)
+    assert sum(line.startswith("below_threshold") for line in table) == ROWS_SHOWN + 5
+    assert "7 passed not shown" in table[-1]
+
+
+def test_the_tally_counts_every_verdict():
+    assert lines([record(), record(verdict="below_threshold", bound=0.9)])[-1].startswith("1 below_threshold, 1 passed")
+
+
+def test_foreign_names_cannot_drive_the_terminal():
+    table = render_table([record("m[\x1b[31mred]")], width=120, colour=False)
+    assert "\x1b" not in table
+    assert "\\x1b[31mred" in table
+
+
+def test_rich_markup_in_names_stays_text():
+    assert "m[[bold]x[/bold]]" in render_table([record("m[[bold]x[/bold]]")], width=120, colour=False)
+
+
+def test_a_threshold_that_judged_nothing_is_named():
+    thresholds = {"zero_shot.top1": Threshold(at_least=0.1), "zero_shot.topl": Threshold(at_least=0.1)}
+    assert unused_thresholds(thresholds, [record()]) == [
+        "thresholds that judged nothing: zero_shot.topl; check their names against the table"
+    ]
+    assert unused_thresholds({"zero_shot.top1[photos]": Threshold(at_least=0.1)}, [record()]) == []
