@@ -89,9 +89,7 @@ def _start(config: pytest.Config) -> None:
     config.stash[fixtures.RUN] = run
     config.pluginmanager.register(fixtures, "clip-robust-fixtures")
     summarise = partial(fixtures.summarise, config)
-    reporter = (
-        WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)
-    )
+    reporter = WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)
     config.pluginmanager.register(reporter, "clip-robust-report")
 
 

@@ -99,9 +99,7 @@ def _read_profile(path: Path) -> Profile:
             raise ConfigError(f"profile {path}: unknown section {section!r}{did_you_mean(section, SECTIONS)}")
     source = f"profile {path.name}"
     roles = _read_roles(_table(content, "roles", source), source)
-    entries = {
-        name: _read_entry(name, table, path.parent) for name, table in _table(content, "data", source).items()
-    }
+    entries = {name: _read_entry(name, table, path.parent) for name, table in _table(content, "data", source).items()}
     named = {name: _known_entry(name, entries, source) for names in roles.values() for name in names}
     return Profile(
         name=str(content.get("name", path.stem)),
@@ -190,5 +188,8 @@ def _with_data(profile: Profile, given: DataEntry) -> Profile:
     if given.role or not placed:
         role = given.role or ("shift" if roles.get("id") else "id")
         roles[role] = (*roles.get(role, ()), entry.name)
-    return replace(profile, roles=_read_roles({r: list(names) for r, names in roles.items()}, "--clip-data"),
-                   data={**profile.data, entry.name: entry})
+    return replace(
+        profile,
+        roles=_read_roles({r: list(names) for r, names in roles.items()}, "--clip-data"),
+        data={**profile.data, entry.name: entry},
+    )

@@ -59,12 +59,10 @@ def read_pixels(
     """
     pixels = _Pixels(images, positions, preprocess)
     with warnings.catch_warnings():
-        # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
-        warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
         # Torch warns of more workers than cores, which is the user's choice.
         warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        batches = iter(_loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice))
-    for batch in _mend_worker_death(batches, images.name):
+        loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
+    for batch in _run(loader, images.name):
         if isinstance(batch, _Refused):
             raise DataError(batch.reason)
         yield batch
@@ -165,8 +163,16 @@ def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
     return "spawn"
 
 
-def _mend_worker_death(batches: Iterator[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
-    """Pass `batches` on, with one line in place of torch's report on a worker that was killed."""
+def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
+    """Start the workers, and stop them at the end, however it comes.
+
+    Raises:
+        ConfigError: in place of torch's report on a worker that was killed.
+    """
+    with warnings.catch_warnings():
+        # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
+        warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+        batches = iter(loader)
     try:
         yield from batches
     except RuntimeError as error:
@@ -176,3 +182,5 @@ def _mend_worker_death(batches: Iterator[PixelBatch | _Refused], name: str) -> I
             f"{name}: a process that decodes images was killed, perhaps for want of (shared) memory: "
             "try --clip-workers 0 or a smaller --clip-batch-size"
         ) from error
+    finally:
+        del batches  # stops the workers now, even where a traceback keeps this frame alive

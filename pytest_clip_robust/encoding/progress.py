@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -35,10 +35,10 @@ def show_progress(things: str, whole: str, total: int, /, *, notice: Notice = lo
 
     No one watches when stderr is not a terminal or the variable CI is set.
     """
-    started = time.monotonic()
+    started = monotonic()
     with _Bar(f"encoding {things} of {printable(whole)}", total) as bar:
         yield bar.advance
-    seconds = time.monotonic() - started
+    seconds = monotonic() - started
     if seconds > LONG_SECONDS:
         notice(f"encoded {total:,} {things} of {printable(whole)} in {seconds:,.0f} s ({total / seconds:,.0f}/s)")
 
@@ -49,7 +49,7 @@ class _Bar:
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total, self._done = title, total, 0
         self._watched = sys.stderr.isatty() and not os.environ.get("CI")
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._display: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class _Bar:
 
     def advance(self, count: int) -> None:
         self._done += count
-        if self._display is None and self._watched and time.monotonic() - self._started > LONG_SECONDS:
+        if self._display is None and self._watched and monotonic() - self._started > LONG_SECONDS:
             self._display = self._open()
         if self._display is not None:
             self._display.update(self._display.task_ids[0], completed=self._done)

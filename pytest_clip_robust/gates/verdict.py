@@ -93,4 +93,3 @@ def _miss_lines(misses: tuple[Miss, ...]) -> list[str]:
             for miss in misses
         ),
     ]
-

@@ -22,9 +22,7 @@ SCHEMA = 1
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
 
-def build_document(
-    run: RunConfig, records: list[Record], summary: RunSummary, *, exitstatus: int
-) -> dict[str, Any]:
+def build_document(run: RunConfig, records: list[Record], summary: RunSummary, *, exitstatus: int) -> dict[str, Any]:
     """Put a run together; `gates` are sorted by test, so that two reports differ only where the runs do."""
     return {
         "schema": SCHEMA,

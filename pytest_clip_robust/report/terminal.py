@@ -24,8 +24,7 @@ def headline(run: RunConfig) -> str:
     """Name models, profile, device and cache in one line."""
     models = ", ".join(spec.label for spec in run.models)
     return (
-        f"clip-robust: {models} | profile {run.profile.name} | {run.device} {run.precision} | "
-        f"cache {_short(run.cache)}"
+        f"clip-robust: {models} | profile {run.profile.name} | {run.device} {run.precision} | cache {_short(run.cache)}"
     )
 
 
@@ -44,8 +43,12 @@ def render_table(records: Sequence[Record], *, width: int, colour: bool) -> str:
     for record in shown:
         table.add_row(*_cells(record, with_model=with_model))
     console = Console(
-        file=io.StringIO(), width=width if width > 0 else WIDTH_WITHOUT_TERMINAL,
-        force_terminal=colour, color_system="standard" if colour else None, highlight=False, legacy_windows=False,
+        file=io.StringIO(),
+        width=width if width > 0 else WIDTH_WITHOUT_TERMINAL,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        legacy_windows=False,
     )
     console.print(table)
     console.print(Text(_tally(records, hidden=len(records) - len(shown))))
@@ -101,7 +104,12 @@ def _urgency(record: Record) -> tuple[int, float, str, str]:
         half_width = (record["interval"]["high"] - record["interval"]["low"]) / 2
         margin = abs(record["value"] - record["bound"]) / half_width if half_width else 0.0
     failed = _fails(record)
-    return verdicts.index(Verdict(record["verdict"])), -margin if failed else margin, record["measurement"], record["model"]
+    return (
+        verdicts.index(Verdict(record["verdict"])),
+        -margin if failed else margin,
+        record["measurement"],
+        record["model"],
+    )
 
 
 def _fails(record: Record) -> bool:

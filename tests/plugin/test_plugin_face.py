@@ -189,7 +189,9 @@ def test_strict_fails_what_nothing_judges(colours):
     colours.runpytest(MODEL, "--clip-profile=profile.toml").assert_outcomes(passed=1)
     strict = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-strict")
     assert strict.ret == pytest.ExitCode.TESTS_FAILED
-    strict.stdout.fnmatch_lines(["*--clip-strict lets nothing pass unjudged*", "thresholds that judged nothing: zero_shot.top9*"])
+    strict.stdout.fnmatch_lines(
+        ["*--clip-strict lets nothing pass unjudged*", "thresholds that judged nothing: zero_shot.top9*"]
+    )
 
 
 def test_a_threshold_can_stand_in_the_test_itself(colours):

@@ -1,0 +1,130 @@
+"""Data entries: where a data set lies and how its columns are read. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from pytest_clip_robust.errors import ConfigError, did_you_mean
+
+FORMATS = ("auto", "imagefolder", "table", "parquet", "webdataset", "hub")
+NAME = re.compile(r"[\w.\-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    """One data set. Every field but `name` has a default that means "find out" or "none".
+
+    location: a folder, a file, a glob of files, or the name of a repository on the hub.
+    format: how to read it; ``auto`` looks at the location.
+    split: which split of a hub repository or a folder of splits.
+    table: a CSV file in the folder that names image files and labels.
+    image, label: names of columns; ``""`` takes the usual names of the format.
+    classes: ``""`` for the set's own, ``imagenet-1k``, or a text file with one class name a line.
+    subset: ``all`` classes of the list, or only those ``present`` in the set (ImageNet-A and -R).
+    annotations: a JSON-lines file with boolean columns, joined to the images by file name.
+    factors: boolean columns to read as visual factors; ``()`` takes all of the 16 known ones that are there.
+    crop_border: pixels cut from every side before preprocessing.
+    role: what the set is for, where no profile says so.
+    """
+
+    name: str
+    location: str = ""
+    format: str = "auto"
+    split: str = ""
+    table: str = ""
+    image: str = ""
+    label: str = ""
+    classes: str = ""
+    subset: str = "all"
+    annotations: str = ""
+    factors: tuple[str, ...] = ()
+    crop_border: int = 0
+    role: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ConfigError(f"data set name {self.name!r}: use letters, digits, '.', '_' and '-'")
+        for field, allowed in (("format", FORMATS), ("subset", ("all", "present"))):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ConfigError(f"data set {self.name!r}: {field}={value!r}; expected one of {', '.join(allowed)}")
+        if self.crop_border < 0:
+            raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
+
+
+KEYS = {field.name: field for field in fields(DataEntry) if field.name != "name"}
+
+
+def parse_data_option(option: str) -> DataEntry:
+    """Read ``NAME=LOCATION[?key=value&...]``.
+
+    Values are percent-decoded as in a URL, so that a location with a ``?`` in it is written with ``%3F``.
+
+    Raises:
+        ConfigError: the option has another form, an unknown key, or a value of the wrong kind.
+
+    >>> parse_data_option("photos=/data/photos?label=species").label
+    'species'
+    """
+    name, equals, rest = option.partition("=")
+    if not equals or not name or not rest:
+        raise ConfigError(f"--clip-data {option!r}: expected NAME=LOCATION, such as photos=/data/photos")
+    location, _, query = rest.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    table: dict[str, Any] = dict(pairs)
+    if len(table) != len(pairs):
+        raise ConfigError(f"--clip-data {option!r}: a key stands there twice")
+    if "factors" in table:
+        table["factors"] = [factor for factor in table["factors"].split(",") if factor]
+    if "crop_border" in table:
+        table["crop_border"] = _number(table["crop_border"], option)
+    return entry_from_table(name, {**table, "location": unquote(location)})
+
+
+def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
+    """Read an entry as TOML gives it.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in KEYS:
+            raise ConfigError(f"data set {name!r}: unknown key {key!r}{did_you_mean(key, KEYS)}")
+        if key == "factors":
+            values[key] = _factors(value, name)
+        elif type(value) is not type(KEYS[key].default):
+            raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a {type(KEYS[key].default).__name__}")
+        else:
+            values[key] = value
+    return DataEntry(name=name, **values)
+
+
+def merge(base: DataEntry, override: DataEntry) -> DataEntry:
+    """Return `base` with every field that `override` sets to something else than its default.
+
+    A new location without a format of its own has its format found out anew.
+    """
+    default = DataEntry(name=override.name)
+    changed = {key: getattr(override, key) for key in KEYS if getattr(override, key) != getattr(default, key)}
+    if "location" in changed:
+        # Columns and split are those of the old location's files.
+        changed = {key: getattr(override, key) for key in ("format", "split", "table", "image", "label")} | changed
+    return replace(base, **changed)
+
+
+def _factors(value: object, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(factor, str) for factor in value):
+        raise ConfigError(f"data set {name!r}: factors={value!r}; expected a list of column names")
+    return tuple(value)
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(f"--clip-data {option!r}: crop_border={text!r} is not a whole number")
+    return int(text)

@@ -1,0 +1,168 @@
+"""Visual factors: how accuracy changes where one thing about an image differs from its class's prototype.
+
+The 16 factors are those of ImageNet-X (Idrissi et al. 2023). Annotations are of mode ``top`` where an image carries
+one factor at most, its most striking, and of mode ``multi`` otherwise; the mode is part of every metric's id.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.measurement import Measurement, Predictions
+from pytest_clip_robust.properties.accuracy import accuracy_of
+from pytest_clip_robust.properties.decisions import Decisions, decide
+from pytest_clip_robust.stats.bootstrap import bootstrap_rows
+
+FACTORS = (
+    "pose",
+    "background",
+    "pattern",
+    "color",
+    "smaller",
+    "shape",
+    "partial_view",
+    "subcategory",
+    "texture",
+    "larger",
+    "darker",
+    "object_blocking",
+    "person_blocking",
+    "style",
+    "brighter",
+    "multiple_objects",
+)
+PAPER_FACTORS = FACTORS[:10]
+"""The factors that the study reports: those with at least 150 images each in ImageNet-X."""
+
+
+def accuracy(source: Predictions | Decisions, factor: str) -> Measurement:
+    """Measure top-1 accuracy on the images that carry `factor`, as ``visual_factors.accuracy_<mode>``.
+
+    Raises:
+        MeasurementError: the factor is not annotated, or no image carries it.
+    """
+    decisions = decide(source)
+    carries = _carriers(decisions, factor)
+    return accuracy_of(
+        _part(source, decisions, carries),
+        metric=f"visual_factors.accuracy_{mode(decisions)}",
+        subset=factor,
+    )
+
+
+def average(source: Predictions | Decisions) -> Measurement:
+    """Measure top-1 accuracy on all annotated images, as ``visual_factors.average``: the error ratios' reference."""
+    decisions = decide(source)
+    _annotated(decisions)
+    return accuracy_of(decisions, metric="visual_factors.average")
+
+
+def error_ratio(source: Predictions | Decisions, factor: str) -> Measurement:
+    """Measure ``(1 - accuracy on factor) / (1 - average accuracy)``, as ``visual_factors.error_ratio_<mode>``.
+
+    Above 1 the factor makes images harder than average (Idrissi et al. 2023, section 4). The interval resamples images.
+
+    Raises:
+        MeasurementError: the factor is not annotated, no image carries it, or there is no error at all.
+    """
+    decisions = decide(source)
+    carries = _carriers(decisions, factor)
+    if decisions.correct.all():
+        raise MeasurementError(f"{decisions.dataset!r}: every answer is right, so error ratios are not defined")
+    wrong = ~decisions.correct
+
+    def ratio(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        is_wrong, carrying = rows[:, 0], rows[:, 1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_factor = (counts @ (is_wrong & carrying)) / (counts @ carrying)
+            values: NDArray[np.float64] = of_factor / ((counts @ is_wrong) / counts.sum(axis=1))
+        return np.where(np.isfinite(values), values, np.nan)
+
+    value = float(wrong[carries].mean() / wrong.mean())
+    return Measurement(
+        metric=f"visual_factors.error_ratio_{mode(decisions)}",
+        value=value,
+        n=int(carries.sum()),
+        interval=bootstrap_rows(np.column_stack([wrong, carries]), ratio),
+        direction="lower",
+        dataset=decisions.dataset,
+        subset=factor,
+        details={"factor_error": float(wrong[carries].mean()), "average_error": float(wrong.mean())},
+        provenance=decisions.provenance,
+    )
+
+
+def worst_factor(source: Predictions | Decisions) -> Measurement:
+    """Measure the lowest accuracy over the annotated factors, as ``visual_factors.worst_factor_<mode>``.
+
+    `details` has ``accuracy.<factor>`` and ``n.<factor>`` of each. Factors that no image carries are left out. The
+    interval resamples images and takes the lowest factor of each replicate anew.
+
+    Raises:
+        MeasurementError: no factor is annotated, or no image carries one.
+    """
+    decisions = decide(source)
+    carried = {name: column for name, column in _annotated(decisions).items() if column.any()}
+    if not carried:
+        raise MeasurementError(f"{decisions.dataset!r}: no image carries any of its annotated factors")
+    accuracies = {name: float(decisions.correct[column].mean()) for name, column in carried.items()}
+    worst = min(accuracies, key=lambda name: accuracies[name])
+    return Measurement(
+        metric=f"visual_factors.worst_factor_{mode(decisions)}",
+        value=accuracies[worst],
+        n=int(carried[worst].sum()),
+        interval=bootstrap_rows(np.column_stack([decisions.correct, *carried.values()]), _lowest_accuracy),
+        direction="higher",
+        dataset=decisions.dataset,
+        details={f"accuracy.{name}": value for name, value in accuracies.items()}
+        | {f"n.{name}": int(column.sum()) for name, column in carried.items()},
+        provenance=decisions.provenance,
+    )
+
+
+def mode(decisions: Decisions) -> str:
+    """Tell whether images carry one factor at most (``top``) or some carry several (``multi``)."""
+    per_image = np.sum(list(_annotated(decisions).values()), axis=0)
+    return "top" if per_image.max() <= 1 else "multi"
+
+
+def _lowest_accuracy(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    correct, factors = rows[:, :1], rows[:, 1:]
+    with np.errstate(invalid="ignore"):
+        accuracies = (counts @ (correct & factors)) / (counts @ factors)
+    lowest: NDArray[np.float64] = np.fmin.reduce(accuracies, axis=1)
+    return lowest
+
+
+def _annotated(decisions: Decisions) -> dict[str, NDArray[np.bool_]]:
+    found = {name: decisions.annotations[name] for name in FACTORS if name in decisions.annotations}
+    if not found:
+        raise MeasurementError(f"{decisions.dataset!r} has no factor annotations; it needs columns such as 'pose'")
+    return found
+
+
+def _carriers(decisions: Decisions, factor: str) -> NDArray[np.bool_]:
+    annotated = _annotated(decisions)
+    if factor not in annotated:
+        near = did_you_mean(factor, annotated)
+        raise MeasurementError(
+            f"{decisions.dataset!r} does not annotate {factor!r}{near}; it has {', '.join(annotated)}"
+        )
+    if not annotated[factor].any():
+        raise MeasurementError(f"{decisions.dataset!r}: no image carries {factor!r}, so there is nothing to measure")
+    return annotated[factor]
+
+
+def _part(source: Predictions | Decisions, decisions: Decisions, carries: NDArray[np.bool_]) -> Decisions:
+    """Keep the images that carry the factor, with misses of their own where there are logits to find them."""
+    if isinstance(source, Predictions):
+        return decide(source.rows(carries))
+    return Decisions(
+        dataset=decisions.dataset,
+        correct=decisions.correct[carries],
+        labels=decisions.labels[carries],
+        samples=[decisions.samples[i] for i in np.flatnonzero(carries)] if decisions.samples else (),
+        provenance=decisions.provenance,
+    )

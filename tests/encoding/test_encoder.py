@@ -1,0 +1,406 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_clip_robust.encoding import encoder as encoder_module
+from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts, image_key
+from pytest_clip_robust.encoding.images import decode
+from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.errors import DataError, ModelError
+
+TOLERANCE = 1e-6
+"""Cosine distance that batching may cause in fp32."""
+
+
+def cosine_distances(features, others):
+    units, other_units = (array / np.linalg.norm(array, axis=1, keepdims=True) for array in (features, others))
+    return 1 - np.einsum("nd,nd->n", units.astype(np.float64), other_units.astype(np.float64))
+
+
+def one_at_a_time(encoder, images):
+    """Encode as the simplest loop does."""
+    rows = []
+    for position in range(len(images)):
+        pixels = torch.as_tensor(encoder.preprocess(decode(images.read(position))))[None]
+        with torch.inference_mode():
+            rows.append(encoder.encode_image(pixels).numpy()[0])
+    return np.array(rows)
+
+
+class OpenClipEncoder:
+    """A small CLIP of open_clip's own classes with random weights."""
+
+    scale, bias, identity = 100.0, 0.0, "random"
+
+    def __init__(self):
+        import open_clip
+
+        torch.manual_seed(0)
+        self.clip = open_clip.CLIP(
+            embed_dim=32,
+            vision_cfg={"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
+            text_cfg={"context_length": 24, "width": 64, "heads": 2, "layers": 2},
+        ).eval()
+        self.preprocess = open_clip.image_transform(32, is_train=False)
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=24)
+
+    def encode_image(self, pixels):
+        return self.clip.encode_image(pixels)
+
+    def encode_text(self, texts):
+        return self.clip.encode_text(self.tokenizer(texts))
+
+
+@pytest.fixture(scope="module")
+def open_clip_encoder():
+    return OpenClipEncoder()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_features_do_not_depend_on_batch_size_and_workers(model, encoder, photos, store, batch_size, workers):
+    features = encode_images(model, photos, store, batch_size=batch_size, workers=workers)
+    assert features.dtype == np.float32
+    assert cosine_distances(features, one_at_a_time(encoder, photos)).max() < TOLERANCE
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 2), (64, 0)])
+def test_features_of_an_open_clip_model_equal_a_plain_loop(open_clip_encoder, load, photos, store, batch_size, workers):
+    features = encode_images(load(open_clip_encoder), photos, store, batch_size=batch_size, workers=workers)
+    assert cosine_distances(features, one_at_a_time(open_clip_encoder, photos)).max() < TOLERANCE
+
+
+def test_features_are_not_normalised(model, encoder, photos, store):
+    features = encode_images(model, photos, store)
+    np.testing.assert_allclose(features, one_at_a_time(encoder, photos), rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_run_encodes_nothing_and_reads_no_image(model, photos, tmp_path):
+    first = encode_images(model, photos, FeatureStore(tmp_path))
+    counts = EncodeCounts()
+
+    def read(_):
+        pytest.fail("an image was read")
+
+    second = encode_images(model, replace(photos, read=read), FeatureStore(tmp_path), counts=counts)
+    assert counts == EncodeCounts(images=0)
+    np.testing.assert_array_equal(second, first)
+
+
+def test_equal_images_are_encoded_once(model, image_set, png, store):
+    images = image_set([png(seed) for seed in (0, 1, 0, 2, 1, 0)])
+    counts = EncodeCounts()
+    features = encode_images(model, images, store, batch_size=2, counts=counts)
+    assert counts.images == 3
+    np.testing.assert_array_equal(features[[2, 4, 5]], features[[0, 1, 0]])
+    assert len(np.unique(features, axis=0)) == 3
+
+
+def test_an_image_that_another_set_had_is_not_encoded_again(model, image_set, png, store):
+    counts = EncodeCounts()
+    encode_images(model, image_set([png(0), png(1)]), store, counts=counts)
+    encode_images(model, image_set([png(1), png(2)], name="other"), store, counts=counts)
+    assert counts.images == 3
+
+
+@pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
+def test_another_model_encodes_again(model, photos, store, change):
+    counts = EncodeCounts()
+    encode_images(model, photos, store, counts=counts)
+    encode_images(replace(model, **{change: "other"}), photos, store, counts=counts)
+    assert counts.images == 2 * len(photos)
+
+
+def test_a_border_that_is_cut_off_makes_other_features(model, photos, store):
+    whole = encode_images(model, photos, store)
+    cut = encode_images(model, replace(photos, crop_border=2), store)
+    assert image_key(model, photos) != image_key(model, replace(photos, crop_border=2))
+    assert cosine_distances(whole, cut).max() > TOLERANCE
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(1, 7))
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_with_any_repeats_gives_each_image_its_own_features(
+    model, encoder, image_set, png, tmp_path_factory, seeds, batch_size
+):
+    images = image_set([png(seed) for seed in seeds])
+    store = FeatureStore(tmp_path_factory.mktemp("store"))
+    counts = EncodeCounts()
+    encode_images(model, image_set([png(seed) for seed in range(0, 10, 2)]), store, workers=0)
+    features = encode_images(model, images, store, batch_size=batch_size, workers=0, counts=counts)
+    assert counts.images == len({seed for seed in seeds if seed % 2})
+    assert cosine_distances(features, one_at_a_time(encoder, images)).max() < TOLERANCE
+
+
+def test_an_empty_set_of_texts_has_no_features(model, store):
+    assert encode_texts(model, [], store).shape[0] == 0
+
+
+def test_a_damaged_shard_is_encoded_again_alone(model, photos, tmp_path, notices, monkeypatch):
+    monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 4)
+    first = encode_images(model, photos, FeatureStore(tmp_path), batch_size=4)
+    shard = sorted(tmp_path.rglob("*.parquet"))[0]
+    rows = 3 if shard.stat().st_size < max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) else 4
+    shard.write_bytes(shard.read_bytes()[:-1])
+    counts = EncodeCounts()
+    again = encode_images(model, photos, FeatureStore(tmp_path, notice=notices.append), batch_size=4, counts=counts)
+    assert counts.images == rows
+    assert len(notices) == 1
+    assert cosine_distances(first, again).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_encoded_before_an_error_is_kept(model, encoder, photos, store, monkeypatch, error):
+    encode = encoder.encode_image
+
+    def fail_at_the_third(pixels):
+        if len(encoder.image_batches) == 2:
+            raise error
+        return encode(pixels)
+
+    monkeypatch.setattr(encoder, "encode_image", fail_at_the_third)
+    with pytest.raises(error):
+        encode_images(model, photos, store, batch_size=5)
+    monkeypatch.undo()
+    counts = EncodeCounts()
+    encode_images(model, photos, store, batch_size=5, counts=counts)
+    assert counts.images == len(photos) - 10
+
+
+def test_what_was_encoded_before_an_unreadable_image_is_kept(model, image_set, png, store):
+    files = [png(seed) for seed in range(12)]
+    with pytest.raises(DataError, match=r"image '9\.png'"):
+        encode_images(model, image_set([*files[:9], b"not an image", *files[9:]]), store, batch_size=4)
+    counts = EncodeCounts()
+    encode_images(model, image_set(files), store, counts=counts)
+    assert counts.images == 4
+
+
+SLOW_RUN = """
+import runpy, sys, time
+from pytest_clip_robust.encoding import encoder as module
+from pytest_clip_robust.encoding.store import FeatureStore
+sys.path.insert(0, sys.argv[1])
+import {module} as test
+module.FLUSH_ROWS = 8
+model, images = test.killable()
+encode = model.encoder.encode_image
+def slowly(pixels):
+    time.sleep(0.1)
+    return encode(pixels)
+model.encoder.encode_image = slowly
+module.encode_images(model, images, FeatureStore(sys.argv[2]), batch_size=8)
+"""
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_run_resumes_where_it_was(model, encoder, image_set, png, tmp_path):
+    script = tmp_path / "slow_run.py"
+    script.write_text(SLOW_RUN)
+    store = tmp_path / "store"
+    process = subprocess.Popen([sys.executable, script, Path(__file__).parent, store])
+    wait_until(lambda: len(list(store.rglob("*.parquet"))) >= 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    images = image_set([png(seed) for seed in range(400)])
+    kept = 8 * len(list(store.rglob("*.parquet")))
+    counts = EncodeCounts()
+    features = encode_images(model, images, FeatureStore(store), counts=counts)
+    assert 0 < counts.images == len(images) - kept
+    assert cosine_distances(features, one_at_a_time(encoder, images)).max() < TOLERANCE
+
+
+def test_a_shard_is_written_every_few_rows(model, photos, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 10)
+    encode_images(model, photos, store, batch_size=5)
+    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+
+
+def test_a_slow_model_writes_a_shard_after_a_while(model, photos, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_module, "FLUSH_SECONDS", 0)
+    encode_images(model, photos, store, batch_size=5)
+    assert len(list(tmp_path.rglob("*.parquet"))) == 5
+
+
+def run_out_of_memory_above(encoder, limit):
+    encode_image, encode_text = encoder.encode_image, encoder.encode_text
+
+    def checked(encode):
+        def run(batch):
+            if len(batch) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return encode(batch)
+
+        return run
+
+    encoder.encode_image, encoder.encode_text = checked(encode_image), checked(encode_text)
+
+
+def test_when_memory_runs_out_the_batch_is_halved_for_good(model, encoder, photos, store, notices):
+    expected = one_at_a_time(encoder, photos)
+    encoder.image_batches.clear()
+    run_out_of_memory_above(encoder, 3)
+    features = encode_images(model, photos, store, batch_size=10, notice=notices.append)
+    assert encoder.image_batches == [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
+    assert cosine_distances(features, expected).max() < TOLERANCE
+    assert notices == [
+        "fake: a batch of 10 does not fit into the device's memory: going on with 5",
+        "fake: a batch of 5 does not fit into the device's memory: going on with 2",
+    ]
+
+
+def test_texts_are_halved_as_well(model, encoder, store):
+    run_out_of_memory_above(encoder, 2)
+    assert len(encode_texts(model, ["a", "bb", "ccc"], store, notice=lambda _: None)) == 3
+
+
+def test_a_model_too_large_for_one_image_is_an_error_of_one_line(model, encoder, photos, store):
+    run_out_of_memory_above(encoder, 0)
+    with pytest.raises(ModelError) as error:
+        encode_images(model, photos, store, batch_size=2, notice=lambda _: None)
+    assert str(error.value) == "fake: one sample does not fit into the device's memory: try --clip-device cpu"
+
+
+def test_features_that_are_nan_name_the_first_sample(model, encoder, photos, store, tmp_path, monkeypatch):
+    encode = encoder.encode_image
+
+    def spoil(pixels):
+        features = encode(pixels)
+        if len(encoder.image_batches) == 2:
+            features[1, 0] = torch.nan
+        return features
+
+    monkeypatch.setattr(encoder, "encode_image", spoil)
+    with pytest.raises(ModelError) as error:
+        encode_images(model, photos, store, batch_size=5)
+    assert str(error.value) == (
+        "fake: the features of '6.png' are NaN or infinite: check the checkpoint, or try --clip-precision fp32"
+    )
+
+
+def test_features_of_the_wrong_shape_are_refused(model, encoder, photos, store, monkeypatch):
+    monkeypatch.setattr(encoder, "encode_image", lambda pixels: pixels)
+    with pytest.raises(ModelError) as error:
+        encode_images(model, photos, store, batch_size=5)
+    assert str(error.value) == "fake: features of shape (5, 3, 16, 16) for 5 samples: expected (5, D)"
+
+
+def test_a_model_that_changed_under_its_identity_is_found(model, load, make_encoder, image_set, png, store):
+    encode_images(model, image_set([png(0)]), store)
+    with pytest.raises(ModelError) as error:
+        encode_images(load(make_encoder(dimensions=6)), image_set([png(0), png(1)]), store)
+    key = image_key(model, image_set([png(0)]))
+    assert str(error.value) == (
+        f"fake: {store.location(key)} holds features of 8 numbers, the model gives 6: "
+        "its identity must change when the model does"
+    )
+
+
+def test_half_precision_features_become_float32(model, encoder, photos, store, monkeypatch):
+    encode = encoder.encode_image
+    monkeypatch.setattr(encoder, "encode_image", lambda pixels: encode(pixels).bfloat16())
+    assert encode_images(model, photos, store).dtype == np.float32
+
+
+def test_progress_is_told_what_was_missing(model, image_set, png, store):
+    calls = []
+
+    @contextlib.contextmanager
+    def progress(*what):
+        calls.append(what)
+        yield calls.append
+
+    encode_images(model, image_set([png(0)]), store, progress=progress)
+    encode_images(model, image_set([png(seed) for seed in range(6)]), store, batch_size=3, progress=progress)
+    assert calls == [("images", "photos", 1), 1, ("images", "photos", 5), 3, 2]
+
+
+TEXTS = ["a photo of a cat", "a cat", "dog", "a bad picture of the face", "a cat", "a dog bag"]
+
+
+def test_texts_come_back_in_their_order_and_each_is_encoded_once(model, encoder, store):
+    counts = EncodeCounts()
+    features = encode_texts(model, TEXTS, store, batch_size=2, counts=counts)
+    assert counts.texts == 5
+    np.testing.assert_array_equal(features, encoder.encode_text(TEXTS))
+
+
+def test_texts_of_about_equal_length_share_a_batch(model, encoder, store):
+    encode_texts(model, TEXTS, store, batch_size=2)
+    assert encoder.text_batches == [["dog", "a cat"], ["a dog bag", "a photo of a cat"], ["a bad picture of the face"]]
+
+
+def test_texts_of_a_second_run_are_not_encoded(model, tmp_path):
+    counts = EncodeCounts()
+    for _ in range(2):
+        encode_texts(model, TEXTS, FeatureStore(tmp_path), counts=counts)
+    assert counts.texts == 5
+
+
+def test_another_tokenizer_encodes_texts_again(model, store):
+    counts = EncodeCounts()
+    encode_texts(model, TEXTS, store, counts=counts)
+    encode_texts(replace(model, text="other"), TEXTS, store, counts=counts)
+    assert counts.texts == 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 256])
+def test_text_features_of_an_open_clip_model_do_not_depend_on_the_batch(open_clip_encoder, load, store, batch_size):
+    features = encode_texts(load(open_clip_encoder), TEXTS, store, batch_size=batch_size)
+    with torch.inference_mode():
+        alone = np.concatenate([open_clip_encoder.encode_text([text]).numpy() for text in TEXTS])
+    assert cosine_distances(features, alone).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("text", ["", "\ud800", "naïve ☃", "x\x00y"])
+def test_any_string_can_be_a_text(model, store, text):
+    assert encode_texts(model, [text, "dog"], store).shape == (2, 8)
+
+
+def test_a_text_whose_features_are_nan_is_named(model, encoder, store, monkeypatch):
+    monkeypatch.setattr(encoder, "encode_text", lambda texts: np.full((len(texts), 4), np.nan))
+    with pytest.raises(ModelError, match=r"^fake: the features of 'dog' are NaN or infinite"):
+        encode_texts(model, ["dog"], store)
+
+
+def test_workers_and_model_overlap(model, encoder, image_set, png, store, monkeypatch):
+    """Two processes that both sleep take the time of one, not of both."""
+    encode, preprocess = encoder.encode_image, encoder.preprocess
+    monkeypatch.setattr(encoder, "encode_image", lambda pixels: (time.sleep(0.1), encode(pixels))[1])
+    monkeypatch.setattr(encoder, "preprocess", lambda image: (time.sleep(0.025), preprocess(image))[1])
+    started = time.monotonic()
+    encode_images(model, image_set([png(seed) for seed in range(80)]), store, batch_size=4, workers=1)
+    assert time.monotonic() - started < 3.3  # 2.0 s and 2.0 s, and the first batch before all
+
+
+def test_workers_run_in_other_processes(model, encoder, photos, store, tmp_path, monkeypatch):
+    preprocess = encoder.preprocess
+
+    def note(image):
+        (tmp_path / f"{os.getpid()}.pid").touch()
+        return preprocess(image)
+
+    monkeypatch.setattr(encoder, "preprocess", note)
+    encode_images(model, photos, store, batch_size=4, workers=2)
+    processes = {path.stem for path in tmp_path.glob("*.pid")}
+    assert len(processes) == 2
+    assert str(os.getpid()) not in processes

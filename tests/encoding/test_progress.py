@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from pytest_clip_robust.encoding import progress as progress_module
+from pytest_clip_robust.encoding.progress import show_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return Terminal()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Make time stand still until it is set."""
+    now = [0.0]
+    monkeypatch.setattr(progress_module, "monotonic", lambda: now[0])
+    return now
+
+
+def work(clock, notices, *, seconds, stderr, whole="imagenet"):
+    # Redirected here and not in a fixture: pytest sets stderr anew between setup and call.
+    with (
+        contextlib.redirect_stderr(stderr),
+        show_progress("images", whole, 1000, notice=notices.append) as advance,
+    ):
+        clock[0] = seconds
+        advance(400)
+        advance(600)
+
+
+def test_long_work_ends_in_one_line(clock, notices):
+    work(clock, notices, seconds=12.0, stderr=io.StringIO())
+    assert notices == ["encoded 1,000 images of imagenet in 12 s (83/s)"]
+
+
+def test_short_work_says_nothing(clock, notices, terminal):
+    work(clock, notices, seconds=0.9, stderr=terminal)
+    assert notices == []
+    assert terminal.getvalue() == ""
+
+
+def test_long_work_shows_a_bar_at_a_terminal(clock, notices, terminal):
+    work(clock, notices, seconds=12.0, stderr=terminal)
+    assert "encoding images of imagenet" in terminal.getvalue()
+    assert "1000/1000" in terminal.getvalue()
+
+
+def test_nothing_is_printed_where_ci_is_set(clock, notices, terminal, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    work(clock, notices, seconds=12.0, stderr=terminal)
+    assert terminal.getvalue() == ""
+    assert len(notices) == 1
+
+
+def test_nothing_is_printed_where_stderr_is_no_terminal(clock, notices, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    stderr = io.StringIO()
+    work(clock, notices, seconds=12.0, stderr=stderr)
+    assert stderr.getvalue() == ""
+
+
+def test_work_that_failed_says_nothing_and_gives_the_terminal_back(clock, notices, terminal):
+    with contextlib.suppress(KeyboardInterrupt), contextlib.redirect_stderr(terminal):
+        with show_progress("images", "imagenet", 10, notice=notices.append) as advance:
+            clock[0] = 5.0
+            advance(1)
+            raise KeyboardInterrupt
+    assert notices == []
+    hide_cursor, show_cursor = "\x1b[?25l", "\x1b[?25h"
+    assert terminal.getvalue().index(hide_cursor) < terminal.getvalue().index(show_cursor)
+
+
+def test_a_hostile_name_does_not_drive_the_terminal(clock, notices, terminal):
+    work(clock, notices, seconds=12.0, stderr=terminal, whole="\x1b[2J[bold]x[/nonsense]")
+    assert "\\x1b[2J[bold]x[/nonsense]" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "\x1b" not in notices[0]

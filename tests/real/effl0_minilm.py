@@ -1,0 +1,116 @@
+"""A real dual encoder for tests and demonstrations: EfficientNet-Lite0 and MiniLM-L6, joined by a linear bridge.
+
+From the repository root: ``pytest --model py:tests/real/effl0_minilm.py:load``. Its files are not part of the project;
+they are looked for in ``../shared/data`` beside the checkout, or in ``data`` of the folder that CLIP_ROBUST_SHARED names.
+
+The bridge maps a text onto the classifier's weight space by least squares, so it has no trained temperature: `scale`
+is 100 by convention, as for the released CLIP models. Rankings do not depend on it; calibration does, and says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import BertWordPieceTokenizer
+
+SCALE = 100.0
+MAX_TOKENS = 128
+THREADS = 2
+FILES = ("efficientnet_lite0.onnx", "minilm_l6_int8.onnx", "bert_uncased_vocab.txt", "bridge.npz")
+
+Floats = NDArray[np.float32]
+
+
+def shared_data() -> Path:
+    """Return the folder of real test data."""
+    beside_checkout = Path(__file__).resolve().parents[3] / "shared"
+    return Path(os.environ.get("CLIP_ROBUST_SHARED", beside_checkout)) / "data"
+
+
+def load() -> EffLiteMiniLM:
+    """Load the dual encoder.
+
+    Raises:
+        FileNotFoundError: one of its files is not in the shared folder.
+    """
+    folder = shared_data() / "dual_encoder_effl0_minilm"
+    absent = [name for name in FILES if not (folder / name).is_file()]
+    if absent:
+        raise FileNotFoundError(f"{folder} lacks {absent[0]!r}; set CLIP_ROBUST_SHARED to the folder above data/")
+    return EffLiteMiniLM(folder)
+
+
+class EffLiteMiniLM:
+    """Both towers behind the ``DualEncoder`` protocol; runs on the CPU in fp32 (the text tower's weights are int8)."""
+
+    scale = SCALE
+    bias = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self.identity = _identity(folder)
+        self._vision = _session(folder / "efficientnet_lite0.onnx")
+        self._language = _session(folder / "minilm_l6_int8.onnx")
+        self._tokenizer = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        with np.load(folder / "bridge.npz") as bridge:
+            self._to_image_space, self._mean_features = bridge["A"], bridge["mu"]
+
+    def preprocess(self, image: Image.Image) -> Floats:
+        """Turn an RGB image into (3, 224, 224): short side to 256 (bicubic), centre crop, ``(x - 127) / 128``."""
+        return preprocess(image)
+
+    def encode_image(self, pixels: Any) -> Floats:
+        """Turn (B, 3, 224, 224) pixels into (B, 1280) features, centred on the mean training feature."""
+        batch = np.ascontiguousarray(np.asarray(pixels), dtype=np.float32)
+        features = self._vision.run(["features"], {"pixel_values": batch})[0]
+        return _unit(features - self._mean_features)
+
+    def encode_text(self, texts: list[str]) -> Floats:
+        """Turn B strings into (B, 1280): mean token state, unit length, bridged.
+
+        One string at a time: the int8 tower scales activations by the largest of a batch, so company changes a text.
+        """
+        sentences = np.stack([self._sentence(text) for text in texts])
+        with_constant = np.concatenate([sentences, np.ones((len(sentences), 1), np.float32)], axis=1)
+        return _unit(with_constant @ self._to_image_space)
+
+    def _sentence(self, text: str) -> Floats:
+        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        states: Floats = self._language.run(["last_hidden_state"], inputs)[0]
+        return _unit(states.mean(axis=1))[0]
+
+
+def preprocess(image: Image.Image) -> Floats:
+    """Turn an RGB image into (3, 224, 224) float32; a module-level function, so that worker processes can have it."""
+    width, height = image.size
+    factor = 256 / min(width, height)
+    resized = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
+    left, top = (resized.width - 224) // 2, (resized.height - 224) // 2
+    pixels = np.asarray(resized.crop((left, top, left + 224, top + 224)), dtype=np.float32)
+    return ((pixels - 127.0) / 128.0).transpose(2, 0, 1)
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _identity(folder: Path) -> str:
+    """Digest every file of the model and this module, whose code is the preprocessing."""
+    digest = hashlib.sha256()
+    for path in (*(folder / name for name in FILES), Path(__file__)):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _unit(rows: Floats) -> Floats:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
