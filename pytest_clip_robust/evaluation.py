@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.loading import load_image_set
 from pytest_clip_robust.encoding.classifier import zero_shot_logits, zero_shot_weights
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
+from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.measurement import Predictions, Provenance
@@ -37,9 +39,11 @@ class Workbench:
     def __init__(self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]]) -> None:
         self.run = run
         self.uncaptured = uncaptured
-        self.store = FeatureStore(f"{run.cache}/features")
         self.counts = EncodeCounts()
         self._notices: list[str] = []
+        self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self._notices.append)
+        # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
+        self._data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
         self._image_sets: dict[str, ImageSet] = {}
 
@@ -61,6 +65,30 @@ class Workbench:
                 raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
             self._image_sets[name] = load_image_set(entries[name], cache_dir=self._data_cache)
         return self._image_sets[name]
+
+    def encode_images(self, loaded: LoadedModel, images: ImageSet) -> NDArray[np.float32]:
+        """Return the (N, D) features of a set's images, in its order."""
+        return encode_images(
+            loaded,
+            images,
+            self._store,
+            batch_size=self.run.batch_size,
+            workers=self.run.workers,
+            counts=self.counts,
+            progress=self._progress,
+            notice=self._notices.append,
+        )
+
+    def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the (len(texts), D) features of `texts`."""
+        return encode_texts(
+            loaded, texts, self._store, counts=self.counts, progress=self._progress, notice=self._notices.append
+        )
+
+    @contextmanager
+    def _progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
+        with self.uncaptured(), show_progress(things, whole, total, notice=self._notices.append) as advance:
+            yield advance
 
     def evaluate(self, spec: ModelSpec) -> EvaluatedModel:
         """Load a model and check it.
@@ -115,7 +143,7 @@ class EvaluatedModel:
 
     def image_features(self, dataset: str) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, not normalised, in the set's order."""
-        return self._workbench.encode(self._loaded, self._workbench.images(dataset))
+        return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
 
     def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`, not normalised."""

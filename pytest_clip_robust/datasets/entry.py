@@ -23,7 +23,8 @@ class DataEntry:
     split: which split of a hub repository or a folder of splits.
     table: a CSV file in the folder that names image files and labels.
     image, label: names of columns; ``""`` takes the usual names of the format.
-    classes: ``""`` for the set's own, ``imagenet-1k``, or a text file with one class name a line.
+    classes: ``""`` for the set's own; ``imagenet-1k``, ``imagenet-a`` or ``imagenet-r``; a text file with one class
+        name a line (or id, tab, name); or the names themselves.
     subset: ``all`` classes of the list, or only those ``present`` in the set (ImageNet-A and -R).
     annotations: a JSON-lines file with boolean columns, joined to the images by file name.
     factors: boolean columns to read as visual factors; ``()`` takes all of the 16 known ones that are there.
@@ -38,7 +39,7 @@ class DataEntry:
     table: str = ""
     image: str = ""
     label: str = ""
-    classes: str = ""
+    classes: str | tuple[str, ...] = ""
     subset: str = "all"
     annotations: str = ""
     factors: tuple[str, ...] = ()
@@ -96,8 +97,8 @@ def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
     for key, value in table.items():
         if key not in KEYS:
             raise ConfigError(f"data set {name!r}: unknown key {key!r}{did_you_mean(key, KEYS)}")
-        if key == "factors":
-            values[key] = _factors(value, name)
+        if key == "factors" or (key == "classes" and isinstance(value, list)):
+            values[key] = _strings(value, name=name, key=key)
         elif type(value) is not type(KEYS[key].default):
             raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a {type(KEYS[key].default).__name__}")
         else:
@@ -118,9 +119,9 @@ def merge(base: DataEntry, override: DataEntry) -> DataEntry:
     return replace(base, **changed)
 
 
-def _factors(value: object, name: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(factor, str) for factor in value):
-        raise ConfigError(f"data set {name!r}: factors={value!r}; expected a list of column names")
+def _strings(value: object, *, name: str, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a list of strings")
     return tuple(value)
 
 

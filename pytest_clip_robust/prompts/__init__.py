@@ -1,1 +1,1 @@
-"""Prompt sets: the templates that turn a class name into text."""
+"""Prompt sets: the templates that turn class names into texts."""

@@ -10,29 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.factors import FACTORS
 from pytest_clip_robust.measurement import Measurement, Predictions
 from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.properties.decisions import Decisions, decide
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 
-FACTORS = (
-    "pose",
-    "background",
-    "pattern",
-    "color",
-    "smaller",
-    "shape",
-    "partial_view",
-    "subcategory",
-    "texture",
-    "larger",
-    "darker",
-    "object_blocking",
-    "person_blocking",
-    "style",
-    "brighter",
-    "multiple_objects",
-)
 PAPER_FACTORS = FACTORS[:10]
 """The factors that the study reports: those with at least 150 images each in ImageNet-X."""
 

@@ -1,0 +1,164 @@
+"""From a DataEntry to an ImageSet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.datasets.annotations import read_factor_annotations
+from pytest_clip_robust.datasets.digests import content_digests
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.image_set import ImageReader, ImageSet
+from pytest_clip_robust.datasets.labels import ClassList, class_list, named_classes, to_positions
+from pytest_clip_robust.datasets.sources import Label, Rows, read_rows
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.text import printable
+
+WORDNET_ID = re.compile(r"n\d{8}")
+
+
+def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ImageSet:
+    """Read the data set that `entry` describes: every image's digest and label, no image decoded.
+
+    `cache_dir` keeps what `datasets` prepares and the digests of unchanged images; None leaves `datasets` its own
+    folder and remembers no digest.
+
+    Raises:
+        DataError: the set cannot be read; the message names the set, and the file or row.
+    """
+    rows = read_rows(entry, None if cache_dir is None else str(cache_dir / "prepared"))
+    classes, labels = _understand(entry, rows)
+    kept, annotations = _annotate(entry, rows)
+    labels = labels[kept]
+    if entry.subset == "present":
+        present, labels = np.unique(labels, return_inverse=True)
+        classes = classes.keep(present)
+    read = rows.read if len(kept) == len(rows.samples) else _Part(rows.read, kept)
+    samples = [printable(rows.samples[i]) for i in kept]
+    try:
+        digests = content_digests(read, [rows.stamps[i] for i in kept], samples, memory=_memory(cache_dir, rows.origin))
+    except DataError as error:
+        raise DataError(f"data set {entry.name!r}: {error}") from error
+    return ImageSet(
+        name=entry.name,
+        read=read,
+        samples=samples,
+        digests=digests,
+        labels=labels.astype(np.int64),
+        class_names=classes.names,
+        class_ids=classes.ids,
+        fingerprint=_fingerprint(digests, labels, classes, annotations, crop_border=entry.crop_border),
+        annotations=annotations,
+        crop_border=entry.crop_border,
+        licence=entry.licence,
+    )
+
+
+class _Part:
+    """Reads some of another reader's images."""
+
+    def __init__(self, read: ImageReader, positions: NDArray[np.int64]) -> None:
+        self._read, self._positions = read, positions
+
+    def __call__(self, index: int, /) -> bytes:
+        return self._read(int(self._positions[index]))
+
+
+def _understand(entry: DataEntry, rows: Rows) -> tuple[ClassList, NDArray[np.int64]]:
+    """Give every label its place in the entry's class list, or else in the set's own."""
+
+    def where(row: int) -> str:
+        return f"data set {entry.name!r}: image {printable(rows.samples[row])!r}"
+
+    source = f"data set {entry.name!r}"
+    if entry.classes:
+        given = entry.classes
+        classes = class_list(given) if isinstance(given, str) else named_classes(given, source=source)
+        return classes, to_positions(_in_words(rows, classes), classes, where)
+    if rows.names is not None:
+        _check_words(rows.names, entry)
+        classes = named_classes(rows.names, source=source)
+        return classes, to_positions(rows.labels, classes, where)
+    if not all(isinstance(label, str) for label in rows.labels):
+        raise DataError(f"{source}: its labels are numbers without names; name them with ?classes=FILE")
+    names = sorted({str(label) for label in rows.labels})
+    _check_words(names, entry)
+    classes = named_classes(names, source=source)
+    place = {name: i for i, name in enumerate(names)}
+    return classes, np.array([place[str(label)] for label in rows.labels], dtype=np.int64)
+
+
+def _in_words(rows: Rows, classes: ClassList) -> list[Label]:
+    """Turn positions in the set's own names into those names, unless both lists are in the same order anyway.
+
+    Hub copies of ImageNet have all of WordNet's synonyms for a name, which our list does not know; the names that it
+    does know prove the order.
+    """
+    if rows.names is None:
+        return rows.labels
+    if len(rows.names) == len(classes):
+        known = {i: found for i, name in enumerate(rows.names) if (found := _position(classes, name)) is not None}
+        if known and len(known) < len(classes) and all(i == found for i, found in known.items()):
+            return rows.labels
+    return [rows.names[label] if isinstance(label, int) else label for label in rows.labels]
+
+
+def _position(classes: ClassList, name: str) -> int | None:
+    try:
+        return classes.position(name)
+    except DataError:
+        return None
+
+
+def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
+    """Refuse class names that no prompt can use: "a photo of a 17." measures nothing."""
+    for what, is_one, way_out in (
+        ("numbers", str.isdecimal, "classes=FILE"),
+        ("WordNet ids", WORDNET_ID.fullmatch, "classes=imagenet-1k"),
+    ):
+        check: Callable[[str], object] = is_one
+        if all(check(name) for name in names):
+            raise DataError(
+                f"data set {entry.name!r}: its class names are {what} ({', '.join(names[:3])}), "
+                f"which make no prompts; add ?{way_out}"
+            )
+
+
+def _annotate(entry: DataEntry, rows: Rows) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
+    """Return which rows stay, and their annotations."""
+    if not entry.annotations:
+        return np.arange(len(rows.samples)), dict(rows.annotations)
+    beside = Path(entry.location) / entry.annotations
+    path = beside if beside.is_file() else Path(entry.annotations).expanduser()
+    annotations = read_factor_annotations(path, entry.factors)
+    return annotations.join(rows.samples, name=f"data set {entry.name!r}")
+
+
+def _memory(cache_dir: Path | None, origin: str) -> Path | None:
+    if cache_dir is None:
+        return None
+    return cache_dir / "digests" / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.json"
+
+
+def _fingerprint(
+    digests: list[str],
+    labels: NDArray[np.int64],
+    classes: ClassList,
+    annotations: dict[str, NDArray[np.bool_]],
+    *,
+    crop_border: int,
+) -> str:
+    whole = {
+        "images": digests,
+        "labels": labels.tolist(),
+        "classes": [classes.ids, classes.names],
+        "annotations": {name: np.packbits(column).tobytes().hex() for name, column in sorted(annotations.items())},
+        "crop_border": crop_border,
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,378 @@
+"""Where images come from: each kind of location becomes Rows, through Hugging Face `datasets` wherever it can.
+
+Images stay undecoded; nothing here knows what a label means.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import glob
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.image_set import ImageReader
+from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.factors import FACTORS
+from pytest_clip_robust.text import one_line
+
+IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "file", "file_name", "filename", "path", "bytes")
+LABEL_NAMES = ("label", "labels", "cls", "class", "class_name", "wnid", "fine_label", "category", "target")
+NAMES_FILE = "classnames.txt"
+SETTLED_SECONDS = 2
+"""A file changed more recently could change again without its time of change showing it."""
+
+Label = str | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """N images with their labels as the files have them.
+
+    labels: strings, or positions in `names` where that is not None.
+    stamps: what changes whenever an image's bytes change, or None; origin: names the set of stamps.
+    """
+
+    read: ImageReader
+    samples: list[str]
+    labels: list[Label]
+    stamps: list[str | None]
+    origin: str
+    names: tuple[str, ...] | None = None
+    annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """Reads image files."""
+
+    paths: Sequence[str]
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the file of image `index`."""
+        return Path(self.paths[index]).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowReader:
+    """Reads the images of a column of a memory-mapped `datasets.Dataset`."""
+
+    dataset: Any
+    column: str
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the encoded image of row `index`."""
+        value = self.dataset[index][self.column]
+        content: bytes | None = value and value["bytes"]
+        if content is None and value and value["path"] and Path(value["path"]).is_file():
+            content = Path(value["path"]).read_bytes()
+        if content is None:
+            raise DataError(f"column {self.column!r} has no image there")
+        return content
+
+
+def read_rows(entry: DataEntry, cache_dir: str | None) -> Rows:
+    """Find out how `entry` is stored and read its rows; `cache_dir` is where `datasets` may write.
+
+    Raises:
+        DataError: nothing is there, or not in that form; the message names the set.
+    """
+    if not entry.location:
+        raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
+    kind = _kind(entry)
+    readers: dict[str, Callable[[DataEntry, str | None], Rows]] = {
+        "imagefolder": _image_folder,
+        "table": _table,
+        "parquet": _arrow_files,
+        "webdataset": _arrow_files,
+        "hub": _hub,
+    }
+    rows = readers[kind](_resolved(entry, kind), cache_dir)
+    if not rows.samples:
+        raise DataError(f"data set {entry.name!r}: no images in {entry.location}")
+    return rows
+
+
+def _kind(entry: DataEntry) -> str:
+    if entry.format != "auto":
+        return entry.format
+    if entry.table:
+        return "table"
+    path = Path(entry.location).expanduser()
+    if path.is_dir():
+        for suffix, kind in ((".parquet", "parquet"), (".tar", "webdataset")):
+            if next(path.rglob(f"*{suffix}"), None) is not None:
+                return kind
+        return "imagefolder"
+    for suffix, kind in ((".parquet", "parquet"), (".tar", "webdataset")):
+        if entry.location.endswith(suffix):
+            return kind
+    if path.exists():
+        raise DataError(f"data set {entry.name!r}: {entry.location} is neither a folder nor a .parquet or .tar file")
+    if entry.location.count("/") == 1 and not entry.location.startswith((".", "~", "/")):
+        return "hub"
+    raise DataError(f"data set {entry.name!r}: no file or folder {entry.location}")
+
+
+def _resolved(entry: DataEntry, kind: str) -> DataEntry:
+    """Step into the folder of the split, where the location is local and has one."""
+    if kind == "hub":
+        return entry
+    path = Path(entry.location).expanduser().absolute()
+    if entry.split and (path / entry.split).is_dir():
+        path /= entry.split
+    return replace(entry, location=str(path))
+
+
+def _image_folder(entry: DataEntry, cache_dir: str | None) -> Rows:
+    root = Path(entry.location)
+    if not root.is_dir():
+        raise DataError(f"data set {entry.name!r}: no folder {root}")
+    # Naming the files keeps `datasets` from reading a class called "test" as a split.
+    found = _load(entry, "imagefolder", f"{glob.escape(str(root))}/**", cache_dir, drop_labels=False)
+    if "label" not in found.features:
+        raise DataError(f"data set {entry.name!r}: {root} has no folder a class; lay images out as CLASS/IMAGE")
+    paths = [row["path"] for row in found["image"]]
+    stray = next((path for path in paths if Path(path).parent == root), None)
+    if stray is not None:
+        raise DataError(f"data set {entry.name!r}: {stray} lies in no class folder; lay images out as CLASS/IMAGE")
+    samples = [str(Path(path).relative_to(root)) for path in paths]
+    return _files(samples, paths, list(found["label"]), tuple(found.features["label"].names), origin=str(root))
+
+
+def _table(entry: DataEntry, _: str | None) -> Rows:
+    """Read a CSV file with the standard library: pandas, beneath `datasets`, would turn a label 007 into 7."""
+    root = Path(entry.location)
+    path = root / (entry.table or "labels.csv")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns, lines = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"data set {entry.name!r}: table {path} cannot be read: {error}") from error
+    image = _column(entry, "image", entry.image, IMAGE_NAMES, columns)
+    label = _column(entry, "label", entry.label, LABEL_NAMES, columns)
+    for number, line in enumerate(lines, start=2):
+        for column in (image, label):
+            if not line[column]:
+                raise DataError(f"data set {entry.name!r}: {path}, line {number} has no {column!r}")
+        if not (root / line[image]).is_file():
+            raise DataError(f"data set {entry.name!r}: {path}, line {number}: no file {root / line[image]}")
+    factors = [*entry.factors] or [factor for factor in FACTORS if factor in columns]
+    rows = _files(
+        [line[image] for line in lines],
+        [str(root / line[image]) for line in lines],
+        [line[label] for line in lines],
+        None,
+        origin=str(path),
+    )
+    annotations = {factor: _flags(entry, factor, [line.get(factor) for line in lines], columns) for factor in factors}
+    return Rows(
+        read=rows.read,
+        samples=rows.samples,
+        labels=rows.labels,
+        stamps=rows.stamps,
+        origin=rows.origin,
+        annotations=annotations,
+    )
+
+
+def _files(
+    samples: list[str], paths: list[str], labels: list[Any], names: tuple[str, ...] | None, *, origin: str
+) -> Rows:
+    return Rows(
+        read=FileReader(paths), samples=samples, labels=labels, names=names, stamps=_stamps(paths), origin=origin
+    )
+
+
+def _stamps(paths: Sequence[str]) -> list[str | None]:
+    settled = time.time_ns() - SETTLED_SECONDS * 10**9
+    stamps: list[str | None] = []
+    for path in paths:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            stamps.append(None)  # reading it will say what is wrong
+            continue
+        unchanging = status.st_mtime_ns < settled
+        stamps.append(f"{path}|{status.st_size}|{status.st_mtime_ns}" if unchanging else None)
+    return stamps
+
+
+def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
+    kind = _kind(entry)
+    suffix = {"parquet": ".parquet", "webdataset": ".tar"}[kind]
+    location = Path(entry.location)
+    if location.is_dir():
+        files = sorted(str(path) for path in location.rglob(f"*{suffix}"))
+    else:
+        files = sorted(glob.glob(entry.location)) or sorted(fnmatch.filter([entry.location], f"*{suffix}"))
+    files = [file for file in files if Path(file).is_file()]
+    if not files:
+        raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
+    beside = (location if location.is_dir() else Path(files[0]).parent) / NAMES_FILE
+    found = _load(entry, kind, [glob.escape(file) for file in files], cache_dir)
+    return _arrow(entry, found, names_file=beside if beside.is_file() else None)
+
+
+def _hub(entry: DataEntry, cache_dir: str | None) -> Rows:
+    import datasets  # noqa: PLC0415 - seconds, paid by runs that read data
+
+    try:
+        with _quiet():
+            split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
+            found = datasets.load_dataset(entry.location, split=split, cache_dir=cache_dir)
+    except DataError:
+        raise
+    except (ConnectionError, FileNotFoundError) as error:
+        raise DataError(
+            f"data set {entry.name!r}: no folder {entry.location} here, and the hub cannot be reached or has no such "
+            f"data set ({_why(error)}); give a local copy with --clip-data {entry.name}=/path"
+        ) from error
+    except Exception as error:  # builders of foreign data raise whatever they meet
+        raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
+    return _arrow(entry, found, names_file=_names_from_hub(entry.location))
+
+
+def _only_split(entry: DataEntry, splits: Sequence[str]) -> str:
+    for split in ("test", "validation", "val"):
+        if split in splits:
+            return split
+    if len(splits) == 1:
+        return splits[0]
+    raise DataError(f"data set {entry.name!r}: {entry.location} has the splits {', '.join(splits)}; add ?split=NAME")
+
+
+def _names_from_hub(repository: str) -> Path | None:
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        return Path(hf_hub_download(repository, NAMES_FILE, repo_type="dataset"))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+        return None
+
+
+def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str | None, **options: Any) -> Any:
+    import datasets  # noqa: PLC0415 - seconds, paid by runs that read data
+
+    try:
+        with _quiet():
+            found = datasets.load_dataset(
+                builder, data_files={"data": files}, split="data", cache_dir=cache_dir, **options
+            )
+            if builder == "imagefolder":
+                found = found.cast_column("image", datasets.Image(decode=False))
+    except Exception as error:  # builders of foreign data raise whatever they meet
+        if "doesn't contain any data" in str(error) or isinstance(error, FileNotFoundError):
+            raise DataError(f"data set {entry.name!r}: no images in {entry.location}") from error
+        raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
+    return found
+
+
+def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
+    import datasets  # noqa: PLC0415
+
+    columns = list(found.features)
+    typed = next((name for name, feature in found.features.items() if isinstance(feature, datasets.Image)), "")
+    image = entry.image or typed or _column(entry, "image", "", IMAGE_NAMES, columns)
+    image = _column(entry, "image", image, (), columns)
+    label = _column(entry, "label", entry.label, LABEL_NAMES, columns)
+    with _quiet():
+        try:
+            images = found.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        except Exception as error:
+            raise DataError(
+                f"data set {entry.name!r}: column {image!r} of type {found.features[image]} holds no images"
+            ) from error
+    labels = list(found[label])
+    blank = next((row for row, value in enumerate(labels) if value is None or value == -1), None)
+    if blank is not None:
+        raise DataError(f"data set {entry.name!r}: row {blank} of {entry.location} has no {label!r}")
+    stranger = next((value for value in labels if not isinstance(value, str | int)), None)
+    if stranger is not None:
+        raise DataError(f"data set {entry.name!r}: {label}={stranger!r} is neither a name nor a whole number")
+    names = getattr(found.features[label], "names", None)
+    if names is None and names_file is not None and isinstance(labels[0] if labels else "", int):
+        names = names_file.read_text(encoding="utf-8").splitlines()
+    factors = [*entry.factors] or [factor for factor in FACTORS if factor in columns]
+    return Rows(
+        read=ArrowReader(images, image),
+        samples=_sample_names(images, image, found),
+        labels=labels,
+        stamps=[str(row) for row in range(len(found))],
+        origin=str(images._fingerprint),  # noqa: SLF001 - `datasets` keys its own caches by it
+        names=None if names is None else tuple(names),
+        annotations={factor: _flags(entry, factor, _values(found, factor), columns) for factor in factors},
+    )
+
+
+def _values(found: Any, column: str) -> list[Any]:
+    return list(found[column]) if column in found.features else []
+
+
+def _sample_names(images: Any, image: str, found: Any) -> list[str]:
+    if "__key__" in found.features:
+        return list(found["__key__"])
+    # Straight from Arrow: a row's path without its bytes.
+    paths = images.data.column(image).combine_chunks().field("path").to_pylist()
+    return [f"row {row}: {Path(path).name}" if path else f"row {row}" for row, path in enumerate(paths)]
+
+
+def _column(entry: DataEntry, what: str, wanted: str, usual: Sequence[str], columns: Sequence[str]) -> str:
+    found = wanted or next((name for name in usual if name in columns), "")
+    if found not in columns:
+        missing = (
+            f"no column {wanted!r}{did_you_mean(wanted, columns)}" if wanted else f"no column looks like the {what}"
+        )
+        raise DataError(f"data set {entry.name!r}: {missing}; it has {', '.join(columns)}; name one with ?{what}=")
+    return found
+
+
+def _flags(entry: DataEntry, factor: str, values: Sequence[Any], columns: Sequence[str]) -> NDArray[np.bool_]:
+    _column(entry, "factors", factor, (), columns)
+    meanings = {True: True, False: False, "1": True, "0": False, "true": True, "false": False}
+    flags = [meanings.get(value.lower() if isinstance(value, str) else value) for value in values]
+    if None in flags:
+        row = flags.index(None)
+        raise DataError(f"data set {entry.name!r}: row {row}: {factor}={values[row]!r}; expected 0 or 1")
+    return np.array(flags, dtype=np.bool_)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep `datasets` from drawing bars and from warning of what is none of the user's business."""
+    from datasets import utils  # noqa: PLC0415
+
+    bars = utils.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
+    levels = [logger.level for logger in loggers]
+    utils.disable_progress_bars()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if not bars:
+            utils.enable_progress_bars()
+
+
+def _why(error: BaseException) -> str:
+    """Name what `datasets` hides behind its own errors."""
+    cause = error.__cause__ or error.__context__
+    text = one_line(error)
+    return f"{text}: {one_line(cause)}" if cause is not None and one_line(cause) not in text else text

@@ -1,0 +1,83 @@
+"""What a loaded model must do before anyone believes its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pytest_clip_robust.errors import ClipRobustError, ModelError
+from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.text import one_line
+
+TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
+SAME = 1e-4
+"""Relative distance below which two features count as equal, in any precision."""
+
+
+def check_model(model: LoadedModel) -> None:
+    """Send two images and two texts through `model`, twice.
+
+    Raises:
+        ModelError: features are no (B, D) of finite numbers, both towers disagree on D, different inputs come out the
+            same, or the same input comes out different.
+    """
+    who = f"model {model.spec.label}"
+    pixels = torch.stack([_pixels(model, image, who) for image in _images()])
+    images = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
+    texts = _features(lambda: model.encoder.encode_text(list(TEXTS)), f"{who}: encode_text")
+    if images.shape[1] != texts.shape[1]:
+        raise ModelError(
+            f"{who}: images have {images.shape[1]} dimensions and texts {texts.shape[1]}; expected one space"
+        )
+    again = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
+    if _distance(images, again) > SAME:
+        raise ModelError(f"{who}: the same image has other features the second time; is it in training mode (.eval())?")
+    for what, features in (("images", images), ("texts", texts)):
+        if _distance(features[:1], features[1:]) < SAME:
+            raise ModelError(f"{who}: two different {what} have the same features: the weights have collapsed")
+
+
+def _images() -> tuple[Image.Image, Image.Image]:
+    """Return a noise and a gradient: as different as images can be, and made the same everywhere."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    ramp = np.linspace(0, 255, 128, dtype=np.uint8)
+    gradient = np.stack([np.broadcast_to(ramp, (96, 128))] * 3, axis=-1)
+    return Image.fromarray(noise), Image.fromarray(gradient)
+
+
+def _pixels(model: LoadedModel, image: Image.Image, who: str) -> torch.Tensor:
+    try:
+        pixels = torch.as_tensor(np.asarray(model.encoder.preprocess(image)), dtype=torch.float32)
+    except Exception as error:
+        raise ModelError(f"{who}: preprocess failed: {type(error).__name__}: {one_line(error)}") from error
+    if pixels.ndim != 3:
+        raise ModelError(f"{who}: preprocess gives shape {tuple(pixels.shape)}; expected (C, H, W)")
+    return pixels
+
+
+def _features(encode: Any, what: str) -> NDArray[np.float32]:
+    try:
+        with torch.inference_mode():
+            features = encode()
+    except ClipRobustError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{what} failed: {type(error).__name__}: {one_line(error)}") from error
+    if isinstance(features, torch.Tensor):
+        features = features.detach().float().cpu().numpy()
+    rows = np.asarray(features, dtype=np.float32)
+    if rows.ndim != 2 or len(rows) != 2 or not rows.size:
+        raise ModelError(f"{what} gives shape {rows.shape} for 2 inputs; expected (2, D)")
+    if not np.isfinite(rows).all() or not np.linalg.norm(rows, axis=1).all():
+        raise ModelError(
+            f"{what} gives NaN, infinite or zero features; check the weights, or try --clip-precision fp32"
+        )
+    return rows
+
+
+def _distance(features: NDArray[np.float32], others: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(features - others) / np.linalg.norm(features))
