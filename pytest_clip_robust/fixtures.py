@@ -10,6 +10,7 @@ import pytest
 
 from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
+from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.gates import Threshold, explain, find_threshold, judge
 from pytest_clip_robust.gates.record import Record, junit_properties, record_error, record_judgement
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
@@ -124,10 +125,10 @@ def pytest_runtest_makereport(
     unjudged = report.failed and not any(record["verdict"] != "passed" for record in records)
     if unjudged and _is_ours(item):
         line = str(error) if isinstance(error, ClipRobustError) else f"{type(error).__name__}: {error}".splitlines()[0]
-        records.append(record_error(line, model=_model_label(item), measurement=item.name))
+        records.append(record_error(line, model=_model_label(item), measurement=_short_name(item)))
         report.user_properties.append(("clip_verdict", "error"))
     if report.when == "call" or report.failed:
-        report.clip_records = records
+        report.clip_records = records  # type: ignore[attr-defined]
         item.stash[RECORDS] = []
     return report
 
@@ -141,7 +142,8 @@ def summarise(config: pytest.Config) -> RunSummary:
 
 def _workbench(config: pytest.Config) -> Workbench:
     """Import what is heavy only when the first test asks for a model."""
-    from pytest_clip_robust.evaluation import Workbench  # noqa: PLC0415
+    with hushed():
+        from pytest_clip_robust.evaluation import Workbench  # noqa: PLC0415
 
     if WORKBENCH not in config.stash:
         config.stash[WORKBENCH] = Workbench(config.stash[RUN], uncaptured=_uncaptured(config))
@@ -189,6 +191,11 @@ def _no_set(role: str, profile: Profile) -> str:
 def _model_label(item: pytest.Item) -> str:
     spec = _params(item).get("clip_model_spec")
     return "" if spec is None else spec.label
+
+
+def _short_name(item: pytest.Item) -> str:
+    """Name the test without its model, which has a column of its own."""
+    return item.name.replace(f"{_model_label(item)}-", "", 1).replace(f"[{_model_label(item)}]", "", 1)
 
 
 def _is_ours(item: pytest.Item) -> bool:

@@ -74,7 +74,7 @@ class Measurement:
     samples: Sequence[str] = ()
     misses: tuple[Miss, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.value):
@@ -106,7 +106,7 @@ class Predictions:
     class_ids: tuple[str, ...]
     samples: Sequence[str]
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         where = f"predictions on {self.dataset!r}"
@@ -126,7 +126,7 @@ class Predictions:
             raise MeasurementError(
                 f"{where}: labels span {self.labels.min()}..{self.labels.max()}, expected 0..{n_classes - 1}"
             )
-        finite = np.isfinite(self.logits).all(axis=1)
+        finite = np.atleast_1d(np.isfinite(self.logits).all(axis=1))
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
             raise MeasurementError(
@@ -149,7 +149,7 @@ class Predictions:
             self,
             logits=self.logits[kept],
             labels=self.labels[kept],
-            samples=[self.samples[i] for i in kept],
+            samples=[self.samples[i] for i in kept.tolist()],
             annotations={name: column[kept] for name, column in self.annotations.items()},
         )
 
@@ -178,6 +178,6 @@ class Predictions:
             labels=labels[kept],
             class_names=tuple(self.class_names[i] for i in columns),
             class_ids=tuple(class_ids),
-            samples=[self.samples[i] for i in kept],
+            samples=[self.samples[i] for i in kept.tolist()],
             annotations={name: column[kept] for name, column in self.annotations.items()},
         )

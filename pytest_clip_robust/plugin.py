@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,7 @@ def _start(config: pytest.Config) -> None:
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
     from pytest_clip_robust.report.collector import Collector, WorkerSide  # noqa: PLC0415
 
+    _check_rootdir(config)
     try:
         run = read_config(config)
     except ClipRobustError as error:
@@ -91,6 +94,20 @@ def _start(config: pytest.Config) -> None:
     summarise = partial(fixtures.summarise, config)
     reporter = WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)
     config.pluginmanager.register(reporter, "clip-robust-report")
+
+
+def _check_rootdir(config: pytest.Config) -> None:
+    """Refuse a command line whose paths pytest took for the place of the tests.
+
+    pytest looks for its ini file before plugins can name their options, so the path after a blank counts as a place of
+    tests, and the project's own settings are lost without a word. After a ``=`` it does not.
+    """
+    given = [str(argument) for argument in config.invocation_params.args]
+    if config.inipath is not None or config.getoption("rootdir") is not None:
+        return
+    for option, value in pairwise(given):
+        if option.startswith("--clip-") and "=" not in option and Path(value).exists():
+            raise pytest.UsageError(f"write {option}={value}: pytest takes a path after a blank for the tests' place")
 
 
 class _NoModel:
@@ -112,7 +129,9 @@ class _NoModel:
         pytest.fail(NO_MODEL, pytrace=False)
 
 
-def _add(parser: pytest.Parser, group: pytest.OptionGroup, name: str, metavar: str, text: str, default: str) -> None:
+def _add(  # noqa: PLR0917 - read like a table
+    parser: pytest.Parser, group: pytest.OptionGroup, name: str, metavar: str, text: str, default: str
+) -> None:
     """Add ``--clip-NAME`` and its ini twin ``clip_NAME``."""
     dest = f"clip_{name.replace('-', '_')}"
     group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)

@@ -1,1 +1,1 @@
-"""The robustness suites. Run them with ``pytest --model SPEC``, or ``--pyargs pytest_clip_robust.suites`` once installed."""
+"""The robustness suites: ``pytest --model SPEC`` here, ``--pyargs pytest_clip_robust.suites`` where installed."""

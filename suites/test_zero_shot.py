@@ -12,7 +12,10 @@ pytestmark = pytest.mark.clip_suite
 @pytest.mark.clip_role("id")
 @pytest.mark.parametrize("k", [1, 5], ids=["top1", "top5"])
 def test_accuracy(model, dataset, k, gate):
-    gate(accuracy.top_k(model.zero_shot(dataset), k=k))
+    predictions = model.zero_shot(dataset)
+    if k >= len(predictions.class_names):
+        pytest.skip(f"top-{k} says nothing among {len(predictions.class_names)} classes")
+    gate(accuracy.top_k(predictions, k=k))
 
 
 @pytest.mark.clip_role("id")

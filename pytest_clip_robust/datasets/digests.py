@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -61,5 +62,6 @@ def _remember(memory: Path, digest_of: dict[str, str]) -> None:
         memory.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(digest_of), encoding="utf-8")
         part.replace(memory)
-    except OSError:
-        part.unlink(missing_ok=True)  # the digests are worth a second of reading, not the run
+    except OSError:  # the digests are worth a second of reading, not the run
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -129,9 +129,9 @@ def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callabl
 def _published(source: str) -> ClassList:
     """ImageNet's ids from timm and its names, cleaned for prompts, from open_clip."""
     import open_clip  # noqa: PLC0415 - it brings torch along
-    from timm.data import ImageNetInfo  # noqa: PLC0415
+    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
 
-    ids = tuple(ImageNetInfo().label_names())
+    ids = tuple(ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
     classes = ClassList(IMAGENET, tuple(open_clip.IMAGENET_CLASSNAMES), ids)
     if source == IMAGENET:
         return classes

@@ -6,11 +6,9 @@ Images stay undecoded; nothing here knows what a label means.
 from __future__ import annotations
 
 import csv
-import fnmatch
 import glob
 import logging
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +22,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.factors import FACTORS
+from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.text import one_line
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "file", "file_name", "filename", "path", "bytes")
@@ -31,6 +30,8 @@ LABEL_NAMES = ("label", "labels", "cls", "class", "class_name", "wnid", "fine_la
 NAMES_FILE = "classnames.txt"
 SETTLED_SECONDS = 2
 """A file changed more recently could change again without its time of change showing it."""
+
+FLAGS = {"1": True, "0": False, "true": True, "false": False}
 
 Label = str | int
 
@@ -168,7 +169,6 @@ def _table(entry: DataEntry, _: str | None) -> Rows:
                 raise DataError(f"data set {entry.name!r}: {path}, line {number} has no {column!r}")
         if not (root / line[image]).is_file():
             raise DataError(f"data set {entry.name!r}: {path}, line {number}: no file {root / line[image]}")
-    factors = [*entry.factors] or [factor for factor in FACTORS if factor in columns]
     rows = _files(
         [line[image] for line in lines],
         [str(root / line[image]) for line in lines],
@@ -176,15 +176,7 @@ def _table(entry: DataEntry, _: str | None) -> Rows:
         None,
         origin=str(path),
     )
-    annotations = {factor: _flags(entry, factor, [line.get(factor) for line in lines], columns) for factor in factors}
-    return Rows(
-        read=rows.read,
-        samples=rows.samples,
-        labels=rows.labels,
-        stamps=rows.stamps,
-        origin=rows.origin,
-        annotations=annotations,
-    )
+    return replace(rows, annotations=_factors(entry, columns, lambda factor: [line[factor] for line in lines]))
 
 
 def _files(
@@ -216,7 +208,7 @@ def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
     if location.is_dir():
         files = sorted(str(path) for path in location.rglob(f"*{suffix}"))
     else:
-        files = sorted(glob.glob(entry.location)) or sorted(fnmatch.filter([entry.location], f"*{suffix}"))
+        files = sorted(glob.glob(entry.location))  # noqa: PTH207 - the pattern may be absolute
     files = [file for file in files if Path(file).is_file()]
     if not files:
         raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
@@ -226,10 +218,10 @@ def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
 
 
 def _hub(entry: DataEntry, cache_dir: str | None) -> Rows:
-    import datasets  # noqa: PLC0415 - seconds, paid by runs that read data
-
     try:
         with _quiet():
+            import datasets  # noqa: PLC0415
+
             split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
             found = datasets.load_dataset(entry.location, split=split, cache_dir=cache_dir)
     except DataError:
@@ -264,10 +256,10 @@ def _names_from_hub(repository: str) -> Path | None:
 
 
 def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str | None, **options: Any) -> Any:
-    import datasets  # noqa: PLC0415 - seconds, paid by runs that read data
-
     try:
         with _quiet():
+            import datasets  # noqa: PLC0415
+
             found = datasets.load_dataset(
                 builder, data_files={"data": files}, split="data", cache_dir=cache_dir, **options
             )
@@ -305,7 +297,6 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
     names = getattr(found.features[label], "names", None)
     if names is None and names_file is not None and isinstance(labels[0] if labels else "", int):
         names = names_file.read_text(encoding="utf-8").splitlines()
-    factors = [*entry.factors] or [factor for factor in FACTORS if factor in columns]
     return Rows(
         read=ArrowReader(images, image),
         samples=_sample_names(images, image, found),
@@ -313,12 +304,8 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
         stamps=[str(row) for row in range(len(found))],
         origin=str(images._fingerprint),  # noqa: SLF001 - `datasets` keys its own caches by it
         names=None if names is None else tuple(names),
-        annotations={factor: _flags(entry, factor, _values(found, factor), columns) for factor in factors},
+        annotations=_factors(entry, columns, lambda factor: list(found[factor])),
     )
-
-
-def _values(found: Any, column: str) -> list[Any]:
-    return list(found[column]) if column in found.features else []
 
 
 def _sample_names(images: Any, image: str, found: Any) -> list[str]:
@@ -339,20 +326,30 @@ def _column(entry: DataEntry, what: str, wanted: str, usual: Sequence[str], colu
     return found
 
 
-def _flags(entry: DataEntry, factor: str, values: Sequence[Any], columns: Sequence[str]) -> NDArray[np.bool_]:
-    _column(entry, "factors", factor, (), columns)
-    meanings = {True: True, False: False, "1": True, "0": False, "true": True, "false": False}
-    flags = [meanings.get(value.lower() if isinstance(value, str) else value) for value in values]
-    if None in flags:
-        row = flags.index(None)
-        raise DataError(f"data set {entry.name!r}: row {row}: {factor}={values[row]!r}; expected 0 or 1")
-    return np.array(flags, dtype=np.bool_)
+def _factors(
+    entry: DataEntry, columns: Sequence[str], values: Callable[[str], list[Any]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Read the factor columns that the entry names, or else the known ones that hold nothing but 0 and 1.
+
+    A cue-conflict set has columns ``shape`` and ``texture`` as well, which hold class names.
+    """
+    annotations = {}
+    for factor in entry.factors or (factor for factor in FACTORS if factor in columns):
+        _column(entry, "factors", factor, (), columns)
+        flags = [FLAGS.get(str(value).lower()) for value in values(factor)]
+        if None not in flags:
+            annotations[factor] = np.array(flags, dtype=np.bool_)
+        elif entry.factors:
+            row = flags.index(None)
+            raise DataError(f"data set {entry.name!r}: row {row}: {factor}={values(factor)[row]!r}; expected 0 or 1")
+    return annotations
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep `datasets` from drawing bars and from warning of what is none of the user's business."""
-    from datasets import utils  # noqa: PLC0415
+    with hushed():
+        from datasets import utils  # noqa: PLC0415 - seconds, paid by runs that read data
 
     bars = utils.are_progress_bars_disabled()
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
@@ -361,8 +358,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with hushed():
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

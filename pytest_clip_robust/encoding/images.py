@@ -25,6 +25,9 @@ from pytest_clip_robust.encoding.notice import Notice, log_notice
 from pytest_clip_robust.errors import ClipRobustError, ConfigError, DataError
 from pytest_clip_robust.text import printable
 
+MORE_WORKERS_THAN_CORES = "This DataLoader will create"
+"""Torch warns of what is the user's choice, some releases when the loader is made and others when it starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelBatch:
@@ -59,8 +62,7 @@ def read_pixels(
     """
     pixels = _Pixels(images, positions, preprocess)
     with warnings.catch_warnings():
-        # Torch warns of more workers than cores, which is the user's choice.
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
         loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
     for batch in _run(loader, images.name):
         if isinstance(batch, _Refused):
@@ -172,6 +174,7 @@ def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[Pixel
     with warnings.catch_warnings():
         # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
         warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
         batches = iter(loader)
     try:
         yield from batches

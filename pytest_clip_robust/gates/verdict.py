@@ -58,8 +58,8 @@ def explain(judgement: Judgement) -> str:
     found, demanded = judgement.measurement, judgement.threshold
     if demanded is None:
         return (
-            f"{found.key} = {found.value:.4f}: nothing judges this value, and --clip-strict lets nothing pass unjudged; "
-            f"give '{found.metric}' a threshold in the profile"
+            f"{found.key} = {found.value:.4f}: nothing judges this value, and --clip-strict lets nothing pass "
+            f"unjudged; give '{found.metric}' a threshold in the profile"
         )
     bound = demanded.bound_for(found.value)
     side = "below" if found.value < bound else "above"

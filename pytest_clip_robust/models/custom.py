@@ -34,7 +34,8 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
     wanted = _parameters(factory)
     if precision != "fp32" and "precision" not in wanted:
         raise ModelError(
-            f"model {spec.label}: its factory has no parameter 'precision', so --clip-precision {precision} cannot be kept"
+            f"model {spec.label}: its factory has no parameter 'precision', so --clip-precision {precision} "
+            "cannot be kept"
         )
     offered = {"device": device, "precision": precision}
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.models.custom import load_custom
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.models.sanity import check_model
@@ -20,9 +21,10 @@ def load_model(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
     if spec.kind is ModelKind.PYTHON:
         loaded = load_custom(spec, device=device, precision=precision)
     else:
-        from pytest_clip_robust.models.openclip import load_openclip  # noqa: PLC0415 - seconds that py: models spare
+        with hushed():
+            from pytest_clip_robust.models.openclip import load_openclip  # noqa: PLC0415 - seconds that py: spares
 
-        loaded = load_openclip(spec, device=device, precision=precision)
+            loaded = load_openclip(spec, device=device, precision=precision)
     check_model(loaded)
     return loaded
 

@@ -182,7 +182,7 @@ def _architecture(clip: Any, recipe: Recipe) -> object:
 
 def _text_digest(tokenizer: Any) -> str:
     """Digest what the tokenizer does to a few telling texts, and its vocabulary where it has one."""
-    vocabulary = getattr(getattr(tokenizer, "tokenizer", None), "get_vocab", dict)()
+    vocabulary: dict[str, int] = getattr(getattr(tokenizer, "tokenizer", None), "get_vocab", dict)()
     tokens = tokenizer(list(PROBE_TEXTS)).tolist()
     return _digest([type(tokenizer).__name__, tokens, sorted(vocabulary.items())])
 

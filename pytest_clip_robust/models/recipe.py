@@ -38,7 +38,7 @@ WEIGHT_FILES = (
 )
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 TWIN = "-quickgelu"
-WAYS_OUT = "give a checkpoint file (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache on a machine that reaches the hub"
+WAYS_OUT = "give a checkpoint (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache where the hub can be reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +175,8 @@ def _checkpoint_quick_gelu(spec: ModelSpec, name: str, training: Mapping[str, st
         if not start or bool(start.get("quick_gelu", False)) == _config_quick_gelu(trained_as):
             return _config_quick_gelu(trained_as)
     raise ModelError(
-        f"model {spec.label}: {name} exists with QuickGELU and with GELU, and nothing says which one the checkpoint was "
-        f"trained with; write {spec}?quick_gelu=true (OpenAI's weights and their fine-tunes) or ...=false"
+        f"model {spec.label}: {name} exists with QuickGELU and with GELU, and nothing says which one the checkpoint "
+        f"was trained with; write {spec}?quick_gelu=true (OpenAI's weights and their fine-tunes) or ...=false"
     )
 
 

@@ -29,7 +29,7 @@ class Decisions:
     samples: Sequence[str] = ()
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     misses: tuple[Miss, ...] = ()
-    provenance: Provenance = Provenance()
+    provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         n = len(self.correct)
@@ -51,7 +51,7 @@ class Decisions:
 def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
     """Count an answer right if the true class is among the `k` with the highest logits.
 
-    Of equal logits the class with the lower index ranks first, so that a model that says nothing is not right about all.
+    Of equal logits the class with the lower index ranks first: a model that says nothing is not right about all.
 
     Raises:
         MeasurementError: `k` is not in ``1..C-1``; `source` is already decided and `k` is not 1.
@@ -63,7 +63,8 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
     n_classes = source.logits.shape[1]
     if not 1 <= k < n_classes:
         raise MeasurementError(
-            f"top-{k} of {source.dataset!r} says nothing among {n_classes} classes; expected k from 1 to {n_classes - 1}"
+            f"top-{k} of {source.dataset!r} says nothing among {n_classes} classes; "
+            f"expected k from 1 to {n_classes - 1}"
         )
     correct = _true_ranks(source) < k
     return Decisions(
@@ -114,4 +115,5 @@ def _chunks(logits: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[ND
 
 def _confidence(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax probability of each row's highest logit."""
-    return 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
+    confidence: NDArray[np.float32] = 1 / np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1)
+    return confidence

@@ -146,6 +146,6 @@ def _part(source: Predictions | Decisions, decisions: Decisions, carries: NDArra
         dataset=decisions.dataset,
         correct=decisions.correct[carries],
         labels=decisions.labels[carries],
-        samples=[decisions.samples[i] for i in np.flatnonzero(carries)] if decisions.samples else (),
+        samples=[decisions.samples[i] for i in np.flatnonzero(carries).tolist()] if decisions.samples else (),
         provenance=decisions.provenance,
     )

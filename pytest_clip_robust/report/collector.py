@@ -87,7 +87,9 @@ class Collector:
         """Print the table, worst first, if anything was judged."""
         if self._records:
             terminalreporter.section("clip robustness")
-            width, colour = terminalreporter._tw.fullwidth, terminalreporter._tw.hasmarkup  # noqa: SLF001
+            # pytest takes 80 columns where it finds no terminal; a CI log is as wide as its lines.
+            width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
+            colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             terminalreporter.write(render_table(self._records, width=width, colour=colour))
             for line in self._closing_lines():
                 terminalreporter.write_line(line)

@@ -36,23 +36,46 @@ class FakeEncoder:
         return np.array([[text.count(char) + 1.0 for char in "abcdefgh"] for text in texts])
 
 
+def loaded_model(encoder, **changes):
+    """Wrap an encoder as the loaders do."""
+    fields = {
+        "spec": "fake",
+        "encoder": encoder,
+        "weights": "00" * 32,
+        "preprocess": "11" * 32,
+        "text": "22" * 32,
+        "precision": "fp32",
+        "device": "cpu",
+    }
+    return LoadedModel(**fields | changes)
+
+
+def build_image_set(files, name="photos", **fields):
+    """Build an ImageSet from image files in memory."""
+    return ImageSet(
+        name=name,
+        read=list(files).__getitem__,
+        samples=[f"{index}.png" for index in range(len(files))],
+        digests=[hashlib.sha256(file).hexdigest() for file in files],
+        labels=np.zeros(len(files), np.int64),
+        class_names=("thing",),
+        class_ids=("thing",),
+        fingerprint="ff" * 32,
+        **fields,
+    )
+
+
+def random_png(seed, size=(20, 24), mode="RGB"):
+    """Make the PNG file of a random image."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @pytest.fixture
 def load():
-    """Wrap an encoder as the loaders do."""
-
-    def wrap(encoder, **changes):
-        fields = {
-            "spec": "fake",
-            "encoder": encoder,
-            "weights": "00" * 32,
-            "preprocess": "11" * 32,
-            "text": "22" * 32,
-            "precision": "fp32",
-            "device": "cpu",
-        }
-        return LoadedModel(**fields | changes)
-
-    return wrap
+    return loaded_model
 
 
 @pytest.fixture
@@ -61,41 +84,18 @@ def encoder():
 
 
 @pytest.fixture
-def model(encoder, load):
-    return load(encoder)
+def model(encoder):
+    return loaded_model(encoder)
 
 
 @pytest.fixture
 def image_set():
-    """Build an ImageSet from image files in memory."""
-
-    def build(files, name="photos", **fields):
-        return ImageSet(
-            name=name,
-            read=list(files).__getitem__,
-            samples=[f"{index}.png" for index in range(len(files))],
-            digests=[hashlib.sha256(file).hexdigest() for file in files],
-            labels=np.zeros(len(files), np.int64),
-            class_names=("thing",),
-            class_ids=("thing",),
-            fingerprint="ff" * 32,
-            **fields,
-        )
-
-    return build
+    return build_image_set
 
 
 @pytest.fixture
 def png():
-    """Make the PNG file of a random image."""
-
-    def make(seed, size=(20, 24), mode="RGB"):
-        pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(pixels, "RGBA").convert(mode).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return make
+    return random_png
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_an_empty_set_of_texts_has_no_features(model, store):
 def test_a_damaged_shard_is_encoded_again_alone(model, photos, tmp_path, notices, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 4)
     first = encode_images(model, photos, FeatureStore(tmp_path), batch_size=4)
-    shard = sorted(tmp_path.rglob("*.parquet"))[0]
+    shard = min(tmp_path.rglob("*.parquet"))
     rows = 3 if shard.stat().st_size < max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) else 4
     shard.write_bytes(shard.read_bytes()[:-1])
     counts = EncodeCounts()
@@ -193,15 +193,15 @@ SLOW_RUN = """
 import runpy, sys, time
 from pytest_clip_robust.encoding import encoder as module
 from pytest_clip_robust.encoding.store import FeatureStore
-sys.path.insert(0, sys.argv[1])
-import {module} as test
-module.FLUSH_ROWS = 8
-model, images = test.killable()
+world = runpy.run_path(sys.argv[1])
+model = world["loaded_model"](world["FakeEncoder"]())
+images = world["build_image_set"]([world["random_png"](seed) for seed in range(400)])
 encode = model.encoder.encode_image
 def slowly(pixels):
     time.sleep(0.1)
     return encode(pixels)
 model.encoder.encode_image = slowly
+module.FLUSH_ROWS = 8
 module.encode_images(model, images, FeatureStore(sys.argv[2]), batch_size=8)
 """
 
@@ -217,7 +217,7 @@ def test_a_killed_run_resumes_where_it_was(model, encoder, image_set, png, tmp_p
     script = tmp_path / "slow_run.py"
     script.write_text(SLOW_RUN)
     store = tmp_path / "store"
-    process = subprocess.Popen([sys.executable, script, Path(__file__).parent, store])
+    process = subprocess.Popen([sys.executable, script, Path(__file__).with_name("conftest.py"), store])
     wait_until(lambda: len(list(store.rglob("*.parquet"))) >= 3)
     process.send_signal(signal.SIGKILL)
     process.wait(30)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -179,6 +180,9 @@ def test_no_worker_outlives_an_error(image_set, png):
     files[1] = b"not an image"
     with pytest.raises(DataError) as error:  # kept, with its traceback
         read_all(image_set(files), workers=2)
+    deadline = time.monotonic() + 20
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert multiprocessing.active_children() == []
     del error
 

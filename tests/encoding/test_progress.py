@@ -74,11 +74,14 @@ def test_nothing_is_printed_where_stderr_is_no_terminal(clock, notices, monkeypa
 
 
 def test_work_that_failed_says_nothing_and_gives_the_terminal_back(clock, notices, terminal):
-    with contextlib.suppress(KeyboardInterrupt), contextlib.redirect_stderr(terminal):
-        with show_progress("images", "imagenet", 10, notice=notices.append) as advance:
-            clock[0] = 5.0
-            advance(1)
-            raise KeyboardInterrupt
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        contextlib.redirect_stderr(terminal),
+        show_progress("images", "imagenet", 10, notice=notices.append) as advance,
+    ):
+        clock[0] = 5.0
+        advance(1)
+        raise KeyboardInterrupt
     assert notices == []
     hide_cursor, show_cursor = "\x1b[?25l", "\x1b[?25h"
     assert terminal.getvalue().index(hide_cursor) < terminal.getvalue().index(show_cursor)

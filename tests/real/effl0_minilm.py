@@ -1,7 +1,7 @@
 """A real dual encoder for tests and demonstrations: EfficientNet-Lite0 and MiniLM-L6, joined by a linear bridge.
 
 From the repository root: ``pytest --model py:tests/real/effl0_minilm.py:load``. Its files are not part of the project;
-they are looked for in ``../shared/data`` beside the checkout, or in ``data`` of the folder that CLIP_ROBUST_SHARED names.
+they are looked for in ``../shared/data`` beside the checkout, or in ``data`` of the folder CLIP_ROBUST_SHARED.
 
 The bridge maps a text onto the classifier's weight space by least squares, so it has no trained temperature: `scale`
 is 100 by convention, as for the released CLIP models. Rankings do not depend on it; calibration does, and says nothing.
