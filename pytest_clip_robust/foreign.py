@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Ignore warnings: a library's deprecation is none of the user's business, and ``-W error`` would end the run."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Drop warnings and log lines below errors.
+
+    A library's deprecation is none of the user's business, and ``-W error`` would end the run.
+    """
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

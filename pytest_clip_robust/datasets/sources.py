@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,22 +217,40 @@ def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
 
 
 def _hub(entry: DataEntry, cache_dir: str | None) -> Rows:
+    from pytest_clip_robust.hub import reachable  # noqa: PLC0415 - as late as `datasets`
+
     try:
         with _quiet():
             import datasets  # noqa: PLC0415
 
-            split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
-            found = datasets.load_dataset(entry.location, split=split, cache_dir=cache_dir)
+            online = reachable()
+            with _offline_unless(online):
+                split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
+                found = datasets.load_dataset(entry.location, split=split, cache_dir=cache_dir)
     except DataError:
         raise
     except (ConnectionError, FileNotFoundError) as error:
+        state = "has no such data set" if online else "cannot be reached, and it is not cached"
         raise DataError(
-            f"data set {entry.name!r}: no folder {entry.location} here, and the hub cannot be reached or has no such "
-            f"data set ({_why(error)}); give a local copy with --clip-data {entry.name}=/path"
+            f"data set {entry.name!r}: no folder {entry.location} here, and the hub {state}; "
+            f"give a local copy with --clip-data {entry.name}=/path"
         ) from error
     except Exception as error:  # builders of foreign data raise whatever they meet
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
-    return _arrow(entry, found, names_file=_names_from_hub(entry.location))
+    return _arrow(entry, found, names_file=_names_from_hub(entry.location) if online else None)
+
+
+@contextmanager
+def _offline_unless(online: bool) -> Iterator[None]:  # noqa: FBT001 - read as a sentence
+    """Have `datasets` look into its cache alone, where asking the hub would cost half a minute a file."""
+    import datasets  # noqa: PLC0415
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not online
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 
 def _only_split(entry: DataEntry, splits: Sequence[str]) -> str:
@@ -247,11 +264,11 @@ def _only_split(entry: DataEntry, splits: Sequence[str]) -> str:
 
 def _names_from_hub(repository: str) -> Path | None:
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
     try:
         return Path(hf_hub_download(repository, NAMES_FILE, repo_type="dataset"))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+    except (HfHubHTTPError, OSError):
         return None
 
 
@@ -352,17 +369,11 @@ def _quiet() -> Iterator[None]:
         from datasets import utils  # noqa: PLC0415 - seconds, paid by runs that read data
 
     bars = utils.are_progress_bars_disabled()
-    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub", "fsspec")]
-    levels = [logger.level for logger in loggers]
     utils.disable_progress_bars()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     try:
         with hushed():
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
         if not bars:
             utils.enable_progress_bars()
 

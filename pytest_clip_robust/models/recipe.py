@@ -7,6 +7,7 @@ random weights where none were found. Each is settled here, or refused in one li
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-from open_clip.pretrained import download_pretrained
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
+from pytest_clip_robust.hub import HubError, cached_or_fetched
 from pytest_clip_robust.models.spec import ModelKind, ModelSpec
 from pytest_clip_robust.text import one_line
 
@@ -36,6 +36,7 @@ WEIGHT_FILES = (
     "pytorch_model.pth",
     "model.pth",
 )
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json", "spiece.model")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 TWIN = "-quickgelu"
 WAYS_OUT = "give a checkpoint (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache where the hub can be reached"
@@ -120,15 +121,22 @@ def _from_tag(spec: ModelSpec, name: str) -> Recipe:
         activation = "QuickGELU" if quick_gelu else "GELU"
         notes.append(f"{name}@{tag} was trained with {activation}, unlike {name}'s own config: took {activation}")
     try:
-        checkpoint = Path(download_pretrained(settings))
-    except Exception as error:  # hub, network and disk each raise their own
-        raise ModelError(
-            f"model {spec.label}: the weights {name}@{tag} are not cached and cannot be fetched "
-            f"({one_line(error)}); {WAYS_OUT}"
-        ) from error
+        checkpoint = _published_weights(settings)
+    except (HubError, OSError, RuntimeError) as error:
+        raise ModelError(f"model {spec.label}: no weights {name}@{tag}: {one_line(error)}; {WAYS_OUT}") from error
     return Recipe(
         name=name, checkpoint=checkpoint, overrides=overrides, preprocess=_preprocess(settings), notes=tuple(notes)
     )
+
+
+def _published_weights(settings: Mapping[str, Any]) -> Path:
+    """Fetch a tag's weights as open_clip does: from the hub, as safetensors if there are some, else from a URL."""
+    if not settings.get("hf_hub"):
+        return Path(open_clip.download_pretrained_from_url(settings["url"]))
+    repository, _, file = settings["hf_hub"].rpartition("/")
+    file = file or HF_WEIGHTS_NAME
+    safe = HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else str(Path(file).with_suffix(".safetensors"))
+    return cached_or_fetched(repository, dict.fromkeys((safe, file)))
 
 
 def default_tag(tags: list[str]) -> str:
@@ -240,39 +248,16 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
 def _from_hub(spec: ModelSpec) -> Recipe:
     """Bring config, tokenizer and one file of weights here, then go on as with a folder."""
     try:
-        folder = Path(hf_hub_download(spec.name, CONFIG_FILE)).parent
+        folder = cached_or_fetched(spec.name, [CONFIG_FILE]).parent
         config = _read_json(folder / CONFIG_FILE, spec)
         if config.get("model_cfg", {}).get("text_cfg", {}).get("hf_tokenizer_name"):
-            _fetch_all(spec.name, ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json"))
-        _fetch_first(spec.name, WEIGHT_FILES)
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        raise ModelError(f"model {spec.label}: {one_line(error)}") from error
-    except OSError as error:
-        raise ModelError(
-            f"model {spec.label}: not cached, and the hub cannot be reached ({one_line(error)}); {WAYS_OUT}"
-        ) from error
+            for file in TOKENIZER_FILES:
+                with contextlib.suppress(HubError):  # each tokenizer has some of them
+                    cached_or_fetched(spec.name, [file])
+        cached_or_fetched(spec.name, WEIGHT_FILES)
+    except HubError as error:
+        raise ModelError(f"model {spec.label}: {one_line(error)}; {WAYS_OUT}") from error
     return _from_folder(folder, spec)
-
-
-def _fetch_all(repository: str, files: tuple[str, ...]) -> None:
-    for file in files:
-        try:
-            hf_hub_download(repository, file)
-        except EntryNotFoundError:
-            continue
-
-
-def _fetch_first(repository: str, files: tuple[str, ...]) -> None:
-    missing: EntryNotFoundError | None = None
-    for file in files:
-        try:
-            hf_hub_download(repository, file)
-        except EntryNotFoundError as error:
-            missing = error
-        else:
-            return
-    if missing is not None:
-        raise missing
 
 
 def _config_quick_gelu(name: str) -> bool:
