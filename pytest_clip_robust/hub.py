@@ -57,7 +57,7 @@ def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
 
 @cache
 def reachable() -> bool:
-    """Tell whether the hub answers at all: asked once a run, where its client would retry every file for half a minute."""
+    """Tell whether the hub answers at all; asked once, as its client retries every file for half a minute."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:

@@ -283,7 +283,7 @@ def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str
             if builder == "imagefolder":
                 found = found.cast_column("image", datasets.Image(decode=False))
     except Exception as error:  # builders of foreign data raise whatever they meet
-        if "doesn't contain any data" in str(error) or isinstance(error, FileNotFoundError):
+        if any(words in str(error) for words in ("doesn't contain any data", "corresponds to no data")):
             raise DataError(f"data set {entry.name!r}: no images in {entry.location}") from error
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
     return found

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.text import one_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
@@ -64,15 +65,19 @@ def _load_safetensors(path: Path) -> object:
 
 def _load_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with hushed():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(_absent(path)) from None
     except IsADirectoryError:
         raise ModelError(f"checkpoint {path} is a folder; name a file, or write local-dir:{path}") from None
     except pickle.UnpicklingError as error:
-        wanted = re.search(r"(?:GLOBAL|Unsupported (?:global|class)[^\n]*?) ([\w.]+\.[\w.]+)", str(error))
+        wanted = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
         if wanted is None:
-            raise ModelError(f"checkpoint {path} is no torch checkpoint or is damaged: copy it again") from error
+            raise ModelError(
+                f"checkpoint {path} is no torch checkpoint of plain tensors, or damaged: "
+                "copy it again, or save the plain state_dict, best as .safetensors"
+            ) from error
         raise ModelError(
             f"checkpoint {path} is refused: unpickling it would run {wanted[1]}; "
             "save the plain state_dict, best as .safetensors"

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections import OrderedDict
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.checkpoint import content_digest, read_checkpoint
+
+WEIGHTS = {"visual.proj": torch.arange(6.0).reshape(2, 3), "logit_scale": torch.tensor(1.5)}
+
+
+def same(found, wanted=WEIGHTS):
+    return found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def prefixed(prefix):
+    return {f"{prefix}{name}": tensor for name, tensor in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WEIGHTS,
+        OrderedDict(WEIGHTS),
+        {"state_dict": WEIGHTS, "epoch": 3, "name": "run", "optimizer": {"lr": 1e-3}},
+        {"model_state_dict": WEIGHTS},
+        {"state_dict": prefixed("module.")},
+        {"state_dict": prefixed("module._orig_mod.")},
+        {"state_dict": prefixed("_orig_mod.")},
+    ],
+    ids=["plain", "ordered", "training", "model_state_dict", "ddp", "compiled-ddp", "compiled"],
+)
+def test_the_usual_torch_checkpoints_are_read(tmp_path, content):
+    torch.save(content, tmp_path / "model.pt")
+    assert same(read_checkpoint(tmp_path / "model.pt"))
+
+
+def test_safetensors_are_read(tmp_path):
+    save_file(WEIGHTS, tmp_path / "model.safetensors")
+    assert same(read_checkpoint(tmp_path / "model.safetensors"))
+
+
+def test_a_name_that_merely_starts_like_a_wrapper_is_kept(tmp_path):
+    weights = {"module.weight": torch.ones(1), "other.weight": torch.ones(1)}
+    torch.save(weights, tmp_path / "model.pt")
+    assert same(read_checkpoint(tmp_path / "model.pt"), weights)
+
+
+class Hostile:
+    def __reduce__(self):
+        return print, ("pwned",)
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused_with_what_it_wants(tmp_path, capsys):
+    torch.save({"state_dict": WEIGHTS, "extra": Hostile()}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"model\.pt is refused: unpickling it would run .*print.*save the plain") as e:
+        read_checkpoint(tmp_path / "model.pt")
+    assert "\n" not in str(e.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_plain_pickle_is_refused_too(tmp_path, capsys):
+    (tmp_path / "model.pt").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(ModelError):
+        read_checkpoint(tmp_path / "model.pt")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("keep", [0, 0.1, 0.5, 0.99])
+def test_a_truncated_checkpoint_ends_in_one_line(tmp_path, suffix, keep):
+    path = tmp_path / f"model{suffix}"
+    save_file(WEIGHTS, path) if suffix == ".safetensors" else torch.save(WEIGHTS, path)
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.raises(ModelError, match=r"damaged|no torch checkpoint") as error:
+        read_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_text_in_place_of_a_checkpoint_ends_in_one_line(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match="damaged"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_checkpoint_with_nan_names_the_parameter(tmp_path, bad):
+    torch.save(WEIGHTS | {"ln.bias": torch.tensor([0.0, bad])}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"1 of 3 parameters are NaN or infinite, first 'ln\.bias'"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, {"state_dict": {"a": 1}}])
+def test_a_file_without_parameters_says_what_is_in_it(tmp_path, content):
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="holds no parameters"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    for path in (tmp_path / "model.pt", tmp_path / "model.safetensors"):
+        with pytest.raises(ModelError, match="no checkpoint"):
+            read_checkpoint(path)
+    with pytest.raises(ModelError, match="is a folder; name a file, or write local-dir:"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_torchscript_archive_is_refused_with_the_way_out(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated; OpenAI's own archives are scripted all the same
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="TorchScript archive"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+@given(st.permutations(sorted(WEIGHTS)))
+def test_the_digest_does_not_depend_on_the_order(names):
+    assert content_digest({name: WEIGHTS[name] for name in names}, {}) == content_digest(WEIGHTS, {})
+
+
+def test_the_digest_depends_on_everything_that_counts():
+    changes = [
+        ({"visual.proj": WEIGHTS["visual.proj"] + 1e-7}, {}),
+        ({"visual.proj": WEIGHTS["visual.proj"].reshape(3, 2)}, {}),
+        ({"visual.proj": WEIGHTS["visual.proj"].half()}, {}),
+        ({"more": torch.zeros(1)}, {}),
+        ({}, {"quick_gelu": True}),
+    ]
+    digests = {content_digest(WEIGHTS | change, config) for change, config in changes}
+    assert len(digests | {content_digest(WEIGHTS, {})}) == 1 + len(changes)
+
+
+def test_the_digest_takes_types_that_numpy_lacks():
+    assert content_digest({"a": torch.ones(3, dtype=torch.bfloat16), "b": torch.tensor(1)}, {})

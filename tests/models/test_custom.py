@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.loading import load_model, resolve_device
+from pytest_clip_robust.models.spec import ModelSpec
+
+MODULE = """
+import numpy as np
+import torch
+
+class Encoder:
+    scale, bias, identity = 7.0, -1.0, "v1"
+    def __init__(self, device="none", precision="none"):
+        self.device, self.precision = device, precision
+    def preprocess(self, image):
+        return np.asarray(image.resize((4, 4)), np.float32).transpose(2, 0, 1) / 255
+    def encode_image(self, pixels):
+        return pixels.flatten(1)[:, :3]
+    def encode_text(self, texts):
+        return torch.tensor([[len(text), ord(text[0]), 1.0] for text in texts])
+
+def plain(): return Encoder()
+def for_device(device): return Encoder(device=device)
+def for_precision(*, precision): return Encoder(precision=precision)
+def fails(): raise OSError("no space\\nleft")
+number = 3
+
+class Namespace:
+    make = Encoder
+
+def variant(**changes):
+    def make():
+        encoder = Encoder()
+        for name, value in changes.items():
+            setattr(encoder, name, value)
+        return encoder
+    return make
+
+lacks = object
+no_identity = variant(identity="")
+no_scale = variant(scale=float("nan"))
+negative = variant(scale=-1.0)
+wordy = variant(bias="much")
+flat = variant(preprocess=lambda image: np.zeros(3))
+other_space = variant(encode_text=lambda texts: torch.rand(len(texts), 5))
+nan = variant(encode_image=lambda pixels: pixels.flatten(1) * float("nan"))
+one_row = variant(encode_image=lambda pixels: torch.ones(1, 3))
+collapsed = variant(encode_image=lambda pixels: torch.ones(len(pixels), 3))
+deaf = variant(encode_text=lambda texts: torch.ones(len(texts), 3))
+dropout = variant(encode_image=lambda pixels: torch.rand(len(pixels), 3))
+crashes = variant(encode_image=lambda pixels: 1 / 0)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "models_of_mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    yield "models_of_mine"
+    sys.modules.pop("models_of_mine", None)
+    sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
+
+
+def load(text, **options):
+    return load_model(ModelSpec.parse(f"py:{text}"), **{"device": "cpu", "precision": "fp32"} | options)
+
+
+@pytest.mark.parametrize("place", ["models_of_mine", "models_of_mine.py"])
+def test_a_factory_in_a_module_or_file_is_called(module, place):
+    loaded = load(f"{place}:plain")
+    assert (loaded.encoder.scale, loaded.encoder.bias) == (7.0, -1.0)
+    assert loaded.weights == loaded.preprocess == loaded.text
+
+
+def test_a_class_and_a_dotted_name_are_factories_too(module):
+    assert load(f"{module}:Encoder").encoder.device == "cpu"
+    assert load(f"{module}:Namespace.make").encoder.precision == "fp32"
+
+
+def test_a_factory_gets_only_what_it_names(module):
+    assert load(f"{module}:for_device").encoder.device == "cpu"
+    assert load(f"{module}:for_precision", precision="bf16").encoder.precision == "bf16"
+    assert load(f"{module}:plain", device="cuda").device == "cpu"
+
+
+def test_a_precision_that_cannot_be_kept_is_refused(module):
+    with pytest.raises(ModelError, match="has no parameter 'precision', so --clip-precision bf16 cannot be kept"):
+        load(f"{module}:plain", precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("plan", r"has no 'plan' \(did you mean 'plain'"),
+        ("number", "number is a int; expected a function"),
+        ("fails", "its factory failed: OSError: no space left"),
+        ("lacks", "its object lacks preprocess, encode_image, encode_text, scale, bias, identity"),
+        ("no_identity", "identity=''"),
+        ("no_scale", "scale=nan; expected a positive number"),
+        ("negative", "scale=-1.0; expected a positive number"),
+        ("wordy", "bias='much'; expected a finite number"),
+        ("flat", r"preprocess gives shape \(3,\); expected \(C, H, W\)"),
+        ("other_space", "images have 3 dimensions and texts 5; expected one space"),
+        ("nan", "encode_image gives NaN, infinite or zero features"),
+        ("one_row", r"encode_image gives shape \(1, 3\) for 2 inputs"),
+        ("collapsed", "two different images have the same features: the weights have collapsed"),
+        ("deaf", "two different texts have the same features"),
+        ("dropout", r"other features the second time; is it in training mode"),
+        ("crashes", "encode_image failed: ZeroDivisionError"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_one_line(module, factory, message):
+    with pytest.raises(ModelError, match=message) as error:
+        load(f"{module}:{factory}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("no_such_module:load", "cannot import no_such_module: ModuleNotFoundError"),
+        ("nowhere.py:load", "no file nowhere.py"),
+        ("broken.py:load", "broken.py failed: SyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(module, place, message, tmp_path):
+    (tmp_path / "broken.py").write_text("def load(:")
+    with pytest.raises(ModelError, match=message):
+        load(place)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "tpu:x"])
+def test_a_device_that_is_not_there_is_one_line(device):
+    from pytest_clip_robust.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=f"--clip-device '{device}'"):
+        resolve_device(device)
+
+
+def test_auto_finds_a_device():
+    assert resolve_device("auto") in {"cpu", "cuda", "mps"}
+    assert resolve_device("cpu") == "cpu"
