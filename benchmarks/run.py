@@ -1,0 +1,240 @@
+"""Performance as ratios: each row times two things in turns, in one run, and prints one line of a Markdown table.
+
+    python benchmarks/run.py               all rows, a few minutes on two cores
+    python benchmarks/run.py help warm     some of them
+
+Absolute times depend on the machine and on who else uses it; a ratio of neighbouring times depends on them far less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ARCHITECTURE = "ViT-B-32"
+CLASSES = 40
+
+
+def main() -> None:
+    """Run the rows that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--images", type=int, default=256, help="how many synthetic photographs (default: 256)")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each row alternates (default: 3)")
+    options = parser.parse_args()
+    unknown = [row for row in options.rows if row not in ROWS]
+    if unknown:
+        parser.error(f"unknown row {unknown[0]!r}; expected one of: {', '.join(ROWS)}")
+    print(f"{machine()}\n\n| what | ratio | measured |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for row in options.rows or ROWS:
+            what, ratio, measured = ROWS[row](Path(folder), options)
+            print(f"| {what} | {ratio} | {measured} |", flush=True)
+
+
+def machine() -> str:
+    """Name the machine and the versions that matter."""
+    import torch
+
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {accelerator}; "
+        f"Python {platform.python_version()}, torch {torch.__version__}, {ARCHITECTURE} with random weights"
+    )
+
+
+def cold(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """Files to stored features, against the bare model on ready tensors."""
+    import torch
+
+    from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.store import FeatureStore
+
+    model, images = load_model(folder), load_images(photographs(folder, options.images))
+    pixels = torch.stack([model.encoder.preprocess(picture) for picture in pictures(images)]).split(64)
+    stores: Iterator[FeatureStore] = (FeatureStore(folder / f"store{i}") for i in range(options.repeats + 1))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for batch in pixels:
+                model.encoder.encode_image(batch)
+
+    def pipeline() -> None:
+        encode_images(model, images, next(stores), batch_size=64, workers=2, progress=silent)
+
+    pipeline()
+    bare_seconds, seconds = alternate(bare, pipeline, repeats=options.repeats)
+    rate, bare_rate = len(images) / seconds, len(images) / bare_seconds
+    return (
+        "images/s of a cold run (read, decode, preprocess, encode, store) over bare `encode_image`",
+        f"{rate / bare_rate:.2f}",
+        f"{rate:.1f}/s, {bare_rate:.1f}/s",
+    )
+
+
+def warm(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """The whole of ``pytest --model``, everything cached, against the first run."""
+    data, checkpoint = photographs(folder, options.images), random_checkpoint(folder)
+    command = [
+        sys.executable, "-m", "pytest", "--pyargs", suites(), f"--model={ARCHITECTURE}@{checkpoint}?quick_gelu=false",
+        f"--clip-data=photos={data}", f"--clip-cache={folder / 'cache'}", "-q", "-p", "no:cacheprovider",
+    ]  # fmt: skip
+    cold_seconds = timed(lambda: run(command))
+    warm_seconds = statistics.median(timed(lambda: run(command)) for _ in range(options.repeats))
+    return (
+        "whole `pytest --model` run with everything cached over the first",
+        f"1/{cold_seconds / warm_seconds:.1f}",
+        f"{warm_seconds:.1f} s, {cold_seconds:.1f} s for {options.images} images",
+    )
+
+
+def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """Class prompts batched across classes, against one class at a time as open_clip's older builder does it."""
+    import open_clip
+    import torch
+
+    from pytest_clip_robust.encoding.classifier import zero_shot_weights
+    from pytest_clip_robust.encoding.encoder import encode_texts
+    from pytest_clip_robust.encoding.store import FeatureStore
+    from pytest_clip_robust.prompts.templates import prompt_set
+
+    model = load_model(folder)
+    names = open_clip.IMAGENET_CLASSNAMES[:CLASSES]
+    texts = prompt_set("simple-7").texts(names)
+    stores = (FeatureStore(folder / f"text{i}") for i in range(options.repeats))
+    found = []
+
+    def batched() -> None:
+        features = encode_texts(model, texts, next(stores), progress=silent)
+        found[:] = [torch.from_numpy(zero_shot_weights(features, len(names)).T)]
+
+    def one_at_a_time() -> None:
+        weights = open_clip.build_zero_shot_classifier_legacy(
+            model.encoder._clip,  # noqa: SLF001 - the very same weights
+            model.encoder._tokenizer,  # noqa: SLF001
+            names,
+            open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        )
+        torch.testing.assert_close(weights, found[0], atol=1e-5, rtol=0)
+
+    ours, theirs = alternate(batched, one_at_a_time, repeats=options.repeats)
+    return (
+        f"zero-shot classifier of {CLASSES} classes x 7 templates, one class at a time over batched (equal results)",
+        f"{theirs / ours:.2f}",
+        f"{theirs:.2f} s, {ours:.2f} s",
+    )
+
+
+def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """``pytest --help`` with the plugin, against without."""
+    command = [sys.executable, "-m", "pytest", "--help"]
+    run(command)
+    without, with_plugin = alternate(
+        lambda: run([*command, "-p", "no:clip_robust"]), lambda: run(command), repeats=5 * options.repeats
+    )
+    return (
+        "`pytest --help` with the plugin over without",
+        f"{with_plugin / without:.2f}",
+        f"{1000 * (with_plugin - without):+.0f} ms",
+    )
+
+
+ROWS = {"cold": cold, "warm": warm, "classifier": classifier, "help": help_overhead}
+
+
+def alternate(first: Callable[[], None], second: Callable[[], None], *, repeats: int) -> tuple[float, float]:
+    """Return the median seconds of each, taken in turns so that both meet the same noise."""
+    times = [(timed(first), timed(second)) for _ in range(repeats)]
+    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Return how many seconds `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run(command: list[str]) -> None:
+    """Run a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def suites() -> str:
+    """Return the suites of the checkout, or else of the installed package."""
+    checkout = Path(__file__).resolve().parents[1] / "suites"
+    return str(checkout) if checkout.is_dir() else "pytest_clip_robust.suites"
+
+
+def photographs(folder: Path, number: int) -> Path:
+    """Write JPEG files of a photograph's size and roughness: smooth colours under noise."""
+    import numpy as np
+    from PIL import Image
+
+    root = folder / "photos"
+    for i in range(0 if root.is_dir() else number):
+        rng = np.random.default_rng(i)
+        smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
+        noisy = np.asarray(smooth, dtype=np.int16) + rng.integers(-12, 13, (375, 500, 3))
+        path = root / f"thing {i % 8}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return root
+
+
+def random_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint of random weights: the arithmetic of a trained one."""
+    import open_clip
+    from safetensors.torch import save_model
+
+    path = folder / "random.safetensors"
+    if not path.exists():
+        with contextlib.redirect_stderr(io.StringIO()):
+            save_model(open_clip.create_model(ARCHITECTURE), str(path))
+    return path
+
+
+def load_model(folder: Path):  # noqa: ANN201 - its type is imported late
+    """Load the random model as a run does."""
+    from pytest_clip_robust.models.loading import load_model, resolve_device
+    from pytest_clip_robust.models.spec import ModelSpec
+
+    spec = ModelSpec.parse(f"{ARCHITECTURE}@{random_checkpoint(folder)}?quick_gelu=false")
+    return load_model(spec, device=resolve_device("auto"), precision="fp32")
+
+
+def load_images(root: Path):  # noqa: ANN201 - its type is imported late
+    """Load the photographs as a run does."""
+    from pytest_clip_robust.datasets.entry import parse_data_option
+    from pytest_clip_robust.datasets.loading import load_image_set
+
+    return load_image_set(parse_data_option(f"photos={root}"))
+
+
+def pictures(images) -> Iterator:  # noqa: ANN001 - as above
+    """Decode every image."""
+    from pytest_clip_robust.encoding.images import decode
+
+    return (decode(images.read(i)) for i in range(len(images)))
+
+
+@contextlib.contextmanager
+def silent(*_: object) -> Iterator[Callable[[int], None]]:
+    """Show no progress."""
+    yield lambda _: None
+
+
+if __name__ == "__main__":
+    main()
