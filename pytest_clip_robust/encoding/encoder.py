@@ -26,6 +26,8 @@ FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
 
+TEXTS_ON_ACCELERATOR, TEXTS_ON_CPU = 256, 16
+
 EncodedBatch = tuple[Sequence[str], NDArray[np.float32]]
 """The digests of B samples and their (B, D) features."""
 
@@ -87,7 +89,7 @@ def encode_texts(
     texts: Sequence[str],
     store: FeatureStore,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     counts: EncodeCounts | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
@@ -95,19 +97,21 @@ def encode_texts(
     """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
 
     Texts of about equal length share a batch, whatever class they belong to, so that tokenizers that pad to the longest
-    pad little. The order changes features by rounding only, as in `encode_images`.
+    pad little. By default a batch has 256 texts on an accelerator, which needs much work at once, and 16 on a CPU,
+    whose caches hold no more. The order changes features by rounding only, as in `encode_images`.
 
     Raises:
         ModelError: the model's features are unusable.
         StoreError: the store cannot be read.
     """
+    size = batch_size or (TEXTS_ON_CPU if model.device == "cpu" else TEXTS_ON_ACCELERATOR)
     text_of = {_text_digest(text): text for text in texts}
     encode = BatchEncoder(model.encoder.encode_text, who=_name(model), notice=notice)
 
     def encode_missing(digests: Sequence[str]) -> Iterator[EncodedBatch]:
         by_length = sorted(digests, key=lambda digest: (len(text_of[digest]), text_of[digest]))
-        for start in range(0, len(by_length), batch_size):
-            batch = by_length[start : start + batch_size]
+        for start in range(0, len(by_length), size):
+            batch = by_length[start : start + size]
             inputs = [text_of[digest] for digest in batch]
             features = encode(inputs, [printable(text) for text in inputs])
             if counts is not None:

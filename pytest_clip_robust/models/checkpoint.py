@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,20 @@ WRAPPERS = ("module.", "_orig_mod.")
 StateDict = dict[str, torch.Tensor]
 
 
-def read_checkpoint(path: Path) -> StateDict:
-    """Read the parameters of a safetensors file or a torch checkpoint, with their plain names.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The `parameters` of a file under their plain names; `plain` tells whether open_clip's own reader finds the same.
+
+    That reader takes a state_dict, one under the key ``state_dict``, and one ``module.`` before every name.
+    """
+
+    path: Path
+    parameters: StateDict
+    plain: bool
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the parameters of a safetensors file or a torch checkpoint.
 
     Nothing but tensors and plain containers is unpickled (``weights_only=True``). Training checkpoints may hold the
     parameters under ``state_dict``.
@@ -35,9 +48,12 @@ def read_checkpoint(path: Path) -> StateDict:
         ModelError: the file is absent, truncated, wants to run code, holds no parameters, or NaN ones.
     """
     content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
-    parameters = _plain_names(_state_dict(content, path))
+    found = _state_dict(content, path)
+    parameters = _plain_names(found)
     _check_finite(parameters, path)
-    return parameters
+    usual_place = found is content or (isinstance(content, dict) and found is content.get("state_dict"))
+    usual_names = found.keys() in (parameters.keys(), {f"module.{name}" for name in parameters})
+    return Checkpoint(path, parameters, plain=usual_place and usual_names)
 
 
 def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object) -> str:

@@ -16,7 +16,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.checkpoint import StateDict, content_digest, read_checkpoint
+from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.models.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.spec import ModelSpec
@@ -70,10 +70,10 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str) -> LoadedMode
         ModelError: it cannot be built as it was trained; the message names the spec and a way out.
     """
     recipe = recipe_for(spec)
-    parameters = read_checkpoint(recipe.checkpoint)
+    checkpoint = read_checkpoint(recipe.checkpoint)
     clip = _build(recipe, spec)
-    notes = [*recipe.notes, *_resized(clip, parameters)]
-    _fill(clip, parameters, recipe, spec)
+    notes = [*recipe.notes, *_resized(clip, checkpoint.parameters)]
+    _fill(clip, checkpoint, recipe, spec)
     tokenizer = _tokenizer(recipe, spec)
     _check_context(clip, tokenizer, spec)
     weights = content_digest(clip.state_dict(), _architecture(clip, recipe))
@@ -112,19 +112,21 @@ def _build(recipe: Recipe, spec: ModelSpec) -> Any:
         raise ModelError(f"model {spec.label}: open_clip cannot build {recipe.name}: {one_line(error)}") from error
 
 
-def _fill(clip: Any, parameters: StateDict, recipe: Recipe, spec: ModelSpec) -> None:
-    """Load `parameters` through open_clip, which knows its older and others' names.
+def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
+    """Load the parameters through open_clip, which knows its older and others' names.
 
-    It takes a file: plain names without wrappers are written to one of our own.
+    It takes a file: one that it would not understand is written anew.
     """
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder, "checkpoint.pt")
-        torch.save(parameters, plain)
+        file = checkpoint.path
+        if not checkpoint.plain:
+            file = Path(folder, "checkpoint.pt")
+            torch.save(checkpoint.parameters, file)
         try:
-            open_clip.load_checkpoint(clip, str(plain), strict=True, weights_only=True)
+            open_clip.load_checkpoint(clip, str(file), strict=True, weights_only=True)
         except (RuntimeError, KeyError, AttributeError, ValueError) as error:
             raise ModelError(
-                f"model {spec.label}: {recipe.checkpoint} does not fit {recipe.name}: {_mismatch(str(error))}; "
+                f"model {spec.label}: {checkpoint.path} does not fit {recipe.name}: {_mismatch(str(error))}; "
                 "name the architecture that it was trained as"
             ) from error
 

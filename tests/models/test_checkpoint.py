@@ -39,18 +39,30 @@ def prefixed(prefix):
 )
 def test_the_usual_torch_checkpoints_are_read(tmp_path, content):
     torch.save(content, tmp_path / "model.pt")
-    assert same(read_checkpoint(tmp_path / "model.pt"))
+    assert same(read_checkpoint(tmp_path / "model.pt").parameters)
+
+
+def test_what_open_clip_would_read_otherwise_is_known(tmp_path):
+    for content, plain in (
+        (WEIGHTS, True),
+        ({"state_dict": prefixed("module.")}, True),
+        ({"model": WEIGHTS}, False),
+        ({"state_dict": prefixed("_orig_mod.")}, False),
+        ({"state_dict": prefixed("module._orig_mod.")}, False),
+    ):
+        torch.save(content, tmp_path / "model.pt")
+        assert read_checkpoint(tmp_path / "model.pt").plain is plain
 
 
 def test_safetensors_are_read(tmp_path):
     save_file(WEIGHTS, tmp_path / "model.safetensors")
-    assert same(read_checkpoint(tmp_path / "model.safetensors"))
+    assert same(read_checkpoint(tmp_path / "model.safetensors").parameters)
 
 
 def test_a_name_that_merely_starts_like_a_wrapper_is_kept(tmp_path):
     weights = {"module.weight": torch.ones(1), "other.weight": torch.ones(1)}
     torch.save(weights, tmp_path / "model.pt")
-    assert same(read_checkpoint(tmp_path / "model.pt"), weights)
+    assert same(read_checkpoint(tmp_path / "model.pt").parameters, weights)
 
 
 class Hostile:

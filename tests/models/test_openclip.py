@@ -66,7 +66,7 @@ def test_a_trained_checkpoint_gives_the_features_of_open_clip_itself(config, che
 
 def test_the_digest_is_of_the_content_not_of_the_file(config, checkpoint, parameters, tmp_path):
     save_file(parameters, tmp_path / "same.safetensors")
-    torch.save({f"module.{name}": value for name, value in parameters.items()}, tmp_path / "same.pt")
+    torch.save({f"module._orig_mod.{name}": value for name, value in parameters.items()}, tmp_path / "same.pt")
     changed = dict(parameters, logit_scale=parameters["logit_scale"] + 1)
     torch.save(changed, tmp_path / "other.pt")
     digest = load(f"{config}@{checkpoint}").weights
