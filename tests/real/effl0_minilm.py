@@ -30,8 +30,8 @@ Floats = NDArray[np.float32]
 
 def shared_data() -> Path:
     """Return the folder of real test data."""
-    beside_checkout = Path(__file__).resolve().parents[3] / "shared"
-    return Path(os.environ.get("CLIP_ROBUST_SHARED", beside_checkout)) / "data"
+    beside_checkout = Path(__file__).resolve().parent / "../../../shared"
+    return Path(os.environ.get("CLIP_ROBUST_SHARED", beside_checkout)).resolve() / "data"
 
 
 def load() -> EffLiteMiniLM:
