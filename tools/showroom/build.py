@@ -1,0 +1,117 @@
+"""Build the showroom's data from Sweet Home 3D's furniture.
+
+    python -m showroom.build --furniture DIR --out DIR [--only id,factors] [--workers 2]
+
+Every picture has a seed of its own, made of the subset's name and the picture's, so that neither the number of workers
+nor a new subset changes a pixel of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import platform
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import subsets
+
+VERSION = 1
+
+
+def main() -> None:
+    """Render what the command line names and write the manifest of everything in the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--furniture", type=Path, required=True, help="folder with Debian's *.sh3f libraries")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="subsets to build, separated by commas (default: all)")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    chosen = options.only.split(",") if options.only else list(subsets.SUBSETS)
+    unknown = [name for name in chosen if name not in subsets.SUBSETS]
+    if unknown:
+        parser.error(f"unknown subset {unknown[0]!r}; expected one of: {', '.join(subsets.SUBSETS)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    world = subsets.open_world(options.furniture)
+    for name in chosen:
+        started = time.monotonic()
+        jobs = subsets.SUBSETS[name].plan(world)
+        rows = list(render(name, jobs, options))
+        write(rows, options.out / f"{name}.parquet", subsets.SUBSETS[name])
+        print(f"{name}: {len(rows)} rows in {time.monotonic() - started:.0f} s", flush=True)
+    write_manifest(options.out)
+    write_credits(options.out, world)
+
+
+def render(name: str, jobs: list[Any], options: argparse.Namespace) -> Iterable[dict[str, Any]]:
+    """Render jobs in their order, in `workers` processes."""
+    work = partial(subsets.render_job, name, str(options.furniture))
+    if options.workers <= 1:
+        yield from (row for job in jobs for row in work(job))
+        return
+    # Spawned, because a render window does not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for rows in pool.imap(work, jobs, chunksize=4):
+            yield from rows
+
+
+def write(rows: list[dict[str, Any]], path: Path, subset: subsets.Subset) -> None:
+    """Write rows as Parquet that `datasets` opens with images decoded."""
+    table = pa.Table.from_pylist(rows, schema=subset.schema())
+    # Images do not compress again; the same rows give the same bytes.
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
+
+
+def write_manifest(folder: Path) -> None:
+    """List every file with its digest and size, and what made it."""
+    import scipy
+    import vtk
+
+    files = {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in sorted(folder.glob("*.parquet"))
+        if not path.name.startswith(subsets.UNSHIPPED)
+    }
+    manifest = {
+        "version": VERSION,
+        "seed": subsets.SEED,
+        "made_with": {
+            "python": platform.python_version(),
+            "vtk": vtk.vtkVersion.GetVTKVersion(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "pillow": PIL.__version__,
+        },
+        "files": files,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def write_credits(folder: Path, world: subsets.World) -> None:
+    """Name author and licence of every model that any picture shows."""
+    lines = [
+        "# Credits",
+        "",
+        "The showroom's pictures show 3D models of the furniture libraries of Sweet Home 3D (Debian's",
+        "`sweethome3d-furniture`). Changes made to every model: scaled, turned, lit and rendered; in some pictures",
+        "recoloured, resurfaced, stretched or drawn over, as the subset's columns say.",
+        "",
+        "| model | name | author | licence |",
+        "|---|---|---|---|",
+        *(f"| {m.key} | {m.name} | {m.creator} | {m.licence} |" for m in world.every_model()),
+    ]
+    (folder / "CREDITS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

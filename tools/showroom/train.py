@@ -1,0 +1,271 @@
+"""Train the showroom's models.
+
+    python -m showroom.train --data DIR --out DIR [--seed 0] [--name showroom-clip]
+
+Locked-image tuning (Zhai et al. 2022): the image tower keeps its ImageNet weights; a projection and a small text tower
+learn to match it. Two kinds of pairs go through the same contrastive loss: renders with their captions, and the
+classifier's own 1,000 rows with their class names, so that the model recognises photographs as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pyarrow.parquet as pq
+import timm
+import torch
+import torch.nn.functional as F
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from .tower import FEATURES, MEAN, NAME, STD, Tower, load_tower
+
+DIMENSIONS, WIDTH, LAYERS, HEADS, CONTEXT = 384, 160, 3, 4, 24
+VOCABULARY = 3000
+IMAGE_SIZE = 224
+TEMPLATES = (
+    "{}", "a photo of a {}.", "a picture of the {}.", "a {}.", "the {}.", "itap of a {}.", "a bad photo of the {}.",
+    "a origami {}.", "a photo of the large {}.", "a {} in a video game.", "art of the {}.", "a photo of the small {}.",
+    "a rendering of a {}", "there is a {}",
+)  # fmt: skip
+PREPROCESS = {"size": IMAGE_SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Renders:
+    """(N, 1280) pooled features of the renders and of their mirror images, with what is said of them."""
+
+    features: torch.Tensor
+    mirrored: torch.Tensor
+    labels: list[str]
+    captions: list[str]
+
+
+def main() -> None:
+    """Train one model and save it as a folder that open_clip loads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and validation.parquet")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--name", default="showroom-clip")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=30)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    tower = load_tower()
+    renders = read_renders(options.data / "train.parquet", tower)
+    held_out = read_renders(options.data / "validation.parquet", tower)
+    tokenizer = make_tokenizer([*renders.captions, *open_clip.IMAGENET_CLASSNAMES])
+    folder = options.out / options.name
+    write_config(folder, tokenizer)
+    clip = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+    clip.visual.trunk.load_state_dict(tower.parameters)
+    start_from_classifier(clip, tower)
+    tune(clip, tokenizer, tower, renders, held_out, epochs=options.epochs, seed=options.seed)
+    save(clip, folder)
+
+
+def read_renders(path: Path, tower: Tower) -> Renders:
+    """Read a subset and compute its features, or take them from the file beside it."""
+    rows = pq.read_table(path, columns=["label", "caption"]).to_pylist()
+    cached = path.with_suffix(".features.pt")
+    if cached.exists():
+        features, mirrored = torch.load(cached, weights_only=True)
+    else:
+        images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
+        trunk = timm.create_model(NAME, num_classes=0)
+        trunk.load_state_dict(tower.parameters)
+        features, mirrored = _encode(trunk.eval(), [row["bytes"] for row in images])
+        torch.save((features, mirrored), cached)
+    return Renders(features.float(), mirrored.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
+
+
+def _encode(trunk: torch.nn.Module, images: list[bytes]) -> tuple[torch.Tensor, torch.Tensor]:
+    transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
+    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    started = time.monotonic()
+    for start in range(0, len(images), 32):
+        pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in images[start : start + 32]]
+        pixels = torch.stack([transform(picture) for picture in pictures])
+        with torch.inference_mode():
+            for part, batch in zip(found, (pixels, pixels.flip(-1)), strict=True):
+                part.append(trunk(batch).half())
+        if start % 1024 == 0:
+            print(f"features {start}/{len(images)}, {time.monotonic() - started:.0f} s", flush=True)
+    return torch.cat(found[0]), torch.cat(found[1])
+
+
+def make_tokenizer(texts: list[str]) -> Tokenizer:
+    """Train a byte-pair tokenizer on the texts, in lower case; ``<end>`` has the highest id, as argmax pooling wants."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))  # noqa: S106 - a token, not a secret
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - 1,
+        special_tokens=["<pad>", "<unk>", "<start>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator([template.replace("{}", text) for text in texts for template in TEMPLATES[:2]], trainer)
+    tokenizer.add_special_tokens(["<end>"])
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("<start>", "<end>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<start> $A <end>", special_tokens=ends)
+    return tokenizer
+
+
+def write_config(folder: Path, tokenizer: Tokenizer) -> None:
+    """Write what open_clip's ``local-dir:`` needs beside the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "model_cfg": {
+            "embed_dim": DIMENSIONS,
+            "custom_text": True,
+            "vision_cfg": {
+                "timm_model_name": NAME,
+                "timm_model_pretrained": False,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "timm_proj_bias": True,
+                "image_size": IMAGE_SIZE,
+            },
+            "text_cfg": {
+                "context_length": CONTEXT,
+                "vocab_size": tokenizer.get_vocab_size(),
+                "hf_tokenizer_name": "showroom",
+                "tokenizer_kwargs": {"clean": "whitespace"},
+                "width": WIDTH,
+                "heads": HEADS,
+                "layers": LAYERS,
+            },
+        },
+        "preprocess_cfg": {key: PREPROCESS[key] for key in ("mean", "std", "interpolation", "resize_mode")},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, **special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def start_from_classifier(clip: torch.nn.Module, tower: Tower) -> None:
+    """Start the projection at the directions in which the classifier's rows differ most, centred on the mean feature."""
+    rows = tower.classifier - tower.classifier.mean(0)
+    directions = torch.linalg.svd(rows, full_matrices=False).Vh[:DIMENSIONS]
+    with torch.no_grad():
+        clip.visual.head.proj.weight.copy_(directions)
+        clip.visual.head.proj.bias.copy_(-directions @ tower.mean)
+        clip.logit_scale.fill_(np.log(20.0))
+
+
+def tune(  # noqa: PLR0914 - a training loop
+    clip: torch.nn.Module,
+    tokenizer: Tokenizer,
+    tower: Tower,
+    renders: Renders,
+    held_out: Renders,
+    *,
+    epochs: int,
+    seed: int,
+    batch: int = 384,
+    names_a_step: int = 250,
+) -> None:
+    """Train projection and text tower on cached features."""
+    rng = np.random.default_rng(seed)
+    project = clip.visual.head.proj
+    text_parameters = [*clip.text.parameters(), clip.logit_scale]
+    groups = [{"params": list(project.parameters()), "lr": 2e-4}, {"params": text_parameters, "lr": 1e-3}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.05)
+    steps = epochs * (len(renders.labels) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [2e-4, 1e-3], total_steps=steps, pct_start=0.1)
+    rows = F.normalize(tower.classifier - tower.classifier.mean(0))
+    spread = renders.features - renders.features.mean(0)
+    length = spread.norm(dim=1).mean()
+    names = open_clip.IMAGENET_CLASSNAMES
+    started = time.monotonic()
+    for step in range(steps):
+        chosen = torch.from_numpy(rng.choice(len(renders.labels), batch, replace=False))
+        flip = torch.from_numpy(rng.random(batch) < 0.5)[:, None]
+        pictures = torch.where(flip, renders.mirrored[chosen], renders.features[chosen])
+        pictures = F.dropout(pictures, 0.2)
+        texts = [_words(renders, int(i), rng) for i in chosen]
+        classes = rng.choice(len(names), names_a_step, replace=False)
+        noise = spread[torch.from_numpy(rng.integers(0, len(spread), names_a_step))]
+        pseudo = tower.mean + 0.7 * length * rows[torch.from_numpy(classes)] + 0.5 * noise
+        class_texts = [TEMPLATES[rng.integers(len(TEMPLATES))].replace("{}", names[i]) for i in classes]
+        loss = contrast(clip, project(pictures), encode(clip, tokenizer, texts), texts)
+        loss = loss + contrast(clip, project(pseudo), encode(clip, tokenizer, class_texts), [names[i] for i in classes])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            clip.logit_scale.clamp_(max=np.log(100))
+        if step % 50 == 0 or step == steps - 1:
+            accuracy = validate(clip, tokenizer, held_out)
+            print(
+                f"step {step}/{steps} loss {loss.item():.3f} validation {accuracy:.3f} "
+                f"scale {clip.logit_scale.exp().item():.1f} {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
+
+
+def _words(renders: Renders, i: int, rng: np.random.Generator) -> str:
+    """Say the caption, or the class alone: what matters most should be said most."""
+    if rng.random() < 0.5:
+        return renders.captions[i]
+    return TEMPLATES[rng.integers(len(TEMPLATES))].replace("{}", renders.labels[i])
+
+
+def encode(clip: torch.nn.Module, tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+    """Return (B, D) unit features of texts."""
+    tokenizer.enable_padding(length=CONTEXT, pad_id=0, pad_token="<pad>")  # noqa: S106
+    tokenizer.enable_truncation(CONTEXT)
+    ids = torch.tensor([one.ids for one in tokenizer.encode_batch(texts)])
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return F.normalize(clip.text(ids), dim=-1)
+
+
+def contrast(clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, words: list[str]) -> torch.Tensor:
+    """Return the symmetric contrastive loss in which pictures of the same words are not each other's negatives."""
+    logits = clip.logit_scale.exp() * F.normalize(images, dim=-1) @ texts.T
+    _, number = np.unique(words, return_inverse=True)
+    same = torch.from_numpy(number[:, None] == number[None]).float()
+    targets = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+@torch.no_grad()
+def validate(clip: torch.nn.Module, tokenizer: Tokenizer, held_out: Renders) -> float:
+    """Return zero-shot accuracy on renders of held-out instances."""
+    clip.eval()
+    classes = sorted(set(held_out.labels))
+    weights = sum(encode(clip, tokenizer, [t.replace("{}", c) for c in classes]) for t in TEMPLATES[:4])
+    features = F.normalize(clip.visual.head.proj(held_out.features), dim=-1)
+    answers = (features @ F.normalize(weights, dim=-1).T).argmax(1)
+    clip.train()
+    return float(np.mean([classes[int(i)] == label for i, label in zip(answers, held_out.labels, strict=True)]))
+
+
+def save(clip: torch.nn.Module, folder: Path) -> None:
+    """Write the weights in half precision, readable by everyone."""
+    path = folder / "open_clip_model.safetensors"
+    parameters = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in clip.state_dict().items()
+    }
+    save_file(parameters, path)
+    path.chmod(0o644)
+
+
+if __name__ == "__main__":
+    main()
