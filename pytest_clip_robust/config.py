@@ -15,6 +15,9 @@ from pytest_clip_robust.profile import Profile, load_profile
 if TYPE_CHECKING:
     import pytest
 
+DEFAULT_PROFILE = "showroom"
+"""What a run measures that names neither a profile nor data."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -40,8 +43,8 @@ def read_config(config: pytest.Config) -> RunConfig:
         ClipRobustError: an option is wrong; the message names it.
     """
     specs = tuple(dict.fromkeys(ModelSpec.parse(text) for text in requested_models(config)))
-    profile = str(_value(config, "clip_profile")) or None
     data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
+    profile = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
     report = str(_value(config, "clip_report"))
     precision = str(_value(config, "clip_precision"))
     if precision not in PRECISIONS:

@@ -21,6 +21,12 @@ ROLES = {
     "shift": "sets whose classes are among the ID set's, measured against it",
     "transfer": "sets with classes of their own, measured by zero-shot accuracy alone",
     "factors": "sets annotated with visual factors",
+    "cue_conflict": "sets whose images have the shape of one class and the texture of another",
+    "ood": "sets of what is none of the ID set's classes",
+    "captions": "sets of images with captions",
+    "views": "posed RGB-D views",
+    "keypoints": "images with semantic keypoints",
+    "questions": "closed-set questions about images",
 }
 SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "panels")
 DEFAULT_PROMPTS = "simple-7"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import DataError, did_you_mean
@@ -89,6 +90,9 @@ def read_rows(entry: DataEntry, cache_dir: str | None) -> Rows:
     """
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
+    if entry.location.startswith(showroom.PREFIX):
+        path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
+        entry = replace(entry, location=str(path), format="parquet")
     kind = _kind(entry)
     readers: dict[str, Callable[[DataEntry, str | None], Rows]] = {
         "imagefolder": _image_folder,

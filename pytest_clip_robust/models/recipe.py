@@ -17,6 +17,7 @@ from typing import Any
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
+from pytest_clip_robust import showroom
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.hub import HubError, cached_or_fetched
 from pytest_clip_robust.models.spec import ModelKind, ModelSpec
@@ -70,6 +71,8 @@ def recipe_for(spec: ModelSpec) -> Recipe:
         return _from_folder(Path(spec.name).expanduser(), spec)
     if spec.kind is ModelKind.HF_HUB:
         return _from_hub(spec)
+    if spec.name in showroom.model_names() and not spec.weights:
+        return _from_folder(showroom.model_folder(spec.name), spec)
     name = _architecture(spec)
     return _from_checkpoint(spec, name) if spec.has_checkpoint else _from_tag(spec, name)
 
@@ -80,7 +83,7 @@ def _architecture(spec: ModelSpec) -> str:
         name = spec.name.replace("/", "-")
         known = open_clip.list_models()
         if name not in known:
-            near = did_you_mean(name, known)
+            near = did_you_mean(name, [*showroom.model_names(), *known])
             raise ModelError(f"model {spec.label}: open_clip has no architecture {spec.name!r}{near}")
         return name
     path = Path(spec.name).expanduser()

@@ -13,6 +13,7 @@ import hashlib
 import json
 import multiprocessing
 import platform
+import shutil
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -24,9 +25,10 @@ import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from . import subsets
+from . import compositions, subsets
 
 VERSION = 1
+QUESTIONS = "questions"
 
 
 def main() -> None:
@@ -37,18 +39,22 @@ def main() -> None:
     parser.add_argument("--only", default="", help="subsets to build, separated by commas (default: all)")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    chosen = options.only.split(",") if options.only else list(subsets.SUBSETS)
-    unknown = [name for name in chosen if name not in subsets.SUBSETS]
+    everything = subsets.every_subset()
+    chosen = options.only.split(",") if options.only else [*everything, QUESTIONS]
+    unknown = [name for name in chosen if name not in {*everything, QUESTIONS}]
     if unknown:
-        parser.error(f"unknown subset {unknown[0]!r}; expected one of: {', '.join(subsets.SUBSETS)}")
+        parser.error(f"unknown subset {unknown[0]!r}; expected one of: {', '.join([*everything, QUESTIONS])}")
     options.out.mkdir(parents=True, exist_ok=True)
     world = subsets.open_world(options.furniture)
     for name in chosen:
         started = time.monotonic()
-        jobs = subsets.SUBSETS[name].plan(world)
-        rows = list(render(name, jobs, options))
-        write(rows, options.out / f"{name}.parquet", subsets.SUBSETS[name])
+        if name == QUESTIONS:
+            rows = write_questions(options.out)
+        else:
+            rows = list(render(name, everything[name].plan(world), options))
+            write(rows, options.out / f"{name}.parquet", everything[name].schema())
         print(f"{name}: {len(rows)} rows in {time.monotonic() - started:.0f} s", flush=True)
+    shutil.copy(Path(__file__).with_name("data_card.md"), options.out / "README.md")
     write_manifest(options.out)
     write_credits(options.out, world)
 
@@ -65,9 +71,17 @@ def render(name: str, jobs: list[Any], options: argparse.Namespace) -> Iterable[
             yield from rows
 
 
-def write(rows: list[dict[str, Any]], path: Path, subset: subsets.Subset) -> None:
+def write_questions(folder: Path) -> list[dict[str, Any]]:
+    """Ask about the pictures that were built before."""
+    sources = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("id", "factors")]
+    rows = compositions.questions(*sources, np.random.default_rng(subsets.SEED))
+    write(rows, folder / f"{QUESTIONS}.parquet", pa.schema(list(compositions.QUESTIONS.items())))
+    return rows
+
+
+def write(rows: list[dict[str, Any]], path: Path, schema: pa.Schema) -> None:
     """Write rows as Parquet that `datasets` opens with images decoded."""
-    table = pa.Table.from_pylist(rows, schema=subset.schema())
+    table = pa.Table.from_pylist(rows, schema=schema)
     # Images do not compress again; the same rows give the same bytes.
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
 

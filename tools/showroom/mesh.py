@@ -69,7 +69,7 @@ def load_mesh(model: Model) -> Mesh:
     return Mesh((points - foot) / scale, normals, uv, part, tuple(materials), (high - low) / scale)
 
 
-def _parse(text: str, folder: str, model: Model):  # noqa: ANN202 - five arrays, named by the caller
+def _parse(text: str, folder: str, model: Model):  # noqa: ANN202, C901 - five arrays; a case a keyword
     vertices, textures, normals = [], [], []
     corners, parts = [], []
     materials, places, current = [Material()], {}, 0

@@ -194,7 +194,14 @@ def clutter(setting: Setting, rng: np.random.Generator, props: Props) -> Scene:
         turn = angle + np.radians(rng.uniform(-12, 12))
         size = float(rng.uniform(0.6, 1.0))
         placed.append(
-            Placed(mesh, float(reach * np.sin(turn)), float(reach * np.cos(turn)), float(rng.uniform(0, 360)), 0.0, (size,) * 3)
+            Placed(
+                mesh,
+                float(reach * np.sin(turn)),
+                float(reach * np.cos(turn)),
+                float(rng.uniform(0, 360)),
+                0.0,
+                (size,) * 3,
+            )
         )
     return replace(setting.scene, objects=(*setting.scene.objects, *placed))
 

@@ -1,6 +1,6 @@
 """Contact sheets: what a subset looks like, for people.
 
-    python -m showroom.sheets DATA_FOLDER OUT_FOLDER
+python -m showroom.sheets DATA_FOLDER OUT_FOLDER
 """
 
 from __future__ import annotations

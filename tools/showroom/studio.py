@@ -245,7 +245,7 @@ def _quad(corners: list, texture: NDArray[np.uint8] | None, *, repeat: float) ->
 
 def _shadow(placed: Placed) -> vtk.vtkActor | None:
     """Darken the floor beneath an object: a soft blob in the shape of its footprint."""
-    from scipy.ndimage import binary_closing, gaussian_filter  # noqa: PLC0415 - seconds
+    from scipy.ndimage import binary_closing, gaussian_filter
 
     matrix = model_matrix(placed)
     points = placed.mesh.points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -281,13 +281,18 @@ def _object(placed: Placed, ambient: float) -> list[vtk.vtkActor]:
         colour = np.clip(material.diffuse, 0.04, 1)
         leafy = texture is not None and texture.shape[2] == 4
         if placed.skin is not None and not leafy:
-            texture, uv = placed.skin, _box_map(mesh.points[chosen] * np.array(placed.scale, np.float32)) * placed.skin_scale
+            texture, uv = (
+                placed.skin,
+                _box_map(mesh.points[chosen] * np.array(placed.scale, np.float32)) * placed.skin_scale,
+            )
             colour = np.full(3, 0.95)
         elif texture is not None and colour.max() < 0.5:
             colour = np.full(3, 0.95)
         if placed.tint is not None and of_part[place] > 0.12 * of_part.sum():
             light = float(texture[..., :3].mean() / 255) if texture is not None else float(colour.mean())
-            colour = np.array(placed.tint) * (np.clip(0.75 + 0.5 * light, 0.6, 1.15) if of_part[place] < of_part.max() else 1)
+            colour = np.array(placed.tint) * (
+                np.clip(0.75 + 0.5 * light, 0.6, 1.15) if of_part[place] < of_part.max() else 1
+            )
             texture = texture if leafy else None
         actor = _actor(mesh.points[chosen], mesh.normals[chosen], uv if texture is not None else None)
         look = actor.GetProperty()

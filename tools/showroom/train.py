@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from .tower import FEATURES, MEAN, NAME, STD, Tower, load_tower
+from .tower import MEAN, NAME, STD, Tower, load_tower
 
 DIMENSIONS, WIDTH, LAYERS, HEADS, CONTEXT = 384, 160, 3, 4, 24
 VOCABULARY = 3000
@@ -104,7 +104,7 @@ def _encode(trunk: torch.nn.Module, images: list[bytes]) -> tuple[torch.Tensor, 
 
 
 def make_tokenizer(texts: list[str]) -> Tokenizer:
-    """Train a byte-pair tokenizer on the texts, in lower case; ``<end>`` has the highest id, as argmax pooling wants."""
+    """Train a byte-pair tokenizer on the texts, in lower case; ``<end>`` has the highest id, for argmax pooling."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))  # noqa: S106 - a token, not a secret
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -115,7 +115,9 @@ def make_tokenizer(texts: list[str]) -> Tokenizer:
         special_tokens=["<pad>", "<unk>", "<start>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator([template.replace("{}", text) for text in texts for template in TEMPLATES[:2]], trainer)
+    tokenizer.train_from_iterator(
+        [template.replace("{}", text) for text in texts for template in TEMPLATES[:2]], trainer
+    )
     tokenizer.add_special_tokens(["<end>"])
     ends = [(name, tokenizer.token_to_id(name)) for name in ("<start>", "<end>")]
     tokenizer.post_processor = processors.TemplateProcessing(single="<start> $A <end>", special_tokens=ends)
@@ -157,7 +159,7 @@ def write_config(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def start_from_classifier(clip: torch.nn.Module, tower: Tower) -> None:
-    """Start the projection at the directions in which the classifier's rows differ most, centred on the mean feature."""
+    """Start the projection at the directions in which the classifier's rows differ most, centred on the mean."""
     rows = tower.classifier - tower.classifier.mean(0)
     directions = torch.linalg.svd(rows, full_matrices=False).Vh[:DIMENSIONS]
     with torch.no_grad():
@@ -166,7 +168,7 @@ def start_from_classifier(clip: torch.nn.Module, tower: Tower) -> None:
         clip.logit_scale.fill_(np.log(20.0))
 
 
-def tune(  # noqa: PLR0914 - a training loop
+def tune(
     clip: torch.nn.Module,
     tokenizer: Tokenizer,
     tower: Tower,
