@@ -9,7 +9,7 @@ import numpy as np
 
 from . import surfaces
 from .mesh import Mesh
-from .studio import Camera, Light, Placed, Scene, named_wall
+from .studio import ROOM, Camera, Light, Placed, Scene, named_wall
 
 SMALLEST_MASK = 0.02
 """A main object below this share of the picture is hardly to be recognised; another view is taken."""
@@ -179,7 +179,10 @@ def multiple_objects(setting: Setting, rng: np.random.Generator, props: Props) -
             Placed(mesh, float(reach * np.sin(angle)), float(reach * np.cos(angle)), float(rng.uniform(-40, 40)))
         )
     position, target = np.array(setting.scene.camera.position), np.array(setting.scene.camera.target)
-    back = target + (position - target) * 1.35
+    away = position - target
+    # Not through the wall, however the room is turned.
+    farthest = (0.95 * ROOM - np.hypot(*target[[0, 2]])) / np.hypot(*away[[0, 2]])
+    back = target + away * min(1.35, farthest)
     wider = replace(setting.scene.camera, position=tuple(map(float, back)))
     return replace(setting.scene, objects=(*setting.scene.objects, *placed), camera=wider)
 

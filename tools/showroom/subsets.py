@@ -35,7 +35,7 @@ Row = dict[str, Any]
 Job = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """All models: class -> split -> models, and the near-OOD kinds."""
 

@@ -1,0 +1,119 @@
+"""The embedded models, as they ship."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_clip_robust import showroom
+from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.spec import ModelSpec
+
+NAMES = showroom.model_names()
+
+
+def test_the_default_is_there():
+    assert "showroom-clip" in NAMES
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def loaded(request):
+    return load_model(ModelSpec.parse(request.param), device="cpu", precision="fp32")
+
+
+def test_a_model_loads_by_its_short_name_and_is_small(loaded):
+    folder = showroom.model_folder(loaded.spec.name)
+    weights = folder / "open_clip_model.safetensors"
+    assert 6_000_000 < weights.stat().st_size < 12_000_000
+    assert stat.S_IMODE(weights.stat().st_mode) & 0o044 == 0o044
+    assert loaded.notes == ()
+    assert 1 < loaded.encoder.scale <= 100
+
+
+def test_a_model_is_the_same_through_open_clips_own_door(loaded):
+    import open_clip
+
+    folder = showroom.model_folder(loaded.spec.name)
+    plain, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(["a photo of a cat."])
+    with torch.inference_mode():
+        assert torch.allclose(
+            plain.eval().encode_text(tokens), loaded.encoder.encode_text(["a photo of a cat."]), atol=1e-5
+        )
+    assert preprocess is not None
+
+
+def test_every_model_has_a_card(loaded):
+    card = (showroom.model_folder(loaded.spec.name) / "README.md").read_text()
+    for word in ("Apache-2.0", "seed", "top-1", "Recipe"):
+        assert word in card
+
+
+def test_texts_longer_than_the_context_and_words_never_seen_are_taken(loaded):
+    with torch.inference_mode():
+        features = loaded.encoder.encode_text(["word " * 100, "Zoë 東京 \x00", ""])
+    assert torch.isfinite(features).all()
+
+
+def test_the_locked_tower_is_the_published_one(shared):
+    """Same pooled features as the ONNX file that was exported from the same weights, up to half precision on disk."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    loaded = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
+    path = shared / "data" / "dual_encoder_effl0_minilm" / "efficientnet_lite0.onnx"
+    session = onnxruntime.InferenceSession(str(path))
+    pixels = torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours = loaded.encoder._clip.visual.trunk(pixels).numpy()
+    theirs = session.run(["features"], {"pixel_values": pixels.numpy()})[0]
+    cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert cosine.min() > 0.9995
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    shutil.copytree(showroom.HERE / "models", tmp_path / "models")
+    monkeypatch.setattr(showroom, "HERE", tmp_path)
+    return tmp_path / "models" / "showroom-clip"
+
+
+@pytest.mark.parametrize("file", ["open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json"])
+def test_a_damaged_model_names_the_file_and_the_fix(copy, file):
+    (copy / file).write_bytes((copy / file).read_bytes()[:-1])
+    with pytest.raises(ModelError, match=rf"{file} is damaged: .*; install pytest-clip-robust again"):
+        load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
+    (copy / file).unlink()
+    with pytest.raises(ModelError, match=rf"{file} cannot be read"):
+        load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
+
+
+def test_a_near_name_is_offered():
+    with pytest.raises(ModelError, match="did you mean 'showroom-clip'"):
+        load_model(ModelSpec.parse("showrom-clip"), device="cpu", precision="fp32")
+
+
+def test_the_main_job_needs_nothing_but_the_model(tmp_path, request):
+    """In distribution only, for time; the whole profile is run by the README's command."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "hf")}
+    options = ["--model=showroom-clip", "-k", "showroom-id", f"--clip-cache={tmp_path}/c", f"--clip-report={tmp_path}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=request.config.rootpath,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["profile"] == "showroom"
+    assert {gate["verdict"] for gate in report["gates"]} == {"passed"}
+    assert all(gate["threshold"] for gate in report["gates"] if gate["metric"] == "zero_shot.top1")
