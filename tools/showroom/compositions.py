@@ -44,17 +44,18 @@ def render_captions(world: World, job: Job, rng: np.random.Generator) -> Iterato
     # Seen from the camera: the first to the left of or in front of the second, the third to the right of both.
     places = {
         "": [0 * right],
-        "left": [-0.75 * right, 0.75 * right],
+        "left": [-0.6 * right, 0.6 * right],
         "front": [0.6 * towards - 0.3 * right, -0.7 * towards + 0.3 * right],
     }
-    spots = [*places[relation], *([1.7 * right] if count == 3 else [])]
+    spots = [*places[relation], *([1.65 * right] if count == 3 else [])]
     middle = np.mean(spots, axis=0)
     objects = tuple(
         Placed(mesh, *map(float, spot - middle), float(rng.uniform(-35, 35)), tint=_colour(colour))
         for mesh, spot, colour in zip(meshes, spots, colours, strict=True)
     )
     elevation = 32 if relation == "front" else 18
-    camera = look_at(np.array([0, 0.4, 0]), setting.azimuth, elevation, (2.3, 3.4, 4.6)[count - 1])
+    distance, fov = ((2.3, 35), (2.9, 42), (2.9, 56))[count - 1]  # further away is behind the wall
+    camera = look_at(np.array([0, 0.35, 0]), setting.azimuth, elevation, distance, fov)
     picture = studio().shoot(replace(setting.scene, objects=objects, camera=camera))
     things = [f"{colour} {label}" for colour, label in zip(colours, labels, strict=True)]
     absent = [label for label in CAPTIONED if label not in labels]

@@ -245,7 +245,8 @@ def _render_shift(kind: str) -> Callable[[World, Job, np.random.Generator], Iter
 
 # ------------------------------------------------------------------ cue conflict
 
-CUES = ("animal", "tree", "potted plant", "bookcase", "car", "window", "radiator", "shoe")
+CUES = ("bookcase", "car", "shoe", "person", "bottle", "window", "radiator", "cup")
+"""Things whose tiled pictures say what they are, and whose own surface can be replaced: no leaves."""
 
 
 def _plan_conflict(_: World) -> list[Job]:
@@ -260,7 +261,7 @@ def _render_conflict(world: World, job: Job, rng: np.random.Generator) -> Iterat
     skin = _skin(world, texture, number)
     for _ in range(6):
         setting = natural(mesh, rng, tint_share=0)
-        first = replace(setting.scene.objects[0], skin=skin, skin_scale=2.2)
+        first = replace(setting.scene.objects[0], skin=skin, skin_scale=1.5)
         picture = studio().shoot(replace(setting.scene, objects=(first,)))
         if picture.mask.mean() > 0.06:
             break
@@ -277,7 +278,7 @@ def _skin(world: World, label: str, number: int) -> NDArray[np.uint8]:
     picture = studio().shoot(natural(mesh, rng, tint_share=0, azimuth=30).scene)
     rows, columns = np.nonzero(picture.mask)
     rgb = picture.rgb.astype(np.float32)
-    rgb[~picture.mask] = np.clip(rgb[picture.mask].mean(axis=0) * 0.35 + 140, 0, 255)
+    rgb[~picture.mask] = np.clip(rgb[picture.mask].mean(axis=0) * 0.25 + 185, 0, 255)
     crop = rgb[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.uint8)
     return np.asarray(Image.fromarray(crop).resize((64, 64), Image.Resampling.BICUBIC))
 

@@ -10,6 +10,7 @@ classifier's own 1,000 rows with their class names, so that the model recognises
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import time
@@ -29,7 +30,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from .tower import MEAN, NAME, STD, Tower, load_tower
 
-DIMENSIONS, WIDTH, LAYERS, HEADS, CONTEXT = 384, 160, 3, 4, 24
+DIMENSIONS, WIDTH, LAYERS, HEADS, CONTEXT = 384, 128, 2, 4, 24
 VOCABULARY = 3000
 IMAGE_SIZE = 224
 TEMPLATES = (
@@ -42,10 +43,9 @@ PREPROCESS = {"size": IMAGE_SIZE, "mean": MEAN, "std": STD, "interpolation": "bi
 
 @dataclass(frozen=True, slots=True)
 class Renders:
-    """(N, 1280) pooled features of the renders and of their mirror images, with what is said of them."""
+    """(N, 1280) pooled features of the renders, with what is said of them."""
 
     features: torch.Tensor
-    mirrored: torch.Tensor
     labels: list[str]
     captions: list[str]
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="showroom-clip")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=24)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     tower = load_tower()
@@ -78,29 +78,28 @@ def read_renders(path: Path, tower: Tower) -> Renders:
     rows = pq.read_table(path, columns=["label", "caption"]).to_pylist()
     cached = path.with_suffix(".features.pt")
     if cached.exists():
-        features, mirrored = torch.load(cached, weights_only=True)
+        features = torch.load(cached, weights_only=True)
     else:
         images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
         trunk = timm.create_model(NAME, num_classes=0)
         trunk.load_state_dict(tower.parameters)
-        features, mirrored = _encode(trunk.eval(), [row["bytes"] for row in images])
-        torch.save((features, mirrored), cached)
-    return Renders(features.float(), mirrored.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
+        features = _encode(trunk.eval(), [row["bytes"] for row in images])
+        torch.save(features, cached)
+    return Renders(features.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
 
 
-def _encode(trunk: torch.nn.Module, images: list[bytes]) -> tuple[torch.Tensor, torch.Tensor]:
+def _encode(trunk: torch.nn.Module, images: list[bytes]) -> torch.Tensor:
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
-    found: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    found: list[torch.Tensor] = []
     started = time.monotonic()
     for start in range(0, len(images), 32):
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in images[start : start + 32]]
         pixels = torch.stack([transform(picture) for picture in pictures])
         with torch.inference_mode():
-            for part, batch in zip(found, (pixels, pixels.flip(-1)), strict=True):
-                part.append(trunk(batch).half())
+            found.append(trunk(pixels).half())
         if start % 1024 == 0:
             print(f"features {start}/{len(images)}, {time.monotonic() - started:.0f} s", flush=True)
-    return torch.cat(found[0]), torch.cat(found[1])
+    return torch.cat(found)
 
 
 def make_tokenizer(texts: list[str]) -> Tokenizer:
@@ -177,8 +176,8 @@ def tune(
     *,
     epochs: int,
     seed: int,
-    batch: int = 384,
-    names_a_step: int = 250,
+    batch: int = 256,
+    names_a_step: int = 160,
 ) -> None:
     """Train projection and text tower on cached features."""
     rng = np.random.default_rng(seed)
@@ -195,9 +194,7 @@ def tune(
     started = time.monotonic()
     for step in range(steps):
         chosen = torch.from_numpy(rng.choice(len(renders.labels), batch, replace=False))
-        flip = torch.from_numpy(rng.random(batch) < 0.5)[:, None]
-        pictures = torch.where(flip, renders.mirrored[chosen], renders.features[chosen])
-        pictures = F.dropout(pictures, 0.2)
+        pictures = F.dropout(renders.features[chosen], 0.2)
         texts = [_words(renders, int(i), rng) for i in chosen]
         classes = rng.choice(len(names), names_a_step, replace=False)
         noise = spread[torch.from_numpy(rng.integers(0, len(spread), names_a_step))]
@@ -228,13 +225,21 @@ def _words(renders: Renders, i: int, rng: np.random.Generator) -> str:
 
 
 def encode(clip: torch.nn.Module, tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
-    """Return (B, D) unit features of texts."""
-    tokenizer.enable_padding(length=CONTEXT, pad_id=0, pad_token="<pad>")  # noqa: S106
+    """Return (B, D) unit features of texts; each different text is encoded once, and no longer than the longest.
+
+    Attention is causal and ``<end>`` is what is read, so that padding changes nothing.
+    """
+    different, place = np.unique(texts, return_inverse=True)
     tokenizer.enable_truncation(CONTEXT)
-    ids = torch.tensor([one.ids for one in tokenizer.encode_batch(texts)])
+    tokenizer.enable_padding(pad_id=0, pad_token="<pad>")  # noqa: S106 - a token, not a secret
+    ids = torch.tensor([one.ids for one in tokenizer.encode_batch(list(different))])
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return F.normalize(clip.text(ids), dim=-1)
+    whole = clip.text.attn_mask
+    clip.text.attn_mask = whole[: ids.shape[1], : ids.shape[1]]
+    features = F.normalize(clip.text(ids), dim=-1)
+    clip.text.attn_mask = whole
+    return features[torch.from_numpy(place)]
 
 
 def contrast(clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, words: list[str]) -> torch.Tensor:
@@ -259,7 +264,7 @@ def validate(clip: torch.nn.Module, tokenizer: Tokenizer, held_out: Renders) -> 
 
 
 def save(clip: torch.nn.Module, folder: Path) -> None:
-    """Write the weights in half precision, readable by everyone."""
+    """Write the weights in half precision, readable by everyone, and the manifest of the folder."""
     path = folder / "open_clip_model.safetensors"
     parameters = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
@@ -267,6 +272,12 @@ def save(clip: torch.nn.Module, folder: Path) -> None:
     }
     save_file(parameters, path)
     path.chmod(0o644)
+    files = {
+        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
+        for file in sorted(folder.iterdir())
+        if file.suffix in {".safetensors", ".json"} and file.name != "manifest.json"
+    }
+    (folder / "manifest.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
