@@ -39,7 +39,7 @@ class Judgement:
         if self.threshold is None:
             return False
         interval = self.measurement.interval
-        return interval.low <= self.threshold.bound_for(self.measurement.value) <= interval.high
+        return bool(interval.low <= self.threshold.bound_for(self.measurement.value) <= interval.high)
 
 
 def judge(measurement: Measurement, threshold: Threshold | None, *, strict: bool = False) -> Judgement:

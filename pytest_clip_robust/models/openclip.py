@@ -43,7 +43,9 @@ class OpenClipEncoder:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) pixels into (B, D) features, not normalised."""
         with self._arithmetic():
-            features: torch.Tensor = self._clip.encode_image(pixels.to(self._device, non_blocking=True))
+            # Convolutions run up to twice as fast on channels-last memory, on CPUs and tensor cores alike.
+            placed = pixels.to(self._device, non_blocking=True, memory_format=torch.channels_last)
+            features: torch.Tensor = self._clip.encode_image(placed)
         return features
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
@@ -80,7 +82,7 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str) -> LoadedMode
     preprocess = _digest(clip.visual.preprocess_cfg)
     text = _text_digest(tokenizer)
     encoder = OpenClipEncoder(
-        clip.eval().to(device),
+        clip.eval().to(device, memory_format=torch.channels_last),
         tokenizer,
         identity=_digest([weights, preprocess, text]),
         device=device,
