@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from pytest_clip_robust.errors import MeasurementError
@@ -90,3 +91,11 @@ def test_junit_properties_are_flat_and_named_clip():
     assert properties["clip_provenance_weights"] == "ab12"
     assert all(name.startswith("clip_") for name in properties)
     assert not any(isinstance(value, dict | list) for value in properties.values())
+
+
+def test_a_judgement_of_numpy_values_is_plain_json_too():
+    value, low, high = (np.float64(number) for number in (0.6, 0.5, 0.7))
+    found = measurement(value=value, interval=Interval(low, high, 0.95, "bootstrap"))
+    record = record_judgement(judge(found, Threshold(at_least=0.55)), model="m")
+    assert json.loads(json.dumps(record)) == record
+    assert record["within_noise"] is True
