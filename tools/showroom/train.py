@@ -91,12 +91,13 @@ def read_renders(path: Path, tower: Tower) -> Renders:
 def _encode(trunk: torch.nn.Module, images: list[bytes]) -> torch.Tensor:
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
     found: list[torch.Tensor] = []
+    trunk = trunk.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     started = time.monotonic()
     for start in range(0, len(images), 32):
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in images[start : start + 32]]
         pixels = torch.stack([transform(picture) for picture in pictures])
         with torch.inference_mode():
-            found.append(trunk(pixels).half())
+            found.append(trunk(pixels.contiguous(memory_format=torch.channels_last)).half())
         if start % 1024 == 0:
             print(f"features {start}/{len(images)}, {time.monotonic() - started:.0f} s", flush=True)
     return torch.cat(found)
