@@ -2,128 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.datasets.image_set import ImageSet
-from pytest_clip_robust.datasets.loading import load_image_set
+from pytest_clip_robust.datasets.labels import IMAGENET, class_list
 from pytest_clip_robust.encoding.classifier import zero_shot_logits, zero_shot_weights
-from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
-from pytest_clip_robust.encoding.progress import Advance, show_progress
-from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.measurement import Predictions, Provenance
 from pytest_clip_robust.models.encoder import LoadedModel
-from pytest_clip_robust.models.loading import load_model, resolve_device
-from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
-from pytest_clip_robust.report.summary import RunSummary
+from pytest_clip_robust.prompts.templates import PromptSet
+from pytest_clip_robust.properties import ood_scores, prompt_sensitivity, shape_bias
+from pytest_clip_robust.properties.decisions import decide
+from pytest_clip_robust.properties.ood import Scores, shared_classes
+from pytest_clip_robust.properties.reliability import Reliability, assess, assess_pairs, fit_temperature, halves
+from pytest_clip_robust.properties.sixteen import SIXTEEN, sixteen_way
+from pytest_clip_robust.workbench import Workbench
 
 PREDICTIONS_KEPT = 4
 """Logits of a few sets at a time: those of 50,000 images and 1,000 classes are 200 MB."""
 
+WEIGHTS_KEPT = 16
+SUMMARIES_KEPT = 256
+"""Scores and confidences are a number a sample."""
 
-class Workbench:
-    """What all models of a run share: the configuration, the data sets read so far and the feature store.
+NEGLABEL = "neglabel"
+NEGLABEL_PROMPTS = PromptSet("photo", ("a photo of a {}.",))
+"""One template for ID and negative labels alike: eighty would make 170,000 texts of the built-in corpus."""
 
-    `uncaptured` opens a way around pytest's output capture while something long runs.
-    """
-
-    def __init__(self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]]) -> None:
-        self.run = run
-        self.uncaptured = uncaptured
-        self.counts = EncodeCounts()
-        self._notices: list[str] = []
-        self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self._notices.append)
-        # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
-        self._data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
-        self._models: dict[str, dict[str, Any]] = {}
-        self._image_sets: dict[str, ImageSet] = {}
-
-    @cached_property
-    def prompts(self) -> PromptSet:
-        """The profile's prompt set."""
-        return prompt_set(self.run.profile.prompts)
-
-    def images(self, name: str) -> ImageSet:
-        """Read a data set of the profile, once.
-
-        Raises:
-            ConfigError: the profile has no such set.
-            DataError: the set cannot be read.
-        """
-        if name not in self._image_sets:
-            entries = self.run.profile.data
-            if name not in entries:
-                raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
-            self._image_sets[name] = load_image_set(entries[name], cache_dir=self._data_cache)
-        return self._image_sets[name]
-
-    def encode_images(self, loaded: LoadedModel, images: ImageSet) -> NDArray[np.float32]:
-        """Return the (N, D) features of a set's images, in its order."""
-        return encode_images(
-            loaded,
-            images,
-            self._store,
-            batch_size=self.run.batch_size,
-            workers=self.run.workers,
-            counts=self.counts,
-            progress=self._progress,
-            notice=self._notices.append,
-        )
-
-    def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the (len(texts), D) features of `texts`."""
-        return encode_texts(
-            loaded, texts, self._store, counts=self.counts, progress=self._progress, notice=self._notices.append
-        )
-
-    @contextmanager
-    def _progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
-        with self.uncaptured(), show_progress(things, whole, total, notice=self._notices.append) as advance:
-            yield advance
-
-    def evaluate(self, spec: ModelSpec) -> EvaluatedModel:
-        """Load a model and check it.
-
-        Raises:
-            ModelError: it cannot be loaded, or fails its checks.
-        """
-        loaded = load_model(spec, device=resolve_device(self.run.device), precision=self.run.precision)
-        self._models[spec.label] = {
-            "spec": str(spec),
-            "weights": loaded.weights,
-            "preprocess": loaded.preprocess,
-            "text": loaded.text,
-            "precision": loaded.precision,
-            "device": loaded.device,
-            "notes": list(loaded.notes),
-        }
-        return EvaluatedModel(loaded, self)
-
-    def summary(self) -> RunSummary:
-        """Say what was loaded and encoded so far, as plain data."""
-        return RunSummary(
-            models=dict(self._models),
-            data={
-                name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
-                for name, images in self._image_sets.items()
-            },
-            notices=list(self._notices),
-            images_encoded=self.counts.images,
-            texts_encoded=self.counts.texts,
-        )
+Confidence = Literal["softmax", "scaled", "sigmoid"]
+CueDecision = Literal["direct", "imagenet_mean"]
 
 
 class EvaluatedModel:
-    """One model, ready to be asked. `spec`, `scale` and `bias` are the model's own."""
+    """One model, ready to be asked. `spec`, `scale` and `bias` are the model's own.
+
+    Every question may raise a ClipRobustError: the set cannot be read or encoded, or nothing can be measured on it.
+    """
 
     def __init__(self, loaded: LoadedModel, workbench: Workbench) -> None:
         self.spec = loaded.spec
@@ -132,41 +53,224 @@ class EvaluatedModel:
         self._loaded = loaded
         self._workbench = workbench
         self._predictions = lru_cache(maxsize=PREDICTIONS_KEPT)(self._predict)
+        self._weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._build_weights)
+        self._reliability = lru_cache(maxsize=SUMMARIES_KEPT)(self._assess)
+        self._scores = lru_cache(maxsize=SUMMARIES_KEPT)(self._score)
+        self._temperatures: dict[tuple[str, str], float] = {}
+
+    @property
+    def compared_prompts(self) -> tuple[PromptSet, ...]:
+        """The prompt sets that the profile compares."""
+        return self._workbench.compared_prompts
 
     def zero_shot(self, dataset: str, *, prompts: PromptSet | None = None) -> Predictions:
-        """Classify every image of `dataset` among its classes with `prompts`, by default the profile's.
-
-        Raises:
-            ClipRobustError: the set cannot be read or encoded.
-        """
+        """Classify every image of `dataset` among its classes with `prompts`, by default the profile's."""
         return self._predictions(dataset, prompts or self._workbench.prompts)
 
     def image_features(self, dataset: str) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, not normalised, in the set's order."""
         return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
 
-    def text_features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def text_features(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`, not normalised."""
-        return self._workbench.encode_texts(self._loaded, texts)
+        return self._workbench.encode_texts(self._loaded, list(texts))
+
+    def cue_answers(self, dataset: str, *, decision: CueDecision = "direct") -> shape_bias.CueAnswers:
+        """Answer a cue-conflict set, among its own classes or among ImageNet's 1,000, grouped to the set's 16."""
+        direct = shape_bias.answers_of(self.zero_shot(dataset))
+        if decision == "direct":
+            return direct
+        if tuple(direct.class_names) != SIXTEEN:
+            raise ConfigError(
+                f"{dataset!r} has {len(direct.class_names)} classes of its own; only the public 16 come from ImageNet"
+            )
+        names = tuple((name,) for name in class_list(IMAGENET).names)
+        answers = sixteen_way(self._logits(dataset, self._weights(names, self._workbench.prompts)))
+        return shape_bias.CueAnswers(
+            dataset=dataset,
+            answers=answers,
+            shapes=direct.shapes,
+            textures=direct.textures,
+            class_names=SIXTEEN,
+            samples=direct.samples,
+            decision=decision,
+            provenance=direct.provenance,
+        )
+
+    def reliability(
+        self,
+        dataset: str,
+        *,
+        confidence: Confidence = "softmax",
+        id_set: str = "",
+        prompts: PromptSet | None = None,
+    ) -> Reliability:
+        """Say how sure the model was of each answer, and whether it was right.
+
+        ``scaled`` divides logits by the temperature that fits one half of `id_set` best; the ID set itself is then
+        represented by its other half. ``sigmoid`` takes the pair probability that a sigmoid-trained model states.
+        """
+        return self._reliability(dataset, confidence, id_set, prompts or self._workbench.prompts)
+
+    def ood_scores(self, score: str, dataset: str, *, id_set: str, prompts: PromptSet | None = None) -> Scores:
+        """Score how much each image of `dataset` looks like the classes of `id_set`; `dataset` may be `id_set`.
+
+        Scores that learn features learn them from one half of the ID set, which is then represented by the other.
+        """
+        return self._scores(score, dataset, id_set, prompts or self._workbench.prompts)
+
+    def template_answers(self, dataset: str) -> prompt_sensitivity.TemplateAnswers:
+        """Answer with each template of the profile's prompt set alone."""
+        images, every = self._workbench.images(dataset), self._workbench.prompts
+        alone = [PromptSet(every.name, (template,)) for template in every.templates]
+        answers = [self._logits(dataset, self._weights(images.prompt_names, one)).argmax(axis=1) for one in alone]
+        return prompt_sensitivity.TemplateAnswers(
+            dataset=dataset,
+            answers=np.stack(answers, axis=1),
+            labels=images.labels,
+            samples=images.samples,
+            provenance=self._provenance(images, every),
+        )
+
+    def accuracy_by_prompts(self, dataset: str, *, quantity: str = "top1") -> prompt_sensitivity.ByPromptSet:
+        """Compare top-1 accuracy under the prompt sets that the profile compares."""
+        correct = {one.name: decide(self._predict(dataset, one)).correct for one in self.compared_prompts}
+        return prompt_sensitivity.accuracy_by_prompts(correct, **self._about(quantity, dataset))
+
+    def ece_by_prompts(self, dataset: str) -> prompt_sensitivity.ByPromptSet:
+        """Compare the expected calibration error under the prompt sets that the profile compares."""
+        found = {one.name: self.reliability(dataset, prompts=one) for one in self.compared_prompts}
+        return prompt_sensitivity.ece_by_prompts(found, **self._about("ece_15_equal_width", dataset))
+
+    def auroc_by_prompts(self, score: str, dataset: str, *, id_set: str) -> prompt_sensitivity.ByPromptSet:
+        """Compare the AUROC of a score under the prompt sets that the profile compares."""
+        found = {
+            one.name: (
+                self.ood_scores(score, id_set, id_set=id_set, prompts=one),
+                self.ood_scores(score, dataset, id_set=id_set, prompts=one),
+            )
+            for one in self.compared_prompts
+        }
+        return prompt_sensitivity.auroc_by_prompts(found, **self._about(f"auroc_{score}", dataset))
 
     def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
         images = self._workbench.images(dataset)
-        weights = zero_shot_weights(self.text_features(prompts.texts(images.class_names)), len(images.class_names))
-        logits = zero_shot_logits(self.image_features(dataset), weights, scale=self.scale, bias=self.bias)
         return Predictions(
             dataset=dataset,
-            logits=logits,
+            logits=self._logits(dataset, self._weights(images.prompt_names, prompts)),
             labels=images.labels,
             class_names=images.class_names,
             class_ids=images.class_ids,
             samples=images.samples,
             annotations=images.annotations,
-            provenance=Provenance(
-                model=self.spec.label,
-                weights=self._loaded.weights,
-                preprocess=self._loaded.preprocess,
-                precision=self._loaded.precision,
-                data=images.fingerprint,
-                prompts=prompts.digest,
-            ),
+            textures=images.textures,
+            scale=self.scale,
+            bias=self.bias,
+            provenance=self._provenance(images, prompts),
         )
+
+    def _build_weights(self, names: tuple[tuple[str, ...], ...], prompts: PromptSet) -> NDArray[np.float32]:
+        """Return the (C, D) unit weights of classes that have one name or several."""
+        texts = prompts.texts([name for of_class in names for name in of_class])
+        sizes = [len(of_class) * len(prompts.templates) for of_class in names]
+        return zero_shot_weights(self.text_features(texts), len(names), sizes=sizes)
+
+    def _logits(self, dataset: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        return zero_shot_logits(self.image_features(dataset), weights, scale=self.scale, bias=self.bias)
+
+    def _assess(self, dataset: str, confidence: Confidence, id_set: str, prompts: PromptSet) -> Reliability:
+        predictions = self.zero_shot(dataset, prompts=prompts)
+        if confidence == "softmax":
+            return assess(predictions)
+        if confidence == "sigmoid":
+            return assess_pairs(predictions)
+        key = (id_set, prompts.digest)
+        if key not in self._temperatures:
+            known = self.zero_shot(id_set, prompts=prompts)
+            self._temperatures[key] = fit_temperature(known.rows(halves(known)))
+        held_out = predictions.rows(~halves(predictions)) if dataset == id_set else predictions
+        return assess(held_out, temperature=self._temperatures[key])
+
+    def _score(self, score: str, dataset: str, id_set: str, prompts: PromptSet) -> Scores:
+        if score not in ood_scores.NAMES:
+            raise ConfigError(f"no OOD score {score!r}{did_you_mean(score, ood_scores.NAMES)}")
+        if score == NEGLABEL:
+            prompts = NEGLABEL_PROMPTS
+        images, known = self._workbench.images(dataset), self._workbench.images(id_set)
+        outside = dataset != id_set
+        if outside:
+            self._warn_of_shared_classes(images, known)
+        fit = halves(self.zero_shot(id_set)) if score in ood_scores.OF_FEATURES else np.zeros(len(known), np.bool_)
+        kept = np.ones(len(images), np.bool_) if outside else ~fit
+        if score in ood_scores.OF_FEATURES:
+            values = self._score_features(score, dataset, id_set, fit)
+        else:
+            values = self._score_logits(score, dataset, known, prompts)
+        origin = self._provenance(images, prompts)
+        if outside:
+            origin = replace(origin, data=_together(known.fingerprint, images.fingerprint))
+        if score == NEGLABEL:
+            origin = replace(origin, prompts=_together(prompts.digest, self._workbench.corpus.digest))
+        return Scores(
+            dataset=dataset,
+            score=score,
+            values=values[kept],
+            samples=[images.samples[i] for i in np.flatnonzero(kept).tolist()],
+            classes=images.labels[kept] if len(images.class_names) > 1 else None,
+            fitted_on=int(fit.sum()),
+            provenance=origin,
+        )
+
+    def _score_features(self, score: str, dataset: str, id_set: str, fit: NDArray[np.bool_]) -> NDArray[np.float64]:
+        features, bank = self.image_features(dataset), self.image_features(id_set)[fit]
+        if score == "mahalanobis":
+            return ood_scores.mahalanobis(features, bank, self._workbench.images(id_set).labels[fit])
+        return ood_scores.nearest_neighbours(features, bank)
+
+    def _score_logits(self, score: str, dataset: str, known: ImageSet, prompts: PromptSet) -> NDArray[np.float64]:
+        weights = self._weights(known.prompt_names, prompts)
+        logits = self._logits(dataset, weights)
+        if score != NEGLABEL:
+            return ood_scores.OF_LOGITS[score](logits, self.scale)
+        labels = self._workbench.corpus.without(name for names in known.prompt_names for name in names)
+        candidates = self._weights(tuple((label,) for label in labels), prompts)
+        negatives = candidates[ood_scores.choose_negatives(weights, candidates)]
+        return ood_scores.negative_labels(logits, self._logits(dataset, negatives))
+
+    def _warn_of_shared_classes(self, images: ImageSet, known: ImageSet) -> None:
+        ours = [*known.class_ids, *(name for names in known.prompt_names for name in names)]
+        shared = [
+            name
+            for one, name in zip(images.class_ids, images.class_names, strict=True)
+            if shared_classes(ours, [one, name])
+        ]
+        if shared:
+            self._workbench.notice(
+                f"OOD set {images.name!r} has {len(shared)} classes of the ID set {known.name!r}, counted as OOD "
+                f"all the same: {', '.join(shared[:10])}{', ...' if len(shared) > 10 else ''}"
+            )
+
+    def _about(self, quantity: str, dataset: str) -> dict[str, object]:
+        sets = self.compared_prompts
+        images = self._workbench.images(dataset)
+        origin = self._provenance(images, self._workbench.prompts)
+        return {
+            "quantity": quantity,
+            "dataset": dataset,
+            "templates": tuple(len(one.templates) for one in sets),
+            "provenance": replace(origin, prompts=_together(*(one.digest for one in sets))),
+        }
+
+    def _provenance(self, images: ImageSet, prompts: PromptSet) -> Provenance:
+        return Provenance(
+            model=self.spec.label,
+            weights=self._loaded.weights,
+            preprocess=self._loaded.preprocess,
+            precision=self._loaded.precision,
+            data=images.fingerprint,
+            prompts=prompts.digest,
+        )
+
+
+def _together(*digests: str) -> str:
+    return hashlib.sha256("|".join(digests).encode()).hexdigest()

@@ -16,11 +16,13 @@ from pytest_clip_robust.gates.record import Record, junit_properties, record_err
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
 
 if TYPE_CHECKING:
-    from pytest_clip_robust.evaluation import EvaluatedModel, Workbench
+    from pytest_clip_robust.evaluation import EvaluatedModel
     from pytest_clip_robust.measurement import Measurement
     from pytest_clip_robust.models.spec import ModelSpec
     from pytest_clip_robust.profile import Profile
+    from pytest_clip_robust.properties.shape_bias import CueAnswers
     from pytest_clip_robust.properties.shift import Panel
+    from pytest_clip_robust.workbench import Workbench
 
 RUN: pytest.StashKey[RunConfig] = pytest.StashKey()
 WORKBENCH: pytest.StashKey[Workbench] = pytest.StashKey()
@@ -37,7 +39,10 @@ def clip_model_spec(request: pytest.FixtureRequest) -> ModelSpec:
 @pytest.fixture(scope="session")
 def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedModel:
     """Give the model under test: `model.zero_shot(dataset)` answers with Predictions."""
-    return _workbench(pytestconfig).evaluate(clip_model_spec)
+    workbench = _workbench(pytestconfig)
+    with hushed():
+        from pytest_clip_robust.evaluation import EvaluatedModel  # noqa: PLC0415 - as heavy as the workbench
+    return EvaluatedModel(workbench.load(clip_model_spec), workbench)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +67,16 @@ def id_set(clip_profile: Profile) -> str:
     return names[0]
 
 
+@pytest.fixture(scope="session")
+def ood_groups(clip_profile: Profile) -> dict[str, list[str]]:
+    """Give the OOD sets of each group that has any, and of ``all``."""
+    groups: dict[str, list[str]] = {}
+    for name in clip_profile.sets("ood"):
+        for group in (clip_profile.data[name].group, "all"):
+            groups.setdefault(group, []).append(name)
+    return groups
+
+
 @pytest.fixture
 def panel(dataset: str, clip_profile: Profile) -> Panel:
     """Give the reference models that effective robustness on `dataset` is measured against."""
@@ -70,6 +85,16 @@ def panel(dataset: str, clip_profile: Profile) -> Panel:
     if dataset not in clip_profile.panels:
         pytest.skip(f"no panel of reference models for {dataset!r}: name a CSV file in the profile's [panels]")
     return read_panel(clip_profile.panels[dataset])
+
+
+@pytest.fixture
+def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
+    """Give what people, or other models, answered about the cue-conflict set `dataset`."""
+    from pytest_clip_robust.observers import read_observers  # noqa: PLC0415 - NumPy, once a test needs it
+
+    if dataset not in clip_profile.observers:
+        pytest.skip(f"no observers of {dataset!r}: name tables of decisions in the profile's [observers]")
+    return read_observers(clip_profile.observers[dataset])
 
 
 @pytest.fixture
@@ -107,9 +132,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("clip_model_spec", run.models, ids=labels, indirect=True, scope="session")
     marker = metafunc.definition.get_closest_marker("clip_role")
     if marker is not None and "dataset" in metafunc.fixturenames:
-        role = _role_of(marker)
-        names = run.profile.sets(role)
-        metafunc.parametrize("dataset", names or [_absent(role, run.profile)], indirect=True)
+        roles = _roles_of(marker)
+        names = list(dict.fromkeys(name for role in roles for name in run.profile.sets(role)))
+        metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -143,7 +168,7 @@ def summarise(config: pytest.Config) -> RunSummary:
 def _workbench(config: pytest.Config) -> Workbench:
     """Import what is heavy only when the first test asks for a model."""
     with hushed():
-        from pytest_clip_robust.evaluation import Workbench  # noqa: PLC0415
+        from pytest_clip_robust.workbench import Workbench  # noqa: PLC0415
 
     if WORKBENCH not in config.stash:
         config.stash[WORKBENCH] = Workbench(config.stash[RUN], uncaptured=_uncaptured(config))
@@ -170,11 +195,10 @@ def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str
     return Threshold(**bounds, source=f"the test {nodeid.rpartition('::')[2]}") if bounds else None
 
 
-def _role_of(marker: pytest.Mark) -> str:
-    if len(marker.args) != 1 or not isinstance(marker.args[0], str):
-        raise pytest.UsageError(f"clip_role{marker.args}: expected one role, such as clip_role('shift')")
-    role: str = marker.args[0]
-    return role
+def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
+    if not marker.args or not all(isinstance(role, str) for role in marker.args):
+        raise pytest.UsageError(f"clip_role{marker.args}: expected a role, or several, such as clip_role('shift')")
+    return marker.args
 
 
 def _absent(role: str, profile: Profile) -> Any:

@@ -61,6 +61,8 @@ class Measurement:
     `subset` names the part of `dataset` that was measured (a factor, a severity), or is ``""`` for all of it.
     `outcomes` (n,) holds one number a sample, in the order of `samples`, where the property is a mean over samples.
     `misses` come worst first: the wrong decisions held with the highest confidence.
+    `remark` says in words what the number cannot, such as over- or underconfidence.
+    `plot` has named columns of equal length: the points of a curve, or the bins of a diagram.
     """
 
     metric: str
@@ -74,6 +76,8 @@ class Measurement:
     samples: Sequence[str] = ()
     misses: tuple[Miss, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
+    plot: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -97,6 +101,8 @@ class Predictions:
     class_names: C names as shown to people; class_ids: C stable ids (a WordNet id, or the name) that match across sets.
     samples: N file names or row names.
     annotations: named (N,) boolean columns, such as the visual factors.
+    textures: (N,) int64 in ``[0, C)``, the second true answer of a cue-conflict set; None for other sets.
+    scale, bias: what turned cosines into logits; ``(logits - bias) / scale`` are the cosines.
     """
 
     dataset: str
@@ -106,6 +112,9 @@ class Predictions:
     class_ids: tuple[str, ...]
     samples: Sequence[str]
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    textures: NDArray[np.int64] | None = None
+    scale: float = 1.0
+    bias: float = 0.0
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -122,10 +131,11 @@ class Predictions:
             raise MeasurementError(
                 f"{where}: {n_classes} logits a sample for {len(self.class_names)} names and {len(self.class_ids)} ids"
             )
-        if self.labels.min() < 0 or self.labels.max() >= n_classes:
-            raise MeasurementError(
-                f"{where}: labels span {self.labels.min()}..{self.labels.max()}, expected 0..{n_classes - 1}"
-            )
+        for name, classes in (("labels", self.labels), ("textures", self.textures)):
+            if classes is not None and (classes.min() < 0 or classes.max() >= n_classes):
+                raise MeasurementError(
+                    f"{where}: {name} span {classes.min()}..{classes.max()}, expected 0..{n_classes - 1}"
+                )
         finite = np.atleast_1d(np.isfinite(self.logits).all(axis=1))
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
@@ -133,11 +143,10 @@ class Predictions:
                 f"{where}: {int((~finite).sum())} of {len(finite)} samples have NaN or infinite logits, "
                 f"first {self.samples[row]!r}; the checkpoint or the precision is broken"
             )
-        for name, column in self.annotations.items():
+        beside = {**self.annotations} if self.textures is None else {**self.annotations, "textures": self.textures}
+        for name, column in beside.items():
             if column.shape != self.labels.shape:
-                raise MeasurementError(
-                    f"{where}: annotation {name!r} has shape {column.shape}, not {self.labels.shape}"
-                )
+                raise MeasurementError(f"{where}: column {name!r} has shape {column.shape}, not {self.labels.shape}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,6 +160,7 @@ class Predictions:
             labels=self.labels[kept],
             samples=[self.samples[i] for i in kept.tolist()],
             annotations={name: column[kept] for name, column in self.annotations.items()},
+            textures=None if self.textures is None else self.textures[kept],
         )
 
     def restricted_to(self, class_ids: Sequence[str]) -> Predictions:
@@ -180,4 +190,5 @@ class Predictions:
             class_ids=tuple(class_ids),
             samples=[self.samples[i] for i in kept.tolist()],
             annotations={name: column[kept] for name, column in self.annotations.items()},
+            textures=None if self.textures is None else new_label[self.textures[kept]],
         )

@@ -23,7 +23,7 @@ TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 MARKERS = (
     "clip_suite: a shipped robustness suite; collecting one without --model is a usage error.",
-    "clip_role(role): run the test once for each data set that plays `role` in the profile, as argument `dataset`.",
+    "clip_role(role, ...): run the test once for each data set that plays one of the roles, as argument `dataset`.",
 )
 
 

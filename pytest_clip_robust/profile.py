@@ -28,8 +28,10 @@ ROLES = {
     "keypoints": "images with semantic keypoints",
     "questions": "closed-set questions about images",
 }
-SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "panels")
+SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "panels", "observers", "ood")
 DEFAULT_PROMPTS = "simple-7"
+DEFAULT_NEGATIVES = "imagenet-22k/10"
+PROMPT_SOURCES = ("set", "file", "templates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +41,22 @@ class Profile:
     roles: role -> names of sets, in the order written.
     data: name -> where the set lies and how to read it.
     prompts: the name of a prompt set, the path of a file of templates, or the templates themselves.
+    compared_prompts: names of prompt sets, or paths of files, between which sensitivity to wording is measured.
     thresholds: ``metric``, ``metric[set]`` or ``metric[set/subset]`` -> demand.
     panels: shift set -> CSV file of reference models, for effective robustness.
+    observers: cue-conflict set -> tables of decisions (files or globs), for error consistency.
+    negatives: the corpus that negative labels are chosen from: a name, or a file with one label a line.
     """
 
     name: str
     roles: Mapping[str, tuple[str, ...]]
     data: Mapping[str, DataEntry]
     prompts: str | tuple[str, ...] = DEFAULT_PROMPTS
+    compared_prompts: tuple[str, ...] = ()
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     panels: Mapping[str, Path] = field(default_factory=dict)
+    observers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    negatives: str = DEFAULT_NEGATIVES
 
     def sets(self, role: str) -> tuple[str, ...]:
         """Name the sets that play `role`.
@@ -112,11 +120,20 @@ def _read_profile(path: Path) -> Profile:
         roles=roles,
         data=named | entries,
         prompts=_read_prompts(_table(content, "prompts", source), path),
+        compared_prompts=tuple(
+            _beside(one, path) for one in _strings(_table(content, "prompts", source), "compare", f"{source}: prompts")
+        ),
         thresholds={
             key: threshold_from_table(table, key=key, source=source)
             for key, table in _table(content, "thresholds", source).items()
         },
         panels=_read_panels(_table(content, "panels", source), path),
+        observers={
+            name: tuple(str(path.parent / place) for place in _strings(table, name, f"{source}: observers"))
+            for table in [_table(content, "observers", source)]
+            for name in table
+        },
+        negatives=_read_negatives(_table(content, "ood", source), path),
     )
 
 
@@ -162,11 +179,13 @@ def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> Da
 
 
 def _read_prompts(table: Mapping[str, Any], path: Path) -> str | tuple[str, ...]:
-    if not table:
+    sources = {kind: value for kind, value in table.items() if kind != "compare"}
+    if not sources:
         return DEFAULT_PROMPTS
-    if len(table) != 1 or next(iter(table)) not in {"set", "file", "templates"}:
-        raise ConfigError(f"profile {path.name}: [prompts] has {list(table)}; give one of: set, file, templates")
-    kind, value = next(iter(table.items()))
+    if len(sources) != 1 or next(iter(sources)) not in PROMPT_SOURCES:
+        expected = f"give one of: {', '.join(PROMPT_SOURCES)}; and compare"
+        raise ConfigError(f"profile {path.name}: [prompts] has {list(table)}; {expected}")
+    kind, value = next(iter(sources.items()))
     if kind == "templates":
         if not isinstance(value, list) or not all(isinstance(template, str) for template in value):
             raise ConfigError(f"profile {path.name}: prompts.templates={value!r}; expected a list of strings")
@@ -174,6 +193,30 @@ def _read_prompts(table: Mapping[str, Any], path: Path) -> str | tuple[str, ...]
     if not isinstance(value, str):
         raise ConfigError(f"profile {path.name}: prompts.{kind}={value!r}; expected a string")
     return str(path.parent / value) if kind == "file" else value
+
+
+def _strings(table: Mapping[str, Any], key: str, where: str) -> list[str]:
+    value = table.get(key, [])
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
+        raise ConfigError(f"{where}.{key}={value!r}; expected a string, or a list of strings")
+    return listed
+
+
+def _beside(source: str, path: Path) -> str:
+    """Return the file `source` beside the profile, if there is one, else the name as it is."""
+    beside = path.parent / source
+    return str(beside) if beside.is_file() else source
+
+
+def _read_negatives(table: Mapping[str, Any], path: Path) -> str:
+    for key in table:
+        if key != "negatives":
+            raise ConfigError(f"profile {path.name}: [ood] has {key!r}{did_you_mean(key, ('negatives',))}")
+    value = table.get("negatives", DEFAULT_NEGATIVES)
+    if not isinstance(value, str):
+        raise ConfigError(f"profile {path.name}: ood.negatives={value!r}; expected a corpus or a file")
+    return _beside(value, path)
 
 
 def _read_panels(table: Mapping[str, Any], path: Path) -> dict[str, Path]:

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote
 
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 
-FORMATS = ("auto", "imagefolder", "table", "parquet", "webdataset", "hub")
+FORMATS = ("auto", "imagefolder", "cue-conflict", "table", "parquet", "webdataset", "hub")
+GROUPS = ("", "near", "far")
 NAME = re.compile(r"[\w.\-]+")
 
 
@@ -29,7 +30,7 @@ class DataEntry:
     annotations: a JSON-lines file with boolean columns, joined to the images by file name.
     factors: boolean columns to read as visual factors; ``()`` takes all of the 16 known ones that are there.
     crop_border: pixels cut from every side before preprocessing.
-    role: what the set is for, where no profile says so.
+    role: what the set is for, where no profile says so; group: ``near`` or ``far``, of an OOD set.
     """
 
     name: str
@@ -45,15 +46,18 @@ class DataEntry:
     factors: tuple[str, ...] = ()
     crop_border: int = 0
     role: str = ""
+    group: str = ""
     licence: str = ""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"data set name {self.name!r}: use letters, digits, '.', '_' and '-'")
-        for field, allowed in (("format", FORMATS), ("subset", ("all", "present"))):
+        for field, allowed in (("format", FORMATS), ("subset", ("all", "present")), ("group", GROUPS)):
             value = getattr(self, field)
             if value not in allowed:
-                raise ConfigError(f"data set {self.name!r}: {field}={value!r}; expected one of {', '.join(allowed)}")
+                raise ConfigError(
+                    f"data set {self.name!r}: {field}={value!r}; expected one of {', '.join(filter(None, allowed))}"
+                )
         if self.crop_border < 0:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
 

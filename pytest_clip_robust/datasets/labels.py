@@ -23,6 +23,8 @@ PUBLISHED = (IMAGENET, *SUBSETS)
 class ClassList:
     """C classes in order: `names` go into prompts, `ids` match the same class in other sets.
 
+    synonyms: C tuples of all names of a class, its `names` entry first, or () where every class has one.
+
     Raises:
         DataError: names and ids disagree in number, an id stands there twice, or a name is empty.
     """
@@ -30,6 +32,7 @@ class ClassList:
     source: str
     names: tuple[str, ...]
     ids: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names or len(self.names) != len(self.ids):
@@ -37,8 +40,9 @@ class ClassList:
         if len(set(self.ids)) != len(self.ids):
             twice = next(one for i, one in enumerate(self.ids) if one in self.ids[:i])
             raise DataError(f"{self.source}: class {twice!r} stands there twice; give each class one line")
-        if not all(name.strip() for name in self.names):
-            raise DataError(f"{self.source}: class {self.ids[self.names.index('')]!r} has no name; write one")
+        for one, names in zip(self.ids, self.synonyms or ((name,) for name in self.names), strict=True):
+            if not all(name.strip() for name in names):
+                raise DataError(f"{self.source}: class {one!r} has no name, or an empty one; write one")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,19 +72,23 @@ class ClassList:
     def _positions(self) -> dict[str, tuple[int, ...]]:
         """Every id, and every name that is not another class's id."""
         positions: dict[str, tuple[int, ...]] = {}
-        for i, name in enumerate(self.names):
-            positions[name] = (*positions.get(name, ()), i)
+        for i, names in enumerate(self.synonyms or ((name,) for name in self.names)):
+            for name in names:
+                positions[name] = (*positions.get(name, ()), i)
         return positions | {one: (i,) for i, one in enumerate(self.ids)}
 
     def keep(self, positions: NDArray[np.int64]) -> ClassList:
         """Return the classes at `positions`, in that order."""
-        return ClassList(self.source, tuple(self.names[i] for i in positions), tuple(self.ids[i] for i in positions))
+        synonyms = tuple(self.synonyms[i] for i in positions) if self.synonyms else ()
+        names, ids = (tuple(column[i] for i in positions) for column in (self.names, self.ids))
+        return ClassList(self.source, names, ids, synonyms)
 
 
 def class_list(source: str) -> ClassList:
     """Return the class list called `source`, or the one in a text file of that name.
 
-    A file has one class a line: its name, or its id, a tab and its name.
+    A file has one class a line: its name, or its id, a tab and its name. Several names have bars between
+    them: ``sofa|couch``.
 
     Raises:
         DataError: there is no such list or file, or the file is wrong.
@@ -99,15 +107,21 @@ def class_list(source: str) -> ClassList:
 
 
 def named_classes(lines: Iterable[str], *, source: str) -> ClassList:
-    """Return the class list of `lines`: a name each, or an id, a tab and a name. Underscores in names become spaces.
+    r"""Return the class list of `lines`: names between bars, or an id, a tab and names.
 
-    >>> named_classes(["hot_dog"], source="menu").names
-    ('hot dog',)
+    Underscores in names become spaces. Without an id, the first name is it.
+
+    >>> named_classes(["hot_dog", "n1\tsofa|couch"], source="menu").synonyms
+    (('hot dog',), ('sofa', 'couch'))
     """
     split = [line.strip("\r\n").partition("\t") for line in lines]
-    ids = tuple(one.strip() for one, _, _ in split)
-    names = tuple((name if tab else one).replace("_", " ").strip() for one, tab, name in split)
-    return ClassList(source, names, ids)
+    ids = tuple((one if tab else one.partition("|")[0]).strip() for one, tab, _ in split)
+    synonyms = tuple(
+        tuple(name.replace("_", " ").strip() for name in (names if tab else one).split("|"))
+        for one, tab, names in split
+    )
+    several = any(len(names) > 1 for names in synonyms)
+    return ClassList(source, tuple(names[0] for names in synonyms), ids, synonyms if several else ())
 
 
 def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callable[[int], str]) -> NDArray[np.int64]:

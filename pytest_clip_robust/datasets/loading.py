@@ -23,21 +23,25 @@ from pytest_clip_robust.text import printable
 WORDNET_ID = re.compile(r"n\d{8}")
 
 
-def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ImageSet:
+def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted: bool = True) -> ImageSet:
     """Read the data set that `entry` describes: every image's digest and label, no image decoded.
 
     `cache_dir` keeps what `datasets` prepares and the digests of unchanged images; None leaves `datasets` its own
-    folder and remembers no digest.
+    folder and remembers no digest. `prompted` is False for sets whose classes never go into prompts, such as OOD sets:
+    their names may be numbers or WordNet ids.
 
     Raises:
         DataError: the set cannot be read; the message names the set, and the file or row.
     """
     rows = read_rows(entry, None if cache_dir is None else str(cache_dir / "prepared"))
-    classes, labels = _understand(entry, rows)
+    classes, labels = _understand(entry, rows, prompted=prompted)
+    textures = _textures(entry, rows, classes)
     kept, annotations = _annotate(entry, rows)
-    labels = labels[kept]
+    labels, textures = labels[kept], None if textures is None else textures[kept]
     if entry.subset == "present":
-        present, labels = np.unique(labels, return_inverse=True)
+        present = np.unique(np.concatenate([labels] if textures is None else [labels, textures]))
+        labels = np.searchsorted(present, labels)
+        textures = None if textures is None else np.searchsorted(present, textures)
         classes = classes.keep(present)
     read = rows.read if len(kept) == len(rows.samples) else _Part(rows.read, kept)
     samples = [printable(rows.samples[i]) for i in kept]
@@ -53,8 +57,10 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ImageS
         labels=labels.astype(np.int64),
         class_names=classes.names,
         class_ids=classes.ids,
-        fingerprint=_fingerprint(digests, labels, classes, annotations, crop_border=entry.crop_border),
+        fingerprint=_fingerprint(digests, labels, classes, annotations, textures, crop_border=entry.crop_border),
         annotations=annotations,
+        textures=textures,
+        synonyms=classes.synonyms,
         crop_border=entry.crop_border,
         licence=entry.licence,
     )
@@ -70,7 +76,7 @@ class _Part:
         return self._read(int(self._positions[index]))
 
 
-def _understand(entry: DataEntry, rows: Rows) -> tuple[ClassList, NDArray[np.int64]]:
+def _understand(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, NDArray[np.int64]]:
     """Give every label its place in the entry's class list, or else in the set's own."""
 
     def where(row: int) -> str:
@@ -82,16 +88,28 @@ def _understand(entry: DataEntry, rows: Rows) -> tuple[ClassList, NDArray[np.int
         classes = class_list(given) if isinstance(given, str) else named_classes(given, source=source)
         return classes, to_positions(_in_words(rows, classes), classes, where)
     if rows.names is not None:
-        _check_words(rows.names, entry)
+        if prompted:
+            _check_words(rows.names, entry)
         classes = named_classes(rows.names, source=source)
         return classes, to_positions(rows.labels, classes, where)
-    if not all(isinstance(label, str) for label in rows.labels):
+    if prompted and not all(isinstance(label, str) for label in rows.labels):
         raise DataError(f"{source}: its labels are numbers without names; name them with ?classes=FILE")
-    names = sorted({str(label) for label in rows.labels})
-    _check_words(names, entry)
+    names = sorted({str(label) for label in [*rows.labels, *(rows.textures or ())]})
+    if prompted:
+        _check_words(names, entry)
     classes = named_classes(names, source=source)
     place = {name: i for i, name in enumerate(names)}
     return classes, np.array([place[str(label)] for label in rows.labels], dtype=np.int64)
+
+
+def _textures(entry: DataEntry, rows: Rows, classes: ClassList) -> NDArray[np.int64] | None:
+    if rows.textures is None:
+        return None
+
+    def where(row: int) -> str:
+        return f"data set {entry.name!r}: texture of image {printable(rows.samples[row])!r}"
+
+    return to_positions(rows.textures, classes, where)
 
 
 def _in_words(rows: Rows, classes: ClassList) -> list[Label]:
@@ -151,6 +169,7 @@ def _fingerprint(
     labels: NDArray[np.int64],
     classes: ClassList,
     annotations: dict[str, NDArray[np.bool_]],
+    textures: NDArray[np.int64] | None,
     *,
     crop_border: int,
 ) -> str:
@@ -161,4 +180,8 @@ def _fingerprint(
         "annotations": {name: np.packbits(column).tobytes().hex() for name, column in sorted(annotations.items())},
         "crop_border": crop_border,
     }
+    if textures is not None:
+        whole["textures"] = textures.tolist()
+    if classes.synonyms:
+        whole["synonyms"] = classes.synonyms
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust import showroom
+from pytest_clip_robust.datasets.cue_names import read_cues
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import DataError, did_you_mean
@@ -26,11 +27,13 @@ from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.text import one_line
 
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "file", "file_name", "filename", "path", "bytes")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 LABEL_NAMES = ("label", "labels", "cls", "class", "class_name", "wnid", "fine_label", "category", "target")
 NAMES_FILE = "classnames.txt"
 SETTLED_SECONDS = 2
 """A file changed more recently could change again without its time of change showing it."""
 
+TEXTURE = "texture"
 FLAGS = {"1": True, "0": False, "true": True, "false": False}
 
 Label = str | int
@@ -41,6 +44,7 @@ class Rows:
     """N images with their labels as the files have them.
 
     labels: strings, or positions in `names` where that is not None.
+    textures: of a cue-conflict set, the names of the classes whose surface the images show.
     stamps: what changes whenever an image's bytes change, or None; origin: names the set of stamps.
     """
 
@@ -50,6 +54,7 @@ class Rows:
     stamps: list[str | None]
     origin: str
     names: tuple[str, ...] | None = None
+    textures: list[Label] | None = None
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
@@ -96,6 +101,7 @@ def read_rows(entry: DataEntry, cache_dir: str | None) -> Rows:
     kind = _kind(entry)
     readers: dict[str, Callable[[DataEntry, str | None], Rows]] = {
         "imagefolder": _image_folder,
+        "cue-conflict": _cue_conflict,
         "table": _table,
         "parquet": _arrow_files,
         "webdataset": _arrow_files,
@@ -117,7 +123,7 @@ def _kind(entry: DataEntry) -> str:
         for suffix, kind in ((".parquet", "parquet"), (".tar", "webdataset")):
             if next(path.rglob(f"*{suffix}"), None) is not None:
                 return kind
-        return "imagefolder"
+        return "cue-conflict" if _has_cue_names(path) else "imagefolder"
     for suffix, kind in ((".parquet", "parquet"), (".tar", "webdataset")):
         if entry.location.endswith(suffix):
             return kind
@@ -154,6 +160,29 @@ def _image_folder(entry: DataEntry, cache_dir: str | None) -> Rows:
     return _files(samples, paths, list(found["label"]), tuple(found.features["label"].names), origin=str(root))
 
 
+def _has_cue_names(root: Path) -> bool:
+    first = next((path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES), None)
+    return first is not None and read_cues(first.name) is not None
+
+
+def _cue_conflict(entry: DataEntry, _: str | None) -> Rows:
+    """Read images named SHAPE1-TEXTURE2, in one folder or in folders of any name."""
+    root = Path(entry.location)
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    shapes: list[Label] = []
+    textures: list[Label] = []
+    for path in paths:
+        cues = read_cues(path.name)
+        if cues is None:
+            raise DataError(
+                f"data set {entry.name!r}: {path} has no SHAPE1-TEXTURE2 in its name, as airplane1-bicycle2.png has"
+            )
+        shapes.append(cues.shape)
+        textures.append(cues.texture)
+    rows = _files([path.name for path in paths], [str(path) for path in paths], shapes, None, origin=str(root))
+    return replace(rows, textures=textures)
+
+
 def _table(entry: DataEntry, _: str | None) -> Rows:
     """Read a CSV file with the standard library: pandas, beneath `datasets`, would turn a label 007 into 7."""
     root = Path(entry.location)
@@ -179,7 +208,11 @@ def _table(entry: DataEntry, _: str | None) -> Rows:
         None,
         origin=str(path),
     )
-    return replace(rows, annotations=_factors(entry, columns, lambda factor: [line[factor] for line in lines]))
+    return replace(
+        rows,
+        textures=_texture_names(entry, columns, lambda column: [line[column] for line in lines]),
+        annotations=_factors(entry, columns, lambda factor: [line[factor] for line in lines]),
+    )
 
 
 def _files(
@@ -325,6 +358,7 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
         stamps=[str(row) for row in range(len(found))],
         origin=str(images._fingerprint),  # noqa: SLF001 - `datasets` keys its own caches by it
         names=None if names is None else tuple(names),
+        textures=_texture_names(entry, columns, lambda column: list(found[column])),
         annotations=_factors(entry, columns, lambda factor: list(found[factor])),
     )
 
@@ -345,6 +379,19 @@ def _column(entry: DataEntry, what: str, wanted: str, usual: Sequence[str], colu
         )
         raise DataError(f"data set {entry.name!r}: {missing}; it has {', '.join(columns)}; name one with ?{what}=")
     return found
+
+
+def _texture_names(entry: DataEntry, columns: Sequence[str], values: Callable[[str], list[Any]]) -> list[Label] | None:
+    """Read the column `texture`, unless it is a visual factor: then it holds nothing but 0 and 1."""
+    if TEXTURE not in columns:
+        return None
+    names = values(TEXTURE)
+    if all(str(name).lower() in FLAGS for name in names):
+        return None
+    bad = next((row for row, name in enumerate(names) if not isinstance(name, str) or not name), None)
+    if bad is not None:
+        raise DataError(f"data set {entry.name!r}: row {bad}: texture={names[bad]!r}; expected the name of a class")
+    return names
 
 
 def _factors(

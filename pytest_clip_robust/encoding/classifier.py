@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,10 +12,13 @@ from pytest_clip_robust.errors import MeasurementError
 _ROWS_AT_A_TIME = 2048
 
 
-def zero_shot_weights(text_features: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+def zero_shot_weights(
+    text_features: NDArray[np.float32], n_classes: int, *, sizes: Sequence[int] = ()
+) -> NDArray[np.float32]:
     """Return (C, D) unit class weights: the mean of each class's T unit text features, made a unit again.
 
-    `text_features` is (C*T, D) of any length, class by class: the T prompts of the first class come first.
+    `text_features` is (C*T, D) of any length, class by class: the T prompts of the first class come first. Classes with
+    more names than others have more prompts; `sizes` (C,) says how many each has.
 
     Raises:
         MeasurementError: the rows are not a multiple of `n_classes`, or a feature or a mean has no direction.
@@ -21,14 +26,20 @@ def zero_shot_weights(text_features: NDArray[np.float32], n_classes: int) -> NDA
     >>> zero_shot_weights(np.array([[2.0, 0.0], [0.0, 5.0]], np.float32), 1)
     array([[0.70710677, 0.70710677]], dtype=float32)
     """
-    if text_features.ndim != 2 or n_classes < 1 or not len(text_features) or len(text_features) % n_classes:
+    even = n_classes > 0 and not len(text_features) % n_classes
+    fits = len(sizes) == n_classes and min(sizes) > 0 and sum(sizes) == len(text_features) if sizes else even
+    if text_features.ndim != 2 or not len(text_features) or not fits:
         raise MeasurementError(
             f"text features of shape {text_features.shape} for {n_classes} classes: "
             "expected as many rows as classes times templates"
         )
     lengths = _lengths(text_features, "text")
-    by_class = text_features.reshape(n_classes, -1, text_features.shape[1])
-    sums = np.einsum("ctd,ct->cd", by_class, 1 / lengths.reshape(n_classes, -1), dtype=np.float64)
+    if len(set(sizes)) > 1:
+        starts = np.cumsum([0, *sizes[:-1]])
+        sums = np.add.reduceat(text_features / lengths[:, None], starts, axis=0, dtype=np.float64)
+    else:
+        by_class = text_features.reshape(n_classes, -1, text_features.shape[1])
+        sums = np.einsum("ctd,ct->cd", by_class, 1 / lengths.reshape(n_classes, -1), dtype=np.float64)
     weights: NDArray[np.float32] = (sums / _lengths(sums, "class")[:, None]).astype(np.float32)
     return weights
 

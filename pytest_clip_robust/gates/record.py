@@ -35,6 +35,8 @@ def record_judgement(judgement: Judgement, *, model: str, message: str = "") -> 
         "threshold_source": "" if demanded is None else demanded.source,
         "within_noise": judgement.within_noise,
         "details": {name: float(value) for name, value in found.details.items()},
+        "remark": found.remark,
+        "plot": {name: [float(value) for value in column] for name, column in found.plot.items()},
         "misses": [
             {
                 "sample": miss.sample,

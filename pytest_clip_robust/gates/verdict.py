@@ -76,6 +76,8 @@ def explain(judgement: Judgement) -> str:
         f"  difference  {found.value - bound:+.4f}, {noise}",
         f"  n           {found.n}",
     ]
+    if found.remark:
+        lines.append(f"  remark      {found.remark}")
     lines += [f"  {name:<11} {value:.4g}" for name, value in found.details.items()]
     return "\n".join([*lines, *_miss_lines(found.misses[:MISSES_SHOWN])])
 

@@ -12,7 +12,14 @@ from pytest_clip_robust.errors import ConfigError, did_you_mean
 
 PLACE = "{}"
 BASIC_3 = (PLACE, "a photo of a {}.", "a picture of the {}.")
-BUILT_IN = ("name", "photo", "basic-3", "simple-7", "openai-80")
+SHOWROOM = (
+    "a photo of a {}.",
+    "a picture of the {}.",
+    "a rendering of a {}.",
+    "a {} in a room.",
+    "a {} on a plain floor.",
+)
+BUILT_IN = ("name", "photo", "basic-3", "simple-7", "openai-80", "showroom")
 COMMENT = "#"
 
 
@@ -85,4 +92,4 @@ def _built_in(name: str) -> tuple[str, ...]:
             open_clip.SIMPLE_IMAGENET_TEMPLATES if name == "simple-7" else open_clip.OPENAI_IMAGENET_TEMPLATES
         )
         return tuple(template(PLACE) for template in published)
-    return {"name": BASIC_3[:1], "photo": BASIC_3[1:2], "basic-3": BASIC_3}[name]
+    return {"name": BASIC_3[:1], "photo": BASIC_3[1:2], "basic-3": BASIC_3, "showroom": SHOWROOM}[name]

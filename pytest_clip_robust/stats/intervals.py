@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 from scipy.stats.contingency import relative_risk
 
 from pytest_clip_robust.errors import MeasurementError
@@ -45,6 +47,21 @@ def wilson_of_mean(mean: float, n: float, *, level: float = LEVEL) -> Interval:
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (mean * (1 - mean) / n + z * z / (4 * n * n)) ** 0.5
     return Interval(max(0.0, centre - half), min(1.0, centre + half), level, "Wilson at the effective n")
+
+
+def mean_interval(
+    values: NDArray[np.float64], *, level: float = LEVEL, bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
+    """Return Student's interval of the mean of (N,) `values`, cut at `bounds`.
+
+    Raises:
+        MeasurementError: a single value has no spread.
+    """
+    if len(values) < 2:
+        raise MeasurementError(f"{len(values)} values have no spread, so their mean has no interval; give at least 2")
+    mean = float(values.mean())
+    half = float(sem(values) * t.ppf(0.5 + level / 2, len(values) - 1))
+    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), level, "Student t")
 
 
 def ratio_of_proportions(successes: int, n: int, base_successes: int, base_n: int, *, level: float = LEVEL) -> Interval:

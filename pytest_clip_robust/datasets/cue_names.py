@@ -1,0 +1,97 @@
+"""Cue conflicts by file name, and what people and models have said of them.
+
+The public set names its files ``SHAPE<i>-TEXTURE<j>``, as in ``airplane1-bicycle2.png``; tables of decisions put more
+words before it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_clip_robust.errors import DataError
+
+CUES = re.compile(r"(?:^|_)(?P<stem>(?P<shape>[a-z]+)\d+-(?P<texture>[a-z]+)\d+)(?:\.\w+)?$", re.IGNORECASE)
+COLUMNS = ("object_response", "category", "imagename")
+
+
+@dataclass(frozen=True, slots=True)
+class Cues:
+    """What a file name says: its bare stem, the class of the shape and that of the texture."""
+
+    stem: str
+    shape: str
+    texture: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTable:
+    """One observer's answers, as the public tables have them: names of classes, or ``na`` for none."""
+
+    observer: str
+    cues: tuple[Cues, ...]
+    responses: tuple[str, ...]
+
+
+def read_cues(name: str) -> Cues | None:
+    """Read the cues off a file name, or None where it names none.
+
+    >>> read_cues("0001_stg_dnn_0_airplane_00_airplane1-bicycle2.png")
+    Cues(stem='airplane1-bicycle2', shape='airplane', texture='bicycle')
+    """
+    found = CUES.search(Path(name).name)
+    return Cues(found["stem"], found["shape"].lower(), found["texture"].lower()) if found else None
+
+
+def read_decisions(path: Path) -> DecisionTable:
+    """Read one observer's CSV file with the columns object_response, category and imagename.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or names an image without cues or with another shape.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns, lines = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"decisions {path}: {error}") from error
+    for column in COLUMNS:
+        if column not in columns:
+            raise DataError(f"decisions {path}: no column {column!r}; it has {', '.join(columns)}")
+    if not lines:
+        raise DataError(f"decisions {path}: no lines")
+    return DecisionTable(
+        observer=path.stem,
+        cues=tuple(_cues(line, path, number) for number, line in enumerate(lines, start=2)),
+        responses=tuple(line["object_response"] or "na" for line in lines),
+    )
+
+
+def find_decisions(places: Sequence[str]) -> list[Path]:
+    """List the CSV files that `places` (files or globs) name.
+
+    Raises:
+        DataError: a place names no file.
+    """
+    found: list[Path] = []
+    for place in places:
+        path = Path(place).expanduser()
+        files = [path] if path.is_file() else sorted(path.parent.glob(path.name))
+        if not files:
+            raise DataError(f"decisions: no file {place}")
+        found += files
+    return found
+
+
+def _cues(line: dict[str, str], path: Path, number: int) -> Cues:
+    cues = read_cues(line["imagename"] or "")
+    if cues is None:
+        raise DataError(f"decisions {path}, line {number}: {line['imagename']!r} has no SHAPE1-TEXTURE2 in its name")
+    if cues.shape != line["category"]:
+        raise DataError(
+            f"decisions {path}, line {number}: category {line['category']!r} is not the shape of {line['imagename']!r}"
+        )
+    return cues

@@ -1,0 +1,208 @@
+"""OOD detection: how well a score tells in-distribution (ID) samples from others.
+
+AUROC needs no convention. FPR95 and AUPR do, and it is in their names: ``_id`` and ``_in`` take ID as the positive
+class (the share of OOD samples accepted where 95 % of ID are), ``_ood`` and ``_out`` the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.stats import roc
+
+Floats = NDArray[np.float64]
+
+POINTS = 100
+"""Of a ROC curve, for plots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One score of every sample of one set, higher for what looks more in-distribution.
+
+    values: (N,). classes: (N,) the samples' own classes, any integers, or None where a mean over them makes no sense.
+    fitted_on: how many ID samples the score learnt from.
+
+    Raises:
+        MeasurementError: there is no sample, or a score is NaN.
+    """
+
+    dataset: str
+    score: str
+    values: Floats
+    samples: Sequence[str] = ()
+    classes: NDArray[np.int64] | None = None
+    fitted_on: int = 0
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 1 or not len(self.values):
+            raise MeasurementError(f"{self.score} on {self.dataset!r}: no scores, so there is nothing to tell apart")
+        bad = np.isnan(self.values)
+        if bad.any():
+            first = self.samples[int(bad.argmax())] if len(self.samples) else int(bad.argmax())
+            raise MeasurementError(
+                f"{self.score} on {self.dataset!r}: {int(bad.sum())} of {len(bad)} scores are NaN, first {first!r}; "
+                "a NaN has no rank"
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+METRICS: Mapping[str, Direction] = {
+    "auroc": "higher",
+    "fpr95_id": "lower",
+    "fpr95_ood": "lower",
+    "aupr_in": "higher",
+    "aupr_out": "higher",
+}
+"""Every metric by the first part of its id, ``ood.<metric>_<score>``, and which way is better."""
+
+STATISTICS: Mapping[str, roc.Statistic] = {
+    "auroc": roc.auroc,
+    "fpr95_id": roc.false_positive_rate,
+    "fpr95_ood": lambda inside, outside: roc.false_positive_rate(outside[..., ::-1], inside[..., ::-1]),
+    "aupr_in": roc.average_precision,
+    "aupr_out": lambda inside, outside: roc.average_precision(outside[..., ::-1], inside[..., ::-1]),
+}
+
+
+def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
+    """Measure one of METRICS between the ID set and an OOD set, as ``ood.<metric>_<score>``.
+
+    The interval of AUROC is DeLong's, of the others a stratified bootstrap's. `plot` has the ROC curve of AUROC:
+    ``false_positive_rate`` (OOD accepted) and ``true_positive_rate`` (ID accepted).
+
+    Raises:
+        MeasurementError: the metric is unknown, or the two sets were scored differently.
+    """
+    _comparable(inside, outside, metric)
+    counted = roc.tally(inside.values, outside.values)
+    value = float(STATISTICS[metric](counted.positives, counted.negatives))
+    if metric == "auroc":
+        interval = roc.auroc_interval(counted)
+    else:
+        cells = roc.coarse_tallies(inside.values, [outside.values])
+        interval = roc.bootstrap_interval(STATISTICS[metric], cells, value=value)
+    return _measurement(inside, outside, metric, value, interval, plot=_curve(counted) if metric == "auroc" else None)
+
+
+def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
+    """Measure the unweighted mean of a metric over the OOD set's classes, as ``ood.class_mean_<metric>_<score>``.
+
+    This is NINCO's headline (Bitterwolf et al. 2023): no class counts more for having more images. `details` has the
+    worst class's value and how many classes there are.
+
+    Raises:
+        MeasurementError: as for `measure`, or the classes of the OOD set are not known.
+    """
+    _comparable(inside, outside, metric)
+    if outside.classes is None:
+        raise MeasurementError(f"{outside.dataset!r} has no classes to take a mean over")
+    groups = [outside.values[outside.classes == one] for one in np.unique(outside.classes)]
+    tallies = [roc.tally(inside.values, group) for group in groups]
+    values = [float(STATISTICS[metric](counted.positives, counted.negatives)) for counted in tallies]
+    cells = roc.coarse_tallies(inside.values, groups)
+    value = float(np.mean(values))
+    return _measurement(
+        inside,
+        outside,
+        f"class_mean_{metric}",
+        value,
+        roc.bootstrap_interval(STATISTICS[metric], cells, value=value, replicates=500),
+        details={"classes": len(groups), "worst_class": min(values) if METRICS[metric] == "higher" else max(values)},
+    )
+
+
+def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
+    """Measure the unweighted mean of one metric over the OOD sets of `group` (near, far, all), as ``ood.mean_<...>``.
+
+    The interval is the mean of the sets' intervals: right if they erred together, as they share their ID samples, and
+    wide if they do not. `details` has each set's value.
+
+    Raises:
+        MeasurementError: there is no measurement, or they are of several metrics.
+    """
+    metrics = sorted({one.metric for one in measurements})
+    if len(metrics) != 1:
+        raise MeasurementError(f"OOD group {group!r}: a mean over {metrics or 'no sets'}; expected one metric")
+    first = measurements[0]
+    low, high = (float(np.mean([getattr(one.interval, end) for one in measurements])) for end in ("low", "high"))
+    return Measurement(
+        metric=f"ood.mean_{first.metric.removeprefix('ood.')}",
+        value=float(np.mean([one.value for one in measurements])),
+        n=sum(one.n for one in measurements),
+        interval=Interval(low, high, first.interval.level, "mean of the sets' intervals"),
+        direction=first.direction,
+        dataset=group,
+        details={one.dataset: one.value for one in measurements},
+        provenance=first.provenance,
+    )
+
+
+def shared_classes(id_classes: Sequence[str], ood_classes: Sequence[str]) -> list[str]:
+    """List the classes of an OOD set that are ID classes as well, whatever their case and their blanks.
+
+    >>> shared_classes(["hot dog", "cat"], ["Hot_Dog", "cloud"])
+    ['Hot_Dog']
+    """
+    known = {_folded(name) for name in id_classes}
+    return [name for name in ood_classes if _folded(name) in known]
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _comparable(inside: Scores, outside: Scores, metric: str) -> None:
+    if metric not in METRICS:
+        raise MeasurementError(f"no OOD metric {metric!r}{did_you_mean(metric, METRICS)}; it is one of {list(METRICS)}")
+    if inside.score != outside.score:
+        raise MeasurementError(
+            f"{inside.dataset!r} has the score {inside.score!r}, {outside.dataset!r} {outside.score!r}; "
+            "they do not compare"
+        )
+
+
+def _measurement(
+    inside: Scores,
+    outside: Scores,
+    metric: str,
+    value: float,
+    interval: Interval,
+    *,
+    details: Mapping[str, float] | None = None,
+    plot: Mapping[str, Floats] | None = None,
+) -> Measurement:
+    about = {"id_n": len(inside), "ood_n": len(outside)}
+    if inside.fitted_on:
+        about["fitted_on"] = inside.fitted_on
+    return Measurement(
+        metric=f"ood.{metric}_{inside.score}",
+        value=value,
+        n=len(inside) + len(outside),
+        interval=interval,
+        direction=METRICS[metric.removeprefix("class_mean_")],
+        dataset=outside.dataset,
+        details=about | dict(details or {}),
+        plot=plot or {},
+        provenance=outside.provenance,
+    )
+
+
+def _curve(counted: roc.Tally) -> dict[str, Floats]:
+    """Thin the ROC curve to at most 100 points of about equal steps along it."""
+    true = np.append(0, np.cumsum(counted.positives)) / counted.positives.sum()
+    false = np.append(0, np.cumsum(counted.negatives)) / counted.negatives.sum()
+    if len(true) <= POINTS:
+        return {"false_positive_rate": false, "true_positive_rate": true}
+    steps = np.linspace(0, 2, POINTS)
+    kept = np.unique(np.searchsorted(true + false, steps - 1e-12).clip(0, len(true) - 1))
+    return {"false_positive_rate": false[kept], "true_positive_rate": true[kept]}

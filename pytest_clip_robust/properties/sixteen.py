@@ -1,0 +1,78 @@
+"""From ImageNet's 1,000 classes to the 16 of the cue-conflict set (Geirhos et al. 2019, appendix)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.errors import MeasurementError
+
+Aggregation = Literal["mean", "sum", "max"]
+
+IMAGENET_CLASSES = 1000
+
+MEMBERS: Mapping[str, tuple[int | range, ...]] = {
+    "airplane": (404,),
+    "bear": (range(294, 298),),
+    "bicycle": (444, 671),
+    "bird": (
+        8, range(10, 17), range(18, 21), range(22, 25), range(80, 84), range(87, 97), range(98, 101), range(127, 134),
+        range(135, 146),
+    ),
+    "boat": (472, 554, 625, 814, 914),
+    "bottle": (440, 720, 737, 898, 899, 901, 907),
+    "car": (436, 511, 817),
+    "cat": (range(281, 287),),
+    "chair": (423, 559, 765, 857),
+    "clock": (409, 530, 892),
+    "dog": (
+        range(152, 192), range(193, 204), range(205, 227), range(228, 242), 243, range(244, 251), range(252, 258), 259,
+        261, 262, 263, range(265, 269),
+    ),
+    "elephant": (385, 386),
+    "keyboard": (508, 878),
+    "knife": (499,),
+    "oven": (766,),
+    "truck": (555, 569, 656, 675, 717, 734, 864, 867),
+}  # fmt: skip
+"""Positions among ImageNet's 1,000 classes of each of the 16."""
+
+SIXTEEN = tuple(MEMBERS)
+
+_AGGREGATE: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "mean": lambda members: members.mean(axis=1),
+    "sum": lambda members: members.sum(axis=1),
+    "max": lambda members: members.max(axis=1),
+}
+
+
+def member_ids(name: str) -> list[int]:
+    """List the positions of ImageNet's classes that make up one of the 16.
+
+    >>> member_ids("oven")
+    [766]
+    """
+    return [i for member in MEMBERS[name] for i in (member if isinstance(member, range) else (member,))]
+
+
+def sixteen_way(logits: NDArray[np.floating], *, aggregation: Aggregation = "mean") -> NDArray[np.int64]:
+    """Return (N,) which of the 16 classes each of (N, 1000) ImageNet logits means.
+
+    The softmax is over all 1,000 classes; a class of the 16 has the mean, sum or maximum of its members' probabilities.
+    The published numbers take the mean. Equal ones rank by class.
+
+    Raises:
+        MeasurementError: there are not 1,000 logits a sample, or the aggregation is unknown.
+    """
+    if logits.ndim != 2 or logits.shape[1] != IMAGENET_CLASSES:
+        raise MeasurementError(f"logits of shape {logits.shape}: the 16 classes are made of ImageNet's 1,000")
+    if aggregation not in _AGGREGATE:
+        raise MeasurementError(f"{aggregation=}: expected one of {', '.join(_AGGREGATE)}")
+    # Dividing by the same number for all classes changes no answer, so the softmax needs no denominator.
+    weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    grouped = [_AGGREGATE[aggregation](weights[:, member_ids(name)]) for name in SIXTEEN]
+    answers: NDArray[np.int64] = np.stack(grouped, axis=1).argmax(axis=1)
+    return answers

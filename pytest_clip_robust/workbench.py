@@ -1,0 +1,132 @@
+"""The Workbench: what all models of a run share, and the only place that reads data and encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.datasets.image_set import ImageSet
+from pytest_clip_robust.datasets.loading import load_image_set
+from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
+from pytest_clip_robust.encoding.progress import Advance, show_progress
+from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.loading import load_model, resolve_device
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.prompts.corpus import Corpus, corpus
+from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
+from pytest_clip_robust.report.summary import RunSummary
+
+
+class Workbench:
+    """What all models of a run share: the configuration, the data sets read so far and the feature store.
+
+    `uncaptured` opens a way around pytest's output capture while something long runs.
+    """
+
+    def __init__(self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]]) -> None:
+        self.run = run
+        self.uncaptured = uncaptured
+        self.counts = EncodeCounts()
+        self._notices: list[str] = []
+        self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
+        # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
+        self._data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
+        self._models: dict[str, dict[str, Any]] = {}
+        self._image_sets: dict[str, ImageSet] = {}
+
+    @cached_property
+    def prompts(self) -> PromptSet:
+        """The profile's prompt set."""
+        return prompt_set(self.run.profile.prompts)
+
+    @cached_property
+    def compared_prompts(self) -> tuple[PromptSet, ...]:
+        """The prompt sets that the profile compares; none, where it names none."""
+        return tuple(prompt_set(source) for source in self.run.profile.compared_prompts)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The labels from which negative ones are chosen."""
+        return corpus(self.run.profile.negatives)
+
+    def images(self, name: str) -> ImageSet:
+        """Read a data set of the profile, once.
+
+        Raises:
+            ConfigError: the profile has no such set.
+            DataError: the set cannot be read.
+        """
+        if name not in self._image_sets:
+            entries = self.run.profile.data
+            if name not in entries:
+                raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
+            prompted = name not in self.run.profile.sets("ood")
+            self._image_sets[name] = load_image_set(entries[name], cache_dir=self._data_cache, prompted=prompted)
+        return self._image_sets[name]
+
+    def encode_images(self, loaded: LoadedModel, images: ImageSet) -> NDArray[np.float32]:
+        """Return the (N, D) features of a set's images, in its order."""
+        return encode_images(
+            loaded,
+            images,
+            self._store,
+            batch_size=self.run.batch_size,
+            workers=self.run.workers,
+            counts=self.counts,
+            progress=self._progress,
+            notice=self.notice,
+        )
+
+    def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the (len(texts), D) features of `texts`."""
+        return encode_texts(loaded, texts, self._store, counts=self.counts, progress=self._progress, notice=self.notice)
+
+    @contextmanager
+    def _progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
+        with self.uncaptured(), show_progress(things, whole, total, notice=self.notice) as advance:
+            yield advance
+
+    def load(self, spec: ModelSpec) -> LoadedModel:
+        """Load a model, check it, and note its identity for the report.
+
+        Raises:
+            ModelError: it cannot be loaded, or fails its checks.
+        """
+        loaded = load_model(spec, device=resolve_device(self.run.device), precision=self.run.precision)
+        self._models[spec.label] = {
+            "spec": str(spec),
+            "weights": loaded.weights,
+            "preprocess": loaded.preprocess,
+            "text": loaded.text,
+            "precision": loaded.precision,
+            "device": loaded.device,
+            "notes": list(loaded.notes),
+        }
+        return loaded
+
+    def notice(self, text: str) -> None:
+        """Say `text` once below the table."""
+        if text not in self._notices:
+            self._notices.append(text)
+
+    def summary(self) -> RunSummary:
+        """Say what was loaded and encoded so far, as plain data."""
+        return RunSummary(
+            models=dict(self._models),
+            data={
+                name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
+                for name, images in self._image_sets.items()
+            },
+            notices=list(self._notices),
+            images_encoded=self.counts.images,
+            texts_encoded=self.counts.texts,
+        )

@@ -1,0 +1,48 @@
+"""Prompts: how much of each number is the wording's?"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_clip_robust.properties import prompt_sensitivity
+
+pytestmark = pytest.mark.clip_suite
+
+SCORE = "mcm"
+"""The score that the study detects OOD images by."""
+
+
+@pytest.fixture(params=["spread", "fewer_templates"])
+def compare(model, request):
+    """Give the comparison between prompt sets, if the profile names any to compare."""
+    if len(model.compared_prompts) < 2:
+        pytest.skip("nothing to compare: name prompt sets in the profile's prompts.compare")
+    return getattr(prompt_sensitivity, request.param)
+
+
+@pytest.mark.clip_role("id")
+def test_agreement(model, dataset, gate):
+    answers = model.template_answers(dataset)
+    if answers.answers.shape[1] == 1:
+        pytest.skip("the profile's prompt set has a single template, which agrees with itself")
+    gate(prompt_sensitivity.agreement(answers))
+
+
+@pytest.mark.clip_role("id", "shift")
+def test_accuracy(model, dataset, compare, gate):
+    gate(compare(model.accuracy_by_prompts(dataset)))
+
+
+@pytest.mark.clip_role("id", "shift")
+def test_calibration(model, dataset, compare, gate):
+    gate(compare(model.ece_by_prompts(dataset)))
+
+
+@pytest.mark.clip_role("ood")
+def test_ood_detection(model, dataset, id_set, compare, gate):
+    gate(compare(model.auroc_by_prompts(SCORE, dataset, id_set=id_set)))
+
+
+@pytest.mark.clip_role("factors")
+def test_factor_accuracy(model, dataset, compare, gate):
+    gate(compare(model.accuracy_by_prompts(dataset, quantity="factor_average")))
