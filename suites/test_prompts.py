@@ -44,5 +44,5 @@ def test_ood_detection(model, dataset, id_set, compare, gate):
 
 
 @pytest.mark.clip_role("factors")
-def test_factor_accuracy(model, dataset, compare, gate):
+def test_factors(model, dataset, compare, gate):
     gate(compare(model.accuracy_by_prompts(dataset, quantity="factor_average")))

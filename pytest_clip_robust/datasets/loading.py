@@ -28,12 +28,12 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
 
     `cache_dir` keeps what `datasets` prepares and the digests of unchanged images; None leaves `datasets` its own
     folder and remembers no digest. `prompted` is False for sets whose classes never go into prompts, such as OOD sets:
-    their names may be numbers or WordNet ids.
+    their names may be numbers or WordNet ids, and without any label they are one class.
 
     Raises:
         DataError: the set cannot be read; the message names the set, and the file or row.
     """
-    rows = read_rows(entry, None if cache_dir is None else str(cache_dir / "prepared"))
+    rows = read_rows(entry, None if cache_dir is None else str(cache_dir / "prepared"), labelled=prompted)
     classes, labels = _understand(entry, rows, prompted=prompted)
     textures = _textures(entry, rows, classes)
     kept, annotations = _annotate(entry, rows)

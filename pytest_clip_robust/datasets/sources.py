@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,10 @@ class ArrowReader:
         return content
 
 
-def read_rows(entry: DataEntry, cache_dir: str | None) -> Rows:
+def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True) -> Rows:
     """Find out how `entry` is stored and read its rows; `cache_dir` is where `datasets` may write.
+
+    Without `labelled`, a set that has no labels is one class, of the set's name.
 
     Raises:
         DataError: nothing is there, or not in that form; the message names the set.
@@ -99,13 +102,15 @@ def read_rows(entry: DataEntry, cache_dir: str | None) -> Rows:
         path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
         entry = replace(entry, location=str(path), format="parquet")
     kind = _kind(entry)
+    if kind == "imagefolder" and not labelled and _is_flat(Path(_resolved(entry, kind).location)):
+        return _flat_folder(_resolved(entry, kind))
     readers: dict[str, Callable[[DataEntry, str | None], Rows]] = {
         "imagefolder": _image_folder,
         "cue-conflict": _cue_conflict,
-        "table": _table,
-        "parquet": _arrow_files,
-        "webdataset": _arrow_files,
-        "hub": _hub,
+        "table": partial(_table, labelled=labelled),
+        "parquet": partial(_arrow_files, labelled=labelled),
+        "webdataset": partial(_arrow_files, labelled=labelled),
+        "hub": partial(_hub, labelled=labelled),
     }
     rows = readers[kind](_resolved(entry, kind), cache_dir)
     if not rows.samples:
@@ -142,6 +147,18 @@ def _resolved(entry: DataEntry, kind: str) -> DataEntry:
     if entry.split and (path / entry.split).is_dir():
         path /= entry.split
     return replace(entry, location=str(path))
+
+
+def _is_flat(root: Path) -> bool:
+    return root.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir())
+
+
+def _flat_folder(entry: DataEntry) -> Rows:
+    """Read every image of a folder, however deep, as one class."""
+    root = Path(entry.location)
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    samples = [str(path.relative_to(root)) for path in paths]
+    return _files(samples, [str(path) for path in paths], [entry.name] * len(paths), None, origin=str(root))
 
 
 def _image_folder(entry: DataEntry, cache_dir: str | None) -> Rows:
@@ -183,7 +200,7 @@ def _cue_conflict(entry: DataEntry, _: str | None) -> Rows:
     return replace(rows, textures=textures)
 
 
-def _table(entry: DataEntry, _: str | None) -> Rows:
+def _table(entry: DataEntry, _: str | None, *, labelled: bool) -> Rows:
     """Read a CSV file with the standard library: pandas, beneath `datasets`, would turn a label 007 into 7."""
     root = Path(entry.location)
     path = root / (entry.table or "labels.csv")
@@ -194,9 +211,9 @@ def _table(entry: DataEntry, _: str | None) -> Rows:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"data set {entry.name!r}: table {path} cannot be read: {error}") from error
     image = _column(entry, "image", entry.image, IMAGE_NAMES, columns)
-    label = _column(entry, "label", entry.label, LABEL_NAMES, columns)
+    label = _label_column(entry, columns, labelled=labelled)
     for number, line in enumerate(lines, start=2):
-        for column in (image, label):
+        for column in (image, label) if label else (image,):
             if not line[column]:
                 raise DataError(f"data set {entry.name!r}: {path}, line {number} has no {column!r}")
         if not (root / line[image]).is_file():
@@ -204,7 +221,7 @@ def _table(entry: DataEntry, _: str | None) -> Rows:
     rows = _files(
         [line[image] for line in lines],
         [str(root / line[image]) for line in lines],
-        [line[label] for line in lines],
+        [line[label] if label else entry.name for line in lines],
         None,
         origin=str(path),
     )
@@ -237,7 +254,7 @@ def _stamps(paths: Sequence[str]) -> list[str | None]:
     return stamps
 
 
-def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
+def _arrow_files(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> Rows:
     kind = _kind(entry)
     suffix = {"parquet": ".parquet", "webdataset": ".tar"}[kind]
     location = Path(entry.location)
@@ -250,10 +267,10 @@ def _arrow_files(entry: DataEntry, cache_dir: str | None) -> Rows:
         raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
     beside = (location if location.is_dir() else Path(files[0]).parent) / NAMES_FILE
     found = _load(entry, kind, [glob.escape(file) for file in files], cache_dir)
-    return _arrow(entry, found, names_file=beside if beside.is_file() else None)
+    return _arrow(entry, found, names_file=beside if beside.is_file() else None, labelled=labelled)
 
 
-def _hub(entry: DataEntry, cache_dir: str | None) -> Rows:
+def _hub(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> Rows:
     from pytest_clip_robust.hub import reachable  # noqa: PLC0415 - as late as `datasets`
 
     try:
@@ -274,7 +291,8 @@ def _hub(entry: DataEntry, cache_dir: str | None) -> Rows:
         ) from error
     except Exception as error:  # builders of foreign data raise whatever they meet
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
-    return _arrow(entry, found, names_file=_names_from_hub(entry.location) if online else None)
+    names_file = _names_from_hub(entry.location) if online else None
+    return _arrow(entry, found, names_file=names_file, labelled=labelled)
 
 
 @contextmanager
@@ -326,14 +344,14 @@ def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str
     return found
 
 
-def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
+def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None, labelled: bool) -> Rows:
     import datasets  # noqa: PLC0415
 
     columns = list(found.features)
     typed = next((name for name, feature in found.features.items() if isinstance(feature, datasets.Image)), "")
     image = entry.image or typed or _column(entry, "image", "", IMAGE_NAMES, columns)
     image = _column(entry, "image", image, (), columns)
-    label = _column(entry, "label", entry.label, LABEL_NAMES, columns)
+    label = _label_column(entry, columns, labelled=labelled)
     with _quiet():
         try:
             images = found.select_columns([image]).cast_column(image, datasets.Image(decode=False))
@@ -341,14 +359,14 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None) -> Rows:
             raise DataError(
                 f"data set {entry.name!r}: column {image!r} of type {found.features[image]} holds no images"
             ) from error
-    labels = list(found[label])
+    labels = list(found[label]) if label else [entry.name] * len(found)
     blank = next((row for row, value in enumerate(labels) if value is None or value == -1), None)
     if blank is not None:
         raise DataError(f"data set {entry.name!r}: row {blank} of {entry.location} has no {label!r}")
     stranger = next((value for value in labels if not isinstance(value, str | int)), None)
     if stranger is not None:
         raise DataError(f"data set {entry.name!r}: {label}={stranger!r} is neither a name nor a whole number")
-    names = getattr(found.features[label], "names", None)
+    names = getattr(found.features[label], "names", None) if label else None
     if names is None and names_file is not None and isinstance(labels[0] if labels else "", int):
         names = names_file.read_text(encoding="utf-8").splitlines()
     return Rows(
@@ -392,6 +410,13 @@ def _texture_names(entry: DataEntry, columns: Sequence[str], values: Callable[[s
     if bad is not None:
         raise DataError(f"data set {entry.name!r}: row {bad}: texture={names[bad]!r}; expected the name of a class")
     return names
+
+
+def _label_column(entry: DataEntry, columns: Sequence[str], *, labelled: bool) -> str:
+    """Name the column of labels, or ``""`` where none is needed and none is there."""
+    if not labelled and not entry.label and not any(name in columns for name in LABEL_NAMES):
+        return ""
+    return _column(entry, "label", entry.label, LABEL_NAMES, columns)
 
 
 def _factors(

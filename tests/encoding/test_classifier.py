@@ -135,3 +135,23 @@ def test_image_and_text_features_of_different_widths_are_refused():
     assert str(error.value) == (
         "image features of shape (2, 3) and class weights of shape (2, 4): expected the same number of columns"
     )
+
+
+def test_classes_with_more_names_have_more_prompts():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(9, 5)).astype(np.float32)
+    weights = zero_shot_weights(features, 3, sizes=[2, 6, 1])
+    for row, part in zip(weights, (features[:2], features[2:8], features[8:]), strict=True):
+        mean = (part / np.linalg.norm(part, axis=1, keepdims=True)).mean(axis=0)
+        np.testing.assert_allclose(row, mean / np.linalg.norm(mean), rtol=1e-5)
+
+
+def test_equal_sizes_are_no_sizes():
+    features = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    np.testing.assert_array_equal(zero_shot_weights(features, 4, sizes=[3] * 4), zero_shot_weights(features, 4))
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 2], [1, 8], [9, 0, 0]])
+def test_sizes_that_do_not_add_up_are_refused(sizes):
+    with pytest.raises(MeasurementError, match="expected as many rows as classes times templates"):
+        zero_shot_weights(np.ones((9, 4), np.float32), 3, sizes=sizes)

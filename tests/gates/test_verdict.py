@@ -99,3 +99,13 @@ def test_a_judgement_of_numpy_values_is_plain_json_too():
     record = record_judgement(judge(found, Threshold(at_least=0.55)), model="m")
     assert json.loads(json.dumps(record)) == record
     assert record["within_noise"] is True
+
+
+def test_a_remark_and_a_plot_travel_with_the_record():
+    found = measurement(remark="overconfident", plot={"x": np.array([0.0, 1.0]), "y": np.array([0.5, 1.0])})
+    record = record_judgement(judge(found, Threshold(at_least=0.9)), model="m")
+    assert json.loads(json.dumps(record))["plot"] == {"x": [0, 1], "y": [0.5, 1]}
+    assert record["remark"] == "overconfident"
+    assert ("clip_remark", "overconfident") in junit_properties(record)
+    assert not any(name.startswith("clip_plot") for name, _ in junit_properties(record))
+    assert "  remark      overconfident" in explain(judge(found, Threshold(at_least=0.9))).splitlines()

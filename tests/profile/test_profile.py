@@ -109,3 +109,47 @@ def test_every_shipped_profile_is_sound(name):
 def test_an_unknown_role_is_named():
     with pytest.raises(ConfigError, match=r"unknown role 'shifts'"):
         load_profile(None).sets("shifts")
+
+
+def test_a_profile_names_prompts_to_compare_observers_and_negatives(write, tmp_path):
+    (tmp_path / "mine.txt").write_text("a {}\n")
+    (tmp_path / "words.txt").write_text("cloud\n")
+    profile = load_profile(
+        write(
+            """
+            [prompts]
+            set = "photo"
+            compare = ["name", "mine.txt"]
+            [observers]
+            cues = "people/*.csv"
+            more = ["a.csv", "b.csv"]
+            [ood]
+            negatives = "words.txt"
+            """
+        )
+    )
+    assert profile.prompts == "photo"
+    assert profile.compared_prompts == ("name", str(tmp_path / "mine.txt"))
+    assert profile.observers["cues"] == (str(tmp_path / "people" / "*.csv"),)
+    assert profile.observers["more"] == (str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
+    assert profile.negatives == str(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[prompts]\ncompare = [1]", r"prompts\.compare=\[1\]; expected a string, or a list of strings"),
+        ("[observers]\ncues = 3", r"observers\.cues=3; expected a string"),
+        ("[ood]\nnegative = 'x'", r"\[ood\] has 'negative' \(did you mean 'negatives'"),
+        ("[ood]\nnegatives = 3", r"ood\.negatives=3; expected a corpus or a file"),
+        ("[prompts]\nset = 'a'\nfile = 'b'", "give one of: set, file, templates; and compare"),
+    ],
+)
+def test_a_wrong_comparison_observer_or_corpus_is_one_line(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_profile(write(text))
+
+
+def test_comparing_without_a_main_set_keeps_the_default(write):
+    profile = load_profile(write('[prompts]\ncompare = ["name", "photo"]'))
+    assert profile.prompts == "simple-7"

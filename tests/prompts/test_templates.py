@@ -10,7 +10,7 @@ from pytest_clip_robust.prompts.templates import BUILT_IN, PromptSet, prompt_set
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("name", 1), ("photo", 1), ("basic-3", 3), ("simple-7", 7), ("openai-80", 80)]
+    ("name", "size"), [("name", 1), ("photo", 1), ("basic-3", 3), ("simple-7", 7), ("openai-80", 80), ("showroom", 5)]
 )
 def test_the_built_in_sets_have_their_sizes(name, size):
     assert len(prompt_set(name).templates) == size

@@ -179,9 +179,7 @@ def test_aggregations_are_different_answers():
 
 
 def test_other_logits_and_aggregations_are_refused():
-    with pytest.raises(
-        MeasurementError, match=r"logits of shape \(2, 16\): the 16 classes are made of ImageNet's 1,000"
-    ):
+    with pytest.raises(MeasurementError, match=r"logits of shape \(2, 16\): the 16 classes are made of"):
         sixteen_way(np.zeros((2, 16)))
     with pytest.raises(MeasurementError, match="aggregation='median': expected one of mean, sum, max"):
         sixteen_way(np.zeros((2, 1000)), aggregation="median")
