@@ -5,6 +5,7 @@ Both are plain frozen data over NumPy arrays, so that a notebook can use the pro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,9 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Evidence, mean_evidence
 
 Direction = Literal["higher", "lower"]
 """Which way is better."""
+
+
+def together(*digests: str) -> str:
+    """Return one digest for several; equal ones count once."""
+    distinct = list(dict.fromkeys(digests))
+    return distinct[0] if len(distinct) == 1 else hashlib.sha256("|".join(distinct).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,14 @@ class Provenance:
     precision: str = ""
     data: str = ""
     prompts: str = ""
+
+    def beside(self, *others: Provenance) -> Provenance:
+        """Return where a number comes from that was made of this and `others`: their data and prompts together."""
+        return replace(
+            self,
+            data=together(self.data, *(other.data for other in others)),
+            prompts=together(self.prompts, *(other.prompts for other in others)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class Measurement:
     `metric` carries its convention (``calibration.ece_15_equal_width``); only equal ids are compared.
     `subset` names the part of `dataset` that was measured (a factor, a severity), or is ``""`` for all of it.
     `outcomes` (n,) holds one number a sample, in the order of `samples`, where the property is a mean over samples.
+    `evidence` is what a comparison with another model on the same samples needs; outcomes make up their own.
     `misses` come worst first: the wrong decisions held with the highest confidence.
     `remark` says in words what the number cannot, such as over- or underconfidence.
     `plot` has named columns of equal length: the points of a curve, or the bins of a diagram.
@@ -74,6 +91,7 @@ class Measurement:
     subset: str = ""
     outcomes: NDArray[np.float32] | None = None
     samples: Sequence[str] = ()
+    evidence: Evidence | None = None
     misses: tuple[Miss, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
@@ -85,6 +103,8 @@ class Measurement:
             raise MeasurementError(f"{self.key}: value={self.value} is not finite, so it cannot be judged")
         if self.n < 1:
             raise MeasurementError(f"{self.key}: n={self.n}, so there is nothing to measure")
+        if self.evidence is None and self.outcomes is not None:
+            object.__setattr__(self, "evidence", mean_evidence(self.dataset, self.outcomes))
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_clip_robust.evidence import mean_evidence
 from pytest_clip_robust.measurement import Measurement, Predictions
 from pytest_clip_robust.properties.decisions import Decisions, decide
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
@@ -38,6 +39,7 @@ def mean_per_class(source: Predictions | Decisions) -> Measurement:
         interval=wilson_of_mean(value, len(sizes) ** 2 / (1 / sizes).sum()),
         direction="higher",
         dataset=decisions.dataset,
+        evidence=mean_evidence(decisions.dataset, decisions.correct * (len(decisions) / len(sizes) / sizes)[class_of]),
         misses=decisions.misses,
         details={"classes": len(sizes), "worst_class": float(per_class.min())},
         provenance=decisions.provenance,
@@ -56,6 +58,7 @@ def accuracy_of(decisions: Decisions, *, metric: str, subset: str = "") -> Measu
         subset=subset,
         outcomes=decisions.correct.astype(np.float32),
         samples=decisions.samples,
+        evidence=decisions.evidence,
         misses=decisions.misses,
         provenance=decisions.provenance,
     )

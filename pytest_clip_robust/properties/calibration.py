@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.evidence import Column, Evidence, Stratum, Term, sums_evidence
 from pytest_clip_robust.measurement import Interval, Measurement
 from pytest_clip_robust.properties.reliability import BINS, EDGES, Floats, Reliability, bin_of
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
@@ -48,17 +49,26 @@ def expected_error(reliability: Reliability) -> Measurement:
         "accuracy": right[used] / n[used],
     }
     return _measurement(
-        reliability, f"ece_{BINS}_equal_width", value, _binned_interval(reliability, bins, value, _ece), plot=diagram
+        reliability,
+        f"ece_{BINS}_equal_width",
+        value,
+        _binned_interval(reliability, bins, value, _ece),
+        evidence=_binned_evidence(reliability, bin_of, _ece),
+        plot=diagram,
     )
 
 
 def expected_error_equal_mass(reliability: Reliability) -> Measurement:
     """Measure ECE with 15 bins of equal counts (Nixon et al. 2019); with fewer samples, one bin each."""
-    order, sure, right = _sorted(reliability)
-    bins = np.empty(len(order), np.int64)
-    bins[order] = _equal_mass(len(order))
-    value = float(np.abs(np.bincount(bins[order], right - sure)).sum() / len(order))
-    return _measurement(reliability, f"ece_{BINS}_equal_mass", value, _binned_interval(reliability, bins, value, _ece))
+    bins, right = _equal_mass(reliability.confidence), _tie_averaged(reliability.confidence, reliability.correct)
+    value = float(_ece(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
+    return _measurement(
+        reliability,
+        f"ece_{BINS}_equal_mass",
+        value,
+        _binned_interval(reliability, bins, value, _ece),
+        evidence=_binned_evidence(reliability, _equal_mass, _ece),
+    )
 
 
 def debiased_error(reliability: Reliability) -> Measurement:
@@ -75,13 +85,14 @@ def debiased_error(reliability: Reliability) -> Measurement:
             f"{reliability.dataset!r}: {len(reliability)} samples in {BINS} bins; a debiased error needs two a bin, "
             f"at least {2 * BINS}"
         )
-    order, sure, right = _sorted(reliability)
-    bins = np.empty(len(order), np.int64)
-    bins[order] = _equal_mass(len(order))
-    n, sure, right = _binned(bins[order], sure, right)
-    value = float(_debiased(n[None], sure[None], right[None])[0])
+    bins, right = _equal_mass(reliability.confidence), _tie_averaged(reliability.confidence, reliability.correct)
+    value = float(_debiased(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
     return _measurement(
-        reliability, f"rms_ce_{BINS}_debiased", value, _binned_interval(reliability, bins, value, _debiased)
+        reliability,
+        f"rms_ce_{BINS}_debiased",
+        value,
+        _binned_interval(reliability, bins, value, _debiased),
+        evidence=_binned_evidence(reliability, _equal_mass, _debiased),
     )
 
 
@@ -90,7 +101,13 @@ def maximum_error(reliability: Reliability) -> Measurement:
     bins = bin_of(reliability.confidence)
     n, sure, right = _binned(bins, reliability.confidence, reliability.correct)
     value = float(_largest(n[None], sure[None], right[None])[0])
-    return _measurement(reliability, f"mce_{BINS}", value, _binned_interval(reliability, bins, value, _largest))
+    return _measurement(
+        reliability,
+        f"mce_{BINS}",
+        value,
+        _binned_interval(reliability, bins, value, _largest),
+        evidence=_binned_evidence(reliability, bin_of, _largest),
+    )
 
 
 def classwise_error(reliability: Reliability) -> Measurement:
@@ -162,6 +179,7 @@ def area_under_risk_coverage(reliability: Reliability) -> Measurement:
         "aurc",
         value,
         bootstrap_rows(rows, area, value=value, bounds=(0.0, 1.0), replicates=REPLICATES),
+        evidence=_risk_evidence(reliability),
         details={"excess": value - perfect},
         plot={"coverage": kept[every] / kept[-1], "risk": failed[every] / kept[every]},
     )
@@ -219,6 +237,7 @@ def _measurement(
     details: Mapping[str, float] | None = None,
     plot: Mapping[str, Floats] | None = None,
     outcomes: Floats | None = None,
+    evidence: Evidence | None = None,
 ) -> Measurement:
     about = {
         "mean_confidence": float(reliability.confidence.mean()),
@@ -235,6 +254,7 @@ def _measurement(
         dataset=reliability.dataset,
         outcomes=None if outcomes is None else outcomes.astype(np.float32),
         samples=reliability.samples,
+        evidence=evidence,
         details=about | dict(details or {}),
         remark=in_words(reliability),
         plot=plot or {},
@@ -274,18 +294,19 @@ def _binned(bins: Counts, confidence: Floats, correct: NDArray[Any]) -> tuple[Fl
     return n.astype(np.float64), sure.astype(np.float64), right.astype(np.float64)
 
 
-def _sorted(reliability: Reliability) -> tuple[Counts, Floats, Floats]:
-    """Return the order by confidence, and in it confidences and right answers, these averaged where confidences tie."""
-    order = np.argsort(reliability.confidence, kind="stable")
-    sure = reliability.confidence[order]
-    _, tie, size = np.unique(sure, return_inverse=True, return_counts=True)
-    right = (np.bincount(tie, reliability.correct[order]) / size)[tie]
-    return order, sure, right
+def _tie_averaged(confidence: Floats, correct: NDArray[Any]) -> Floats:
+    """Return whether each answer was right, as the mean over all answers of the same confidence."""
+    _, tie, size = np.unique(confidence, return_inverse=True, return_counts=True)
+    averaged: Floats = (np.bincount(tie, correct) / size)[tie]
+    return averaged
 
 
-def _equal_mass(n: int) -> Counts:
-    """Return the bin of each of `n` sorted samples, the larger bins first, as `numpy.array_split` has them."""
-    return np.concatenate([np.full(len(part), i) for i, part in enumerate(np.array_split(np.arange(n), BINS))])
+def _equal_mass(confidence: Floats) -> Counts:
+    """Return the bin of each sample by its confidence's rank, the larger bins first, as `numpy.array_split` has them."""
+    order = np.argsort(confidence, kind="stable")
+    bins = np.empty(len(order), np.int64)
+    bins[order] = np.repeat(np.arange(BINS), [len(part) for part in np.array_split(order, BINS)])
+    return bins
 
 
 def _ece(n: Floats, sure: Floats, right: Floats) -> Floats:
@@ -325,6 +346,33 @@ def _binned_interval(
 
     rows = np.column_stack([bins, mean, reliability.correct])
     return bootstrap_rows(rows, of_counts, value=value, bounds=(0.0, 1.0), replicates=REPLICATES)
+
+
+def _binned_evidence(
+    reliability: Reliability,
+    bins_of: Callable[[Floats], Counts],
+    statistic: Callable[[Floats, Floats, Floats], Floats],
+) -> Evidence:
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        confidence = columns["confidence"].astype(np.float64)
+        bins = bins_of(confidence)
+        right = columns["correct"] if bins_of is bin_of else _tie_averaged(confidence, columns["correct"])
+        return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
+
+    return sums_evidence([_stratum(reliability)], terms, lambda sums: statistic(*sums[0]))
+
+
+def _risk_evidence(reliability: Reliability) -> Evidence:
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        cell = CELLS - 1 - _cells(columns["confidence"].astype(np.float64))
+        return [Term(None, cell, CELLS), Term(~columns["correct"], cell, CELLS)]
+
+    return sums_evidence([_stratum(reliability)], terms, lambda sums: _aurc(*sums[0]))
+
+
+def _stratum(reliability: Reliability) -> Stratum:
+    columns = {"confidence": reliability.confidence.astype(np.float32), "correct": reliability.correct}
+    return Stratum(name=reliability.dataset, columns=columns)
 
 
 def _cells(confidence: Floats) -> Counts:

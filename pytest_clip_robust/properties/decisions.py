@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Answers, Evidence, Stratum, coarse_confidence, mean_evidence
 from pytest_clip_robust.measurement import Miss, Predictions, Provenance
 
 MISSES_KEPT = 10
@@ -21,6 +22,8 @@ class Decisions:
 
     correct: (N,) whether the answer was right; labels: (N,) true classes, any integers.
     annotations: named (N,) boolean columns. misses: wrong answers, the most confident first.
+    confidence: (N,) softmax probability of the truth; answers: (N,) the class of the highest logit; class_names: what
+        labels and answers mean. All three, or none where no logits are known.
     """
 
     dataset: str
@@ -29,6 +32,9 @@ class Decisions:
     samples: Sequence[str] = ()
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     misses: tuple[Miss, ...] = ()
+    confidence: NDArray[np.float32] | None = None
+    answers: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -46,6 +52,22 @@ class Decisions:
     def accuracy(self) -> float:
         """The share of right answers."""
         return float(self.correct.mean())
+
+    @property
+    def evidence(self) -> Evidence:
+        """Right or wrong, for a paired comparison of accuracies, with what explains a changed answer if it is known."""
+        if self.confidence is None or self.answers is None:
+            return mean_evidence(self.dataset, self.correct)
+        columns = {
+            "outcome": self.correct,
+            "confidence": coarse_confidence(self.confidence),
+            "answer": self.answers.astype(np.int32),
+        }
+        return Evidence(
+            test="mean",
+            strata=(Stratum(name=self.dataset, columns=columns),),
+            answers=Answers(samples=self.samples, labels=self.labels, class_names=self.class_names),
+        )
 
 
 def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
@@ -66,7 +88,8 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
             f"top-{k} of {source.dataset!r} says nothing among {n_classes} classes; "
             f"expected k from 1 to {n_classes - 1}"
         )
-    correct = _true_ranks(source) < k
+    ranks, confidence = _ranks_and_confidence(source)
+    correct = ranks < k
     return Decisions(
         dataset=source.dataset,
         correct=correct,
@@ -74,6 +97,9 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
         samples=source.samples,
         annotations=source.annotations,
         misses=worst_misses(source, correct),
+        confidence=confidence,
+        answers=source.logits.argmax(axis=1),
+        class_names=source.class_names,
         provenance=source.provenance,
     )
 
@@ -96,16 +122,18 @@ def worst_misses(predictions: Predictions, correct: NDArray[np.bool_]) -> tuple[
     )
 
 
-def _true_ranks(predictions: Predictions) -> NDArray[np.int64]:
-    """Return for every sample how many classes rank before the true one."""
-    ranks = np.empty(len(predictions), np.int64)
+def _ranks_and_confidence(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return for every sample how many classes rank before the true one, and the probability of that."""
+    ranks, confidence = np.empty(len(predictions), np.int64), np.empty(len(predictions), np.float32)
     columns = np.arange(predictions.logits.shape[1])
     for start in range(0, len(ranks), _ROWS_AT_A_TIME):
         part = slice(start, start + _ROWS_AT_A_TIME)
         logits, labels = predictions.logits[part], predictions.labels[part, None]
         of_truth = np.take_along_axis(logits, labels, axis=1)
         ranks[part] = ((logits > of_truth) | ((logits == of_truth) & (columns < labels))).sum(axis=1)
-    return ranks
+        top = logits.max(axis=1, keepdims=True)
+        confidence[part] = np.exp(of_truth - top)[:, 0] / np.exp(logits - top).sum(axis=1)
+    return ranks, confidence
 
 
 def _chunks(logits: NDArray[np.float32], rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:

@@ -7,19 +7,27 @@ class (the share of OOD samples accepted where 95 % of ID are), ``_ood`` and ``_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.evidence import Column, Evidence, Stratum, Sums, Term, auroc_evidence, sums_evidence
 from pytest_clip_robust.measurement import Direction, Interval, Measurement, Provenance
 from pytest_clip_robust.stats import roc
 
 Floats = NDArray[np.float64]
+Cells = NDArray[np.uint8]
 
 POINTS = 100
 """Of a ROC curve, for plots."""
+
+CELLS = 256
+"""Scores are kept for comparisons by which of so many cells they lie in, a byte each."""
+
+ID = "id"
+"""Names the ID samples where a measurement is made of several sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +96,13 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     value = float(STATISTICS[metric](counted.positives, counted.negatives))
     if metric == "auroc":
         interval = roc.auroc_interval(counted)
+        evidence = auroc_evidence(inside.dataset, inside.values, outside.dataset, outside.values)
     else:
         cells = roc.coarse_tallies(inside.values, [outside.values])
         interval = roc.bootstrap_interval(STATISTICS[metric], cells, value=value)
-    return _measurement(inside, outside, metric, value, interval, plot=_curve(counted) if metric == "auroc" else None)
+        evidence = _evidence(inside, outside, STATISTICS[metric])
+    plot = _curve(counted) if metric == "auroc" else None
+    return _measurement(inside, outside, metric, value, interval, evidence=evidence, plot=plot)
 
 
 def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
@@ -117,6 +128,7 @@ def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
         f"class_mean_{metric}",
         value,
         roc.bootstrap_interval(STATISTICS[metric], cells, value=value, replicates=500),
+        evidence=_class_mean_evidence(inside, outside, metric),
         details={"classes": len(groups), "worst_class": min(values) if METRICS[metric] == "higher" else max(values)},
     )
 
@@ -142,8 +154,9 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         interval=Interval(low, high, first.interval.level, "mean of the sets' intervals"),
         direction=first.direction,
         dataset=group,
+        evidence=_group_evidence(measurements, STATISTICS[first.metric.removeprefix("ood.").rpartition("_")[0]]),
         details={one.dataset: one.value for one in measurements},
-        provenance=first.provenance,
+        provenance=first.provenance.beside(*(one.provenance for one in measurements[1:])),
     )
 
 
@@ -178,6 +191,7 @@ def _measurement(
     value: float,
     interval: Interval,
     *,
+    evidence: Evidence | None,
     details: Mapping[str, float] | None = None,
     plot: Mapping[str, Floats] | None = None,
 ) -> Measurement:
@@ -191,10 +205,73 @@ def _measurement(
         interval=interval,
         direction=METRICS[metric.removeprefix("class_mean_")],
         dataset=outside.dataset,
+        evidence=evidence,
         details=about | dict(details or {}),
         plot=plot or {},
         provenance=outside.provenance,
     )
+
+
+def _evidence(inside: Scores, outside: Scores, statistic: roc.Statistic, *, weights: Floats | None = None) -> Evidence:
+    """Return the evidence of a statistic of two sets' scores, which are kept by the cell that they lie in.
+
+    `weights` (Q,) of the OOD samples belong to the data.
+    """
+    of_inside, of_outside = _cells(inside.values, outside.values)
+    strata = [
+        Stratum(name=inside.dataset, columns={"cell": of_inside}),
+        Stratum(name=outside.dataset, columns={"cell": of_outside}),
+    ]
+    if weights is not None:
+        strata[1] = replace(strata[1], columns={**strata[1].columns, "weight": weights.astype(np.float32)})
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [Term(columns.get("weight"), columns["cell"].astype(np.int64), CELLS)]
+
+    return sums_evidence(strata, terms, lambda sums: statistic(sums[0][0][:, ::-1], sums[1][0][:, ::-1]))
+
+
+def _class_mean_evidence(inside: Scores, outside: Scores, metric: str) -> Evidence | None:
+    """Return the evidence of a mean over OOD classes, where it is one of the OOD samples with a class's weight shared.
+
+    The statistics that take OOD as the positive class are no means over OOD samples, so they have none.
+    """
+    if metric not in {"auroc", "fpr95_id"}:
+        return None
+    _, place, sizes = np.unique(outside.classes, return_inverse=True, return_counts=True)
+    return _evidence(inside, outside, STATISTICS[metric], weights=(len(outside) / len(sizes) / sizes)[place])
+
+
+def _group_evidence(measurements: Sequence[Measurement], statistic: roc.Statistic) -> Evidence:
+    """Join the evidence of several OOD sets: their ID samples are the same, and have a column for each set."""
+    pairs = [_cells_of(one.evidence) for one in measurements if one.evidence is not None]
+    inside = {f"cell.{i}": of_inside for i, (of_inside, _) in enumerate(pairs)}
+    strata = [Stratum(name=ID, columns=inside)] + [
+        Stratum(name=one.dataset, columns={"cell": of_outside})
+        for one, (_, of_outside) in zip(measurements, pairs, strict=True)
+    ]
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [Term(None, cell.astype(np.int64), CELLS) for cell in columns.values()]
+
+    def mean(sums: Sequence[Sums]) -> Floats:
+        values = [statistic(one[:, ::-1], other[0][:, ::-1]) for one, other in zip(sums[0], sums[1:], strict=True)]
+        average: Floats = np.mean(values, axis=0)
+        return average
+
+    return sums_evidence(strata, terms, mean)
+
+
+def _cells_of(evidence: Evidence) -> tuple[Cells, Cells]:
+    inside, outside = (stratum.columns for stratum in evidence.strata)
+    return _cells(inside["score"], outside["score"]) if "score" in inside else (inside["cell"], outside["cell"])
+
+
+def _cells(inside: Floats, outside: Floats) -> tuple[Cells, Cells]:
+    """Return which of at most 256 cells of about equal counts each score lies in, the lowest scores in cell 0."""
+    edges = roc.cell_edges([inside, outside], cells=CELLS)
+    of_inside, of_outside = (np.searchsorted(edges, one, side="left").astype(np.uint8) for one in (inside, outside))
+    return of_inside, of_outside
 
 
 def _curve(counted: roc.Tally) -> dict[str, Floats]:

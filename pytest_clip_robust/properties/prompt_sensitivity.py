@@ -6,29 +6,32 @@ differences between sets are paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Column, Evidence, Statistic, Stratum, Sums, Term, Terms, sums_evidence
 from pytest_clip_robust.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.properties.calibration import expected_error
 from pytest_clip_robust.properties.ood import Scores
 from pytest_clip_robust.properties.reliability import BINS, Reliability, bin_of
 from pytest_clip_robust.stats import roc
-from pytest_clip_robust.stats.bootstrap import SEED, recentred_interval
+from pytest_clip_robust.stats.bootstrap import recentred_interval
 from pytest_clip_robust.stats.intervals import mean_interval
+from pytest_clip_robust.stats.resampling import resample
 
-REPLICATES = 500
-_REPLICATES_AT_A_TIME = 50
+CELLS = 100
+"""Neighbouring scores are taken together for replicates, never for a value."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByPromptSet:
-    """One quantity under S prompt sets: its values (S,), and (B, S) replicates that resample the same images for all.
+    """One quantity under S prompt sets: its values (S,), and the evidence that they come from, (B, S) when resampled.
 
     templates: (S,) how many templates each set has.
     """
@@ -39,13 +42,18 @@ class ByPromptSet:
     names: tuple[str, ...]
     templates: tuple[int, ...]
     values: Floats
-    replicates: Floats
+    evidence: Evidence
     n: int
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         if len(self.names) < 2:
             raise MeasurementError(f"prompt sets {list(self.names)}: a comparison needs at least two")
+
+    @property
+    def replicates(self) -> Floats:
+        """(B, S) values on replicates that resample the same images for all prompt sets."""
+        return resample(self.evidence)[0][1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +111,7 @@ def spread(found: ByPromptSet) -> Measurement:
     """
     value = float(np.ptp(found.values))
     interval = recentred_interval(np.ptp(found.replicates, axis=1), value, bounds=(0.0, np.inf))
-    return _compared(found, "spread", value, interval, "lower")
+    return _compared(found, "spread", value, interval, "lower", lambda values: np.ptp(values, axis=1))
 
 
 def fewer_templates(found: ByPromptSet) -> Measurement:
@@ -121,68 +129,113 @@ def fewer_templates(found: ByPromptSet) -> Measurement:
             f"prompt sets {list(found.names)} all have {found.templates[0]} templates: none is fewer"
         )
     value = float(found.values[fewest] - found.values[most])
-    interval = recentred_interval(found.replicates[:, fewest] - found.replicates[:, most], value)
+
+    def change(values: Floats) -> Floats:
+        return values[:, fewest] - values[:, most]
+
+    interval = recentred_interval(change(found.replicates), value)
     return _compared(
         found,
         "fewer_templates",
         value,
         interval,
         found.direction,
+        change,
         remark=f"{found.names[fewest]} ({found.templates[fewest]}) less {found.names[most]} ({found.templates[most]})",
     )
 
 
 def accuracy_by_prompts(correct: Mapping[str, NDArray[np.bool_]], **about: object) -> ByPromptSet:
     """Compare accuracies; `correct` has (N,) right answers a prompt set."""
-    columns = np.column_stack([column.astype(np.float64) for column in correct.values()])
-    n = len(columns)
-    replicates = np.concatenate([weights @ columns / n for weights in _resampled(n)])
-    return _by_prompt_set(correct, columns.mean(axis=0), replicates, n=n, direction="higher", about=about)
+    names = tuple(correct)
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [*(Term(columns[f"correct.{name}"]) for name in names), Term()]
+
+    def accuracies(sums: Sequence[Sums]) -> Floats:
+        *right, n = sums[0]
+        return np.hstack(right) / n
+
+    columns = {f"correct.{name}": column for name, column in correct.items()}
+    values = np.array([column.mean() for column in correct.values()])
+    return _by_prompt_set(names, values, [columns], terms, accuracies, direction="higher", about=about)
 
 
 def ece_by_prompts(found: Mapping[str, Reliability], **about: object) -> ByPromptSet:
     """Compare ECE of 15 equal-width bins."""
-    gaps = [(one.correct - one.confidence)[:, None] * np.eye(BINS)[bin_of(one.confidence)] for one in found.values()]
-    n = len(gaps[0])
-    values = np.array([np.abs(gap.sum(axis=0)).sum() / n for gap in gaps])
-    replicates = np.concatenate(
-        [np.column_stack([np.abs(weights @ gap).sum(axis=1) / n for gap in gaps]) for weights in _resampled(n)]
-    )
-    return _by_prompt_set(found, values, replicates, n=n, direction="lower", about=about)
+    names = tuple(found)
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        of_sets = [(columns[f"confidence.{n}"].astype(np.float64), columns[f"correct.{n}"]) for n in names]
+        return [*(Term(right - sure, bin_of(sure), BINS) for sure, right in of_sets), Term()]
+
+    def errors(sums: Sequence[Sums]) -> Floats:
+        *gaps, n = sums[0]
+        return np.column_stack([np.abs(gap).sum(axis=1) for gap in gaps]) / n
+
+    columns: dict[str, Column] = {f"confidence.{n}": one.confidence.astype(np.float32) for n, one in found.items()}
+    columns |= {f"correct.{n}": one.correct for n, one in found.items()}
+    values = np.array([expected_error(one).value for one in found.values()])
+    return _by_prompt_set(names, values, [columns], terms, errors, direction="lower", about=about)
 
 
 def auroc_by_prompts(found: Mapping[str, tuple[Scores, Scores]], **about: object) -> ByPromptSet:
     """Compare the AUROC of ID over OOD scores."""
-    pairs = [(inside.values, outside.values) for inside, outside in found.values()]
-    exact = [roc.tally(*pair) for pair in pairs]
+    names = tuple(found)
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [Term(None, columns[f"cell.{name}"].astype(np.int64), CELLS) for name in names]
+
+    def areas(sums: Sequence[Sums]) -> Floats:
+        inside, outside = sums
+        return np.column_stack(
+            [roc.auroc(one[:, ::-1], other[:, ::-1]) for one, other in zip(inside, outside, strict=True)]
+        )
+
+    strata: list[dict[str, Column]] = [{}, {}]
+    for name, pair in found.items():
+        edges = roc.cell_edges([one.values for one in pair], cells=CELLS)
+        for columns, one in zip(strata, pair, strict=True):
+            columns[f"cell.{name}"] = np.searchsorted(edges, one.values, side="left").astype(np.uint8)
+    exact = [roc.tally(*(one.values for one in pair)) for pair in found.values()]
     values = np.array([float(roc.auroc(one.positives, one.negatives)) for one in exact])
-    cells = [_in_cells(*pair) for pair in pairs]
-    n_id, n_ood = (len(side) for side in pairs[0])
-    replicates = np.concatenate(
-        [
-            np.column_stack([roc.auroc(of_id @ inside, of_ood @ outside) for inside, outside in cells])
-            for of_id, of_ood in zip(_resampled(n_id), _resampled(n_ood, seed=SEED + 1), strict=True)
-        ]
-    )
-    return _by_prompt_set(found, values, replicates, n=n_id + n_ood, direction="higher", about=about)
+    return _by_prompt_set(names, values, strata, terms, areas, direction="higher", about=about)
 
 
 def _by_prompt_set(
-    found: Mapping[str, object],
+    names: tuple[str, ...],
     values: Floats,
-    replicates: Floats,
+    strata: Sequence[Mapping[str, Column]],
+    terms: Terms,
+    of_sets: Statistic,
     *,
-    n: int,
     direction: Direction,
     about: Mapping[str, object],
 ) -> ByPromptSet:
+    named = [Stratum(name=f"{about['dataset']}.{i}", columns=columns) for i, columns in enumerate(strata)]
     build: Callable[..., ByPromptSet] = ByPromptSet
-    return build(names=tuple(found), values=values, replicates=replicates, n=n, direction=direction, **about)
+    return build(
+        names=names,
+        values=values,
+        evidence=sums_evidence(named, terms, of_sets),
+        n=sum(map(len, named)),
+        direction=direction,
+        **about,
+    )
 
 
 def _compared(
-    found: ByPromptSet, name: str, value: float, interval: Interval, direction: Direction, *, remark: str = ""
+    found: ByPromptSet,
+    name: str,
+    value: float,
+    interval: Interval,
+    direction: Direction,
+    of_values: Callable[[Floats], Floats],
+    *,
+    remark: str = "",
 ) -> Measurement:
+    of_sets = found.evidence.statistic
+    assert of_sets is not None  # noqa: S101 - evidence of prompt sets is made of sums
     return Measurement(
         metric=f"prompts.{name}_{found.quantity}",
         value=value,
@@ -190,6 +243,7 @@ def _compared(
         interval=interval,
         direction=direction,
         dataset=found.dataset,
+        evidence=replace(found.evidence, statistic=lambda sums: of_values(of_sets(sums))),
         details={of: float(one) for of, one in zip(found.names, found.values, strict=True)},
         remark=remark,
         provenance=found.provenance,
@@ -202,20 +256,3 @@ def _votes(answers: NDArray[np.int64]) -> NDArray[np.int64]:
     n, templates = answers.shape
     cell = np.repeat(np.arange(n), templates) * len(distinct) + place.ravel()
     return np.bincount(cell, minlength=n * len(distinct)).reshape(n, len(distinct))
-
-
-def _resampled(n: int, *, seed: int = SEED) -> Iterator[Floats]:
-    """Yield (50, N) counts of how often each sample is drawn, 500 replicates in all."""
-    rng = np.random.default_rng(seed)
-    for _ in range(0, REPLICATES, _REPLICATES_AT_A_TIME):
-        drawn = rng.integers(0, n, (_REPLICATES_AT_A_TIME, n))
-        drawn += np.arange(_REPLICATES_AT_A_TIME)[:, None] * n
-        counts = np.bincount(drawn.ravel(), minlength=_REPLICATES_AT_A_TIME * n)
-        yield counts.reshape(_REPLICATES_AT_A_TIME, n).astype(np.float64)
-
-
-def _in_cells(inside: Floats, outside: Floats) -> tuple[Floats, Floats]:
-    """Return which of at most 100 cells of scores each sample lies in, one column a cell, the highest first."""
-    edges = roc.cell_edges([inside, outside])
-    every = np.eye(len(edges) + 1)[::-1].T
-    return every[np.searchsorted(edges, inside, side="left")], every[np.searchsorted(edges, outside, side="left")]

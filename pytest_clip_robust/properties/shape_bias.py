@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Column, Evidence, Floats, Stratum, Sums, Term, sums_evidence
 from pytest_clip_robust.measurement import Interval, Measurement, Predictions, Provenance
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
@@ -95,8 +96,7 @@ def shape_bias(found: CueAnswers) -> Measurement:
         interval=wilson(n_shape, n),
         direction="higher",
         dataset=found.dataset,
-        outcomes=shape[decided].astype(np.float32),
-        samples=[found.samples[i] for i in np.flatnonzero(decided).tolist()],
+        evidence=_ratio_evidence(found),
         details={"shape_decisions": n_shape, "texture_decisions": n - n_shape, "cue_coverage": _coverage(found)}
         | {f"ratio.{name}": ratio for name, (ratio, _) in _per_class(found).items()},
         provenance=found.provenance,
@@ -121,6 +121,7 @@ def class_average(found: CueAnswers) -> Measurement:
         "class_average",
         value,
         wilson_of_mean(value, len(sizes) ** 2 / (1 / sizes).sum()),
+        evidence=_ratio_evidence(found, by_class=True),
         details={"classes": len(ratios), "lowest": min(ratio for ratio, _ in ratios.values())},
     )
 
@@ -183,6 +184,7 @@ def error_consistency(found: CueAnswers, observers: Sequence[CueAnswers]) -> Mea
         "error_consistency",
         float(np.mean(kappas)),
         interval,
+        evidence=_consistency_evidence(found, observers),
         details={"observers": len(observers), "lowest": min(kappas), "highest": max(kappas)},
         n=len(found.samples),
     )
@@ -196,6 +198,57 @@ PROPERTIES = {
     "texture_accuracy": texture_accuracy,
 }
 """What is measured of answers alone, by the first part of the metric's id, ``shape_bias.<name>_<decision>``."""
+
+
+def _ratio_evidence(found: CueAnswers, *, by_class: bool = False) -> Evidence:
+    """Return the evidence of the ratio over all conflicting images, whichever of them a model names by a cue."""
+    shape, texture = _cues(found)
+    conflicting = found.conflicting
+    classes = len(found.class_names) if by_class else 1
+    columns = {"shape": shape[conflicting], "texture": texture[conflicting]}
+    if by_class:
+        columns["class"] = found.shapes[conflicting].astype(np.int32)
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        cell = columns.get("class")
+        return [Term(columns[name], cell, classes) for name in ("shape", "texture")]
+
+    def statistic(sums: Sequence[Sums]) -> Floats:
+        of_shape, of_texture = sums[0]
+        decided = of_shape + of_texture
+        ratios = np.divide(of_shape, decided, out=np.zeros_like(of_shape), where=decided > 0)
+        with np.errstate(invalid="ignore"):
+            mean: Floats = ratios.sum(axis=1) / (decided > 0).sum(axis=1)
+        return mean
+
+    return sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, statistic)
+
+
+def _consistency_evidence(found: CueAnswers, observers: Sequence[CueAnswers]) -> Evidence:
+    """Return the evidence of the mean kappa: own answers, and each observer's with a mark where there is one."""
+    stems = [PurePath(sample).stem for sample in found.samples]
+    columns = {"outcome": found.answers == found.shapes}
+    for i, other in enumerate(observers):
+        theirs = _by_stem(other.samples, other.answers == other.shapes)
+        columns[f"seen.{i}"] = np.array([stem in theirs for stem in stems])
+        columns[f"right.{i}"] = np.array([theirs.get(stem, False) for stem in stems])
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        own, every = columns["outcome"], []
+        for i in range(len(observers)):
+            seen, right = columns[f"seen.{i}"], columns[f"right.{i}"]
+            every += [Term(seen), Term(seen & (own == right)), Term(seen & own), Term(seen & right)]
+        return every
+
+    def statistic(sums: Sequence[Sums]) -> Floats:
+        n, agreeing, own, theirs = (np.hstack(sums[0][i::4]) for i in range(4))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p, q = own / n, theirs / n
+            expected = p * q + (1 - p) * (1 - q)
+            kappa: Floats = ((agreeing / n - expected) / (1 - expected)).mean(axis=1)
+        return kappa
+
+    return sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, statistic)
 
 
 def _by_stem(samples: Sequence[str], right: NDArray[np.bool_]) -> dict[str, bool]:
@@ -262,6 +315,7 @@ def _of_all(
     value: float,
     interval: Interval,
     *,
+    evidence: Evidence,
     details: Mapping[str, float],
     n: int | None = None,
 ) -> Measurement:
@@ -272,6 +326,7 @@ def _of_all(
         interval=interval,
         direction="higher",
         dataset=found.dataset,
+        evidence=evidence,
         details=details,
         provenance=found.provenance,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
 from pytest_clip_robust.errors import DataError, MeasurementError, did_you_mean
+from pytest_clip_robust.evidence import Evidence, Floats, Stratum, Sums, Term, sums_evidence
 from pytest_clip_robust.measurement import Measurement, Predictions
 from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.properties.decisions import Decisions, decide
@@ -94,6 +96,7 @@ def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> M
         interval=interval,
         direction="higher",
         dataset=shifted.dataset,
+        evidence=_evidence(base, moved, lambda of_base, of_moved: of_moved / of_base),
         misses=moved.misses,
         details={
             "id_accuracy": base.accuracy,
@@ -101,7 +104,7 @@ def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> M
             "drop_points": 100 * (base.accuracy - moved.accuracy),
             "id_n": len(base),
         },
-        provenance=shifted.provenance,
+        provenance=shifted.provenance.beside(in_distribution.provenance),
     )
 
 
@@ -138,9 +141,10 @@ def effective_robustness(
         interval=percentile_interval(replicates),
         direction="higher",
         dataset=shifted.dataset,
+        evidence=_evidence(base, moved, residual),
         misses=moved.misses,
         details={"id_accuracy": base.accuracy, "shifted_accuracy": moved.accuracy, "panel_models": len(panel.names)},
-        provenance=shifted.provenance,
+        provenance=shifted.provenance.beside(in_distribution.provenance),
     )
 
 
@@ -149,6 +153,17 @@ def fit_line(panel: Panel, *, axis: Axis = "logit") -> tuple[float, float]:
     forward, _ = AXES[axis]
     slope, intercept = np.polyfit(forward(panel.id_accuracy), forward(panel.shifted_accuracy), 1)
     return float(slope), float(intercept)
+
+
+def _evidence(base: Decisions, moved: Decisions, of_accuracies: Callable[[Floats, Floats], Floats]) -> Evidence:
+    """Return the evidence of a function of both accuracies, each over its own samples."""
+    strata = [Stratum(name=one.dataset, columns={"outcome": one.correct}) for one in (base, moved)]
+
+    def statistic(sums: Sequence[Sums]) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return of_accuracies(*((right / n)[:, 0] for right, n in sums))
+
+    return sums_evidence(strata, lambda columns: [Term(columns["outcome"]), Term()], statistic)
 
 
 def _same_classes(in_distribution: Predictions, shifted: Predictions) -> Predictions:

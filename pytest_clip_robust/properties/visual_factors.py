@@ -6,10 +6,13 @@ one factor at most, its most striking, and of mode ``multi`` otherwise; the mode
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.evidence import Column, Evidence, Floats, Stratum, Sums, Term, sums_evidence
 from pytest_clip_robust.factors import FACTORS
 from pytest_clip_robust.measurement import Measurement, Predictions
 from pytest_clip_robust.properties.accuracy import accuracy_of
@@ -72,6 +75,7 @@ def error_ratio(source: Predictions | Decisions, factor: str) -> Measurement:
         direction="lower",
         dataset=decisions.dataset,
         subset=factor,
+        evidence=_ratio_evidence(decisions, carries),
         details={"factor_error": float(wrong[carries].mean()), "average_error": float(wrong.mean())},
         provenance=decisions.provenance,
     )
@@ -99,6 +103,7 @@ def worst_factor(source: Predictions | Decisions) -> Measurement:
         interval=bootstrap_rows(np.column_stack([decisions.correct, *carried.values()]), _lowest_accuracy),
         direction="higher",
         dataset=decisions.dataset,
+        evidence=_worst_evidence(decisions, carried),
         details={f"accuracy.{name}": value for name, value in accuracies.items()}
         | {f"n.{name}": int(column.sum()) for name, column in carried.items()},
         provenance=decisions.provenance,
@@ -109,6 +114,38 @@ def mode(decisions: Decisions) -> str:
     """Tell whether images carry one factor at most (``top``) or some carry several (``multi``)."""
     per_image = np.sum(list(_annotated(decisions).values()), axis=0)
     return "top" if per_image.max() <= 1 else "multi"
+
+
+def _ratio_evidence(decisions: Decisions, carries: NDArray[np.bool_]) -> Evidence:
+    columns = {"outcome": decisions.correct, "carries": carries}
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        wrong = ~columns["outcome"]
+        return [Term(wrong & columns["carries"]), Term(columns["carries"]), Term(wrong), Term()]
+
+    def statistic(sums: Sequence[Sums]) -> Floats:
+        wrong_carriers, carriers, wrong, n = (one[:, 0] for one in sums[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio: Floats = (wrong_carriers / carriers) / (wrong / n)
+        return ratio
+
+    return sums_evidence([Stratum(name=decisions.dataset, columns=columns)], terms, statistic)
+
+
+def _worst_evidence(decisions: Decisions, carried: Mapping[str, NDArray[np.bool_]]) -> Evidence:
+    columns = {"outcome": decisions.correct, **{f"carries.{name}": column for name, column in carried.items()}}
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        carriers = [columns[f"carries.{name}"] for name in carried]
+        return [Term(one) for carrier in carriers for one in (columns["outcome"] & carrier, carrier)]
+
+    def statistic(sums: Sequence[Sums]) -> Floats:
+        right, carriers = np.hstack(sums[0][0::2]), np.hstack(sums[0][1::2])
+        with np.errstate(invalid="ignore"):
+            lowest: Floats = np.fmin.reduce(right / carriers, axis=1)
+        return lowest
+
+    return sums_evidence([Stratum(name=decisions.dataset, columns=columns)], terms, statistic)
 
 
 def _lowest_accuracy(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:

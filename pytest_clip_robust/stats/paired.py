@@ -1,0 +1,213 @@
+"""Paired tests: is one model worse than another on the same samples, by more than chance explains?
+
+Every test is one-sided against "no loss". A loss is positive where the second model is worse, whichever direction is
+better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import binomtest, norm, rankdata, t
+
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Evidence, Floats
+from pytest_clip_robust.measurement import Direction, Interval
+from pytest_clip_robust.stats.intervals import LEVEL
+from pytest_clip_robust.stats.resampling import blocks_of, resample
+
+POWER = 0.8
+"""With which a minimum detectable effect is detected."""
+
+VISIBLE = 10
+"""A tail is counted where at least this many replicates lie in it; further out only its model is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One model after another, on the same samples.
+
+    difference: after less before, with its two-sided `interval` at 95 %.
+    p_worse, p_better: one-sided, of a difference at least as bad, or as good, if there were none.
+    error: the standard error of the difference.
+    step: the least loss that the test can ever call significant at 0.05; counts make it coarse.
+    """
+
+    difference: float
+    interval: Interval
+    p_worse: float
+    p_better: float
+    error: float
+    step: float
+    method: str
+
+    def minimum_detectable_effect(self, alpha: float, *, power: float = POWER) -> float:
+        """Return the loss that a test at `alpha` finds with probability `power`, in the units of the value."""
+        coarse = self.step * np.log(1 / alpha) / np.log(1 / 0.05)
+        return float(max((ndtri(1 - alpha) + ndtri(power)) * self.error, coarse))
+
+
+def compare(before: Evidence, after: Evidence, *, direction: Direction) -> Comparison:
+    """Compare two models' evidence about the same samples with the test that fits it.
+
+    Raises:
+        MeasurementError: they are not about the same samples, or not of one kind.
+    """
+    if before.test != after.test or before.shape() != after.shape():
+        raise MeasurementError(
+            f"evidence of {before.test} over {before.shape()} and of {after.test} over {after.shape()} cannot be paired"
+        )
+    if after.test == "auroc":
+        (in_before, out_before), (in_after, out_after) = (
+            [stratum.columns["score"] for stratum in one.strata] for one in (before, after)
+        )
+        return delong((in_before, out_before), (in_after, out_after), direction=direction)
+    if after.test == "sums":
+        return bootstrap(before, after, direction=direction)
+    old, new = (one.strata[0].columns["outcome"] for one in (before, after))
+    if old.dtype == np.bool_ and new.dtype == np.bool_:
+        return mcnemar(old, new, direction=direction)
+    return paired_t(old.astype(np.float64), new.astype(np.float64), direction=direction)
+
+
+def mcnemar(before: NDArray[np.bool_], after: NDArray[np.bool_], *, direction: Direction = "higher") -> Comparison:
+    """Compare two proportions of (N,) paired outcomes by McNemar's exact test (1947) on the discordant pairs.
+
+    The interval is the adjusted Wald interval of Bonett and Price (2012).
+    """
+    n = len(after)
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    worse, better = (lost, gained) if direction == "higher" else (gained, lost)
+    spread = max(lost + gained - (gained - lost) ** 2 / n, 0.0) ** 0.5 / n
+    return Comparison(
+        difference=(gained - lost) / n,
+        interval=_bonett_price(lost, gained, n),
+        p_worse=_binomial_tail(worse, lost + gained),
+        p_better=_binomial_tail(better, lost + gained),
+        # Without a discordant pair one is assumed: that there can be none is more than n samples can show.
+        error=max(spread, 1 / n),
+        step=np.ceil(np.log2(1 / 0.05)) / n,
+        method="McNemar, exact",
+    )
+
+
+def paired_t(before: Floats, after: Floats, *, direction: Direction = "higher") -> Comparison:
+    """Compare two means of (N,) paired outcomes by Student's paired test.
+
+    Raises:
+        MeasurementError: a single pair has no spread.
+    """
+    n = len(after)
+    if n < 2:
+        raise MeasurementError(f"{n} pair of outcomes has no spread; give at least 2")
+    change = after - before
+    return _from_error(
+        float(change.mean()), float(change.std(ddof=1)) / n**0.5, freedom=n - 1, direction=direction, method="paired t"
+    )
+
+
+def delong(
+    before: tuple[Floats, Floats], after: tuple[Floats, Floats], *, direction: Direction = "higher"
+) -> Comparison:
+    """Compare the AUROC of two models' scores, each of the same positives (P,) and negatives (Q,) (DeLong et al. 1988).
+
+    Raises:
+        MeasurementError: a side has fewer than two samples.
+    """
+    fewest = min(len(after[0]), len(after[1]))
+    if fewest < 2:
+        raise MeasurementError(f"an AUROC over {fewest} sample on one side has no spread; give at least 2")
+    old, new = _placements(*before), _placements(*after)
+    difference = float(new[0].mean() - old[0].mean())
+    variance = sum(float(np.var(one - other, ddof=1)) / len(one) for one, other in zip(new, old, strict=True))
+    return _from_error(difference, variance**0.5, freedom=np.inf, direction=direction, method="DeLong, paired")
+
+
+def bootstrap(
+    before: Evidence, after: Evidence, *, direction: Direction, difference: float | None = None
+) -> Comparison:
+    """Compare two values of a statistic of sums by the paired stratified bootstrap.
+
+    The difference over its bootstrap standard error is held against Student's t; where the recentred replicates
+    themselves reach as far, their share counts if it is the larger one (Davison and Hinkley 1997, section 4.4).
+    Evidence may be coarser than the values it stands for, so that an exact `difference` (after less before) can be
+    given, which the replicates are then centred on.
+
+    Raises:
+        MeasurementError: the statistic is undefined on these samples, or on most of their replicates.
+    """
+    # Newer evidence brings the statistic: a stored one has none.
+    new, old = resample(after, before)
+    change = new - old
+    difference = float(change[0]) if difference is None else difference
+    replicates = change[1:][np.isfinite(change[1:])]
+    if not np.isfinite(difference) or len(replicates) < len(change) / 2:
+        raise MeasurementError("the value is undefined on these samples, or on most replicates of them")
+    spread = replicates - np.median(replicates)
+    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found = _from_error(
+        difference,
+        float(replicates.std(ddof=1)),
+        freedom=sum(blocks_of(n) - 1 for n in after.shape().values()),
+        direction=direction,
+        method="paired bootstrap",
+    )
+    sign = 1 if direction == "higher" else -1
+    return replace(
+        found,
+        interval=Interval(difference - float(high), difference - float(low), LEVEL, "basic bootstrap"),
+        p_worse=max(found.p_worse, _visible_tail(-sign * spread, -sign * difference)),
+        p_better=max(found.p_better, _visible_tail(sign * spread, sign * difference)),
+    )
+
+
+def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, direction: Direction) -> Comparison:
+    """Compare two values by their intervals alone, as if their samples were independent: much the weaker test."""
+    errors = [(one.high - one.low) / (2 * float(ndtri(0.5 + one.level / 2))) for _, one in (before, after)]
+    return _from_error(
+        after[0] - before[0], float(np.hypot(*errors)), freedom=np.inf, direction=direction, method="unpaired intervals"
+    )
+
+
+def _from_error(difference: float, error: float, *, freedom: float, direction: Direction, method: str) -> Comparison:
+    """Hold a difference against its standard error; where that is 0, a test has nothing to go by and finds nothing."""
+    spread = norm if np.isinf(freedom) else t(freedom)
+    better = difference if direction == "higher" else -difference
+    half = float(spread.ppf(0.5 + LEVEL / 2)) * error
+    return Comparison(
+        difference=difference,
+        interval=Interval(difference - half, difference + half, LEVEL, method),
+        p_worse=float(spread.sf(-better / error)) if error > 0 else 1.0,
+        p_better=float(spread.sf(better / error)) if error > 0 else 1.0,
+        error=error,
+        step=0.0,
+        method=method,
+    )
+
+
+def _binomial_tail(successes: int, n: int) -> float:
+    return float(binomtest(successes, n, 0.5, alternative="greater").pvalue) if n else 1.0
+
+
+def _bonett_price(lost: int, gained: int, n: int) -> Interval:
+    p_lost, p_gained = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
+    centre = p_gained - p_lost
+    half = float(ndtri(0.5 + LEVEL / 2)) * ((p_lost + p_gained - centre**2) / (n + 2)) ** 0.5
+    return Interval(max(-1.0, centre - half), min(1.0, centre + half), LEVEL, "Bonett-Price")
+
+
+def _placements(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:
+    """Return for each positive the share of negatives below it, and for each negative that of positives above it."""
+    p, q = len(positives), len(negatives)
+    together = rankdata(np.concatenate([positives, negatives]))
+    of_positives = (together[:p] - rankdata(positives)) / q
+    of_negatives = 1 - (together[p:] - rankdata(negatives)) / p
+    return of_positives, of_negatives
+
+
+def _visible_tail(spread: Floats, loss: float) -> float:
+    beyond = int((spread >= loss).sum())
+    return (beyond + 1) / (len(spread) + 1) if beyond >= VISIBLE else 0.0
