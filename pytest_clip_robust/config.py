@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +24,19 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Everything a run was asked for. `cache` is a folder or an fsspec URL; `report` a folder or None."""
+    """Everything a run was asked for. `cache` is a folder or an fsspec URL; `report` a folder or None.
+
+    reference: the model that others are compared with in the place of their baselines, or None.
+    baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
+    alpha: the chance, over all gates of a run, of calling any of them regressed that is not.
+    """
 
     models: tuple[ModelSpec, ...]
+    reference: ModelSpec | None
     profile: Profile
+    baselines: Path
+    baseline_name: str
+    alpha: float
     cache: str
     report: Path | None
     device: str
@@ -49,8 +59,16 @@ def read_config(config: pytest.Config) -> RunConfig:
     precision = str(_value(config, "clip_precision"))
     if precision not in PRECISIONS:
         raise ConfigError(f"--clip-precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    reference = str(_value(config, "clip_reference"))
+    name = str(_value(config, "clip_baseline_name"))
+    if name and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
+        raise ConfigError(f"--clip-baseline-name {name!r}: expected a folder's name of letters, digits, '.', '_', '-'")
     return RunConfig(
         models=specs,
+        reference=ModelSpec.parse(reference) if reference else None,
+        baselines=_baselines(config),
+        baseline_name=name,
+        alpha=_share(config, "clip_alpha"),
         profile=load_profile(profile, data_options),
         cache=str(_value(config, "clip_cache")) or platformdirs.user_cache_dir("pytest-clip-robust"),
         report=config.invocation_params.dir / report if report else None,
@@ -70,6 +88,26 @@ def requested_models(config: pytest.Config) -> list[str]:
 def _value(config: pytest.Config, name: str) -> object:
     given = config.getoption(name)
     return config.getini(name) if given is None else given
+
+
+def _baselines(config: pytest.Config) -> Path:
+    """Return the folder of baselines: beside the ini file, or seen from where pytest was called if an option says."""
+    given = config.getoption("clip_baselines")
+    if given is not None:
+        return config.invocation_params.dir / str(given)
+    return config.rootpath / str(config.getini("clip_baselines"))
+
+
+def _share(config: pytest.Config, name: str) -> float:
+    value = _value(config, name)
+    option = f"--{name.replace('_', '-')}"
+    try:
+        share = float(str(value))
+    except ValueError:
+        raise ConfigError(f"{option} {value!r}: expected a number between 0 and 1, such as 0.05") from None
+    if not 0 < share < 1:
+        raise ConfigError(f"{option} {share}: expected a number between 0 and 1, such as 0.05")
+    return share
 
 
 def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int:

@@ -5,6 +5,7 @@
     ├── ModelError         a model spec, checkpoint or encoder is wrong
     ├── DataError          a data set, image, label or annotation is wrong
     ├── StoreError         the feature store cannot be read or written
+    ├── BaselineError      a baseline is damaged, does not compare, or cannot be written
     └── MeasurementError   inputs are fine in form, but nothing can be measured from them
 
 Every message is one line: what was wrong, with the value, and what to do about it.
@@ -35,6 +36,10 @@ class DataError(ClipRobustError):
 
 class StoreError(ClipRobustError):
     """The feature store cannot be read or written: the message names the folder."""
+
+
+class BaselineError(ClipRobustError):
+    """A baseline is damaged, does not compare, or cannot be written: the message names the file."""
 
 
 class MeasurementError(ClipRobustError):

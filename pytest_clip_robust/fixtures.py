@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.gates import Threshold, explain, find_threshold, judge
-from pytest_clip_robust.gates.record import Record, junit_properties, record_error, record_judgement
+from pytest_clip_robust.gate import FAMILY, RECORDS, RUN, UPDATES, Gate, baseline_folder, model_label, model_spec
+from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.reference import run_twin
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
 
 if TYPE_CHECKING:
+    from pytest_clip_robust.config import RunConfig
     from pytest_clip_robust.evaluation import EvaluatedModel
-    from pytest_clip_robust.measurement import Measurement
     from pytest_clip_robust.models.spec import ModelSpec
     from pytest_clip_robust.profile import Profile
     from pytest_clip_robust.properties.shape_bias import CueAnswers
     from pytest_clip_robust.properties.shift import Panel
     from pytest_clip_robust.workbench import Workbench
 
-RUN: pytest.StashKey[RunConfig] = pytest.StashKey()
 WORKBENCH: pytest.StashKey[Workbench] = pytest.StashKey()
-RECORDS: pytest.StashKey[list[Record]] = pytest.StashKey()
+MODELS: pytest.StashKey[dict[ModelSpec, EvaluatedModel]] = pytest.StashKey()
+"""Loaded once: a reference takes turns with the model, and a session's fixture keeps only the last of them."""
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,12 @@ def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedM
     workbench = _workbench(pytestconfig)
     with hushed():
         from pytest_clip_robust.evaluation import EvaluatedModel  # noqa: PLC0415 - as heavy as the workbench
-    return EvaluatedModel(workbench.load(clip_model_spec), workbench)
+    models = pytestconfig.stash.setdefault(MODELS, {})
+    if clip_model_spec not in models:
+        if pytestconfig.stash[RUN].reference is None:
+            models.clear()
+        models[clip_model_spec] = EvaluatedModel(workbench.load(clip_model_spec), workbench)
+    return models[clip_model_spec]
 
 
 @pytest.fixture(scope="session")
@@ -98,27 +104,25 @@ def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
 
 
 @pytest.fixture
-def gate(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Give the gate: `gate(measurement)` holds it against the profile's threshold and fails the test below it.
+def gate(request: pytest.FixtureRequest) -> Gate:
+    """Give the gate: `gate(measurement)` fails the test where a value is below its threshold or got worse.
 
-    `gate(measurement, at_least=0.8)` or ``at_most`` sets the threshold in the test itself.
+    `gate(measurement, at_least=0.8)`, ``at_most`` and ``tolerance`` stand before the profile's.
     """
+    return Gate(request)
 
-    def hold(measurement: Measurement, *, at_least: float | None = None, at_most: float | None = None) -> None:
-        run = request.config.stash[RUN]
-        threshold = _inline_threshold(at_least, at_most, request.node.nodeid)
-        if threshold is None:
-            found = find_threshold(measurement, run.profile.thresholds)
-            threshold = found[1] if found else None
-        judgement = judge(measurement, threshold, strict=run.strict)
-        message = explain(judgement) if judgement.verdict.fails else ""
-        record = record_judgement(judgement, model=_model_label(request.node), message=message)
-        request.node.stash.setdefault(RECORDS, []).append(record)
-        request.node.user_properties.extend(junit_properties(record))
-        if judgement.verdict.fails:
-            pytest.fail(message, pytrace=False)
 
-    return hold
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Measure the reference first, where there is one."""
+    spec = item.config.stash[RUN].reference
+    if spec is not None:
+        run_twin(item, spec)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the gates, for a family-wise error; every worker of xdist collects the same."""
+    session.config.stash[FAMILY] = sum("gate" in getattr(item, "fixturenames", ()) for item in session.items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -150,12 +154,38 @@ def pytest_runtest_makereport(
     unjudged = report.failed and not any(record["verdict"] != "passed" for record in records)
     if unjudged and _is_ours(item):
         line = str(error) if isinstance(error, ClipRobustError) else f"{type(error).__name__}: {error}".splitlines()[0]
-        records.append(record_error(line, model=_model_label(item), measurement=_short_name(item)))
+        records.append(record_error(line, model=model_label(item), measurement=_short_name(item)))
         report.user_properties.append(("clip_verdict", "error"))
     if report.when == "call" or report.failed:
         report.clip_records = records  # type: ignore[attr-defined]
-        item.stash[RECORDS] = []
+        report.clip_updates = item.stash.get(UPDATES, [])  # type: ignore[attr-defined]
+        item.stash[RECORDS], item.stash[UPDATES] = [], []
     return report
+
+
+def check_recording(config: pytest.Config, run: RunConfig) -> None:
+    """Refuse to record baselines where it is not clear whose they are.
+
+    Raises:
+        ConfigError: two models would write the same folder, or a model has none.
+    """
+    flags = ("update_snapshots", "update_new_snapshots_only")
+    if not any(config.getoption(flag, default=False) for flag in flags):
+        return
+    owners: dict[Path, str] = {}
+    for spec in run.models:
+        folder = baseline_folder(run, spec)
+        if folder is None:
+            raise ConfigError(
+                f"--snapshot-update: {spec.label} names no architecture; say whose baselines these are with "
+                "--clip-baseline-name"
+            )
+        if folder in owners:
+            raise ConfigError(
+                f"--snapshot-update: {owners[folder]} and {spec.label} would both be recorded in {folder.name!r}; "
+                "record one at a time"
+            )
+        owners[folder] = spec.label
 
 
 def summarise(config: pytest.Config) -> RunSummary:
@@ -190,11 +220,6 @@ def _uncaptured(config: pytest.Config) -> Callable[[], AbstractContextManager[No
     return opened
 
 
-def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str) -> Threshold | None:
-    bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
-    return Threshold(**bounds, source=f"the test {nodeid.rpartition('::')[2]}") if bounds else None
-
-
 def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
     if not marker.args or not all(isinstance(role, str) for role in marker.args):
         raise pytest.UsageError(f"clip_role{marker.args}: expected a role, or several, such as clip_role('shift')")
@@ -212,20 +237,10 @@ def _no_set(role: str, profile: Profile) -> str:
     )
 
 
-def _model_label(item: pytest.Item) -> str:
-    spec = _params(item).get("clip_model_spec")
-    return "" if spec is None else spec.label
-
-
 def _short_name(item: pytest.Item) -> str:
     """Name the test without its model, which has a column of its own."""
-    return item.name.replace(f"{_model_label(item)}-", "", 1).replace(f"[{_model_label(item)}]", "", 1)
+    return item.name.replace(f"{model_label(item)}-", "", 1).replace(f"[{model_label(item)}]", "", 1)
 
 
 def _is_ours(item: pytest.Item) -> bool:
-    return "clip_model_spec" in _params(item) or "gate" in getattr(item, "fixturenames", ())
-
-
-def _params(item: pytest.Item) -> dict[str, Any]:
-    callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else callspec.params
+    return model_spec(item) is not None or "gate" in getattr(item, "fixturenames", ())

@@ -40,13 +40,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where a data set lies: a folder, parquet, tar files or a hub name; ?label=... and more may follow",
     )
     parser.addini("clip_data", "data sets, one NAME=LOCATION a line", type="linelist", default=[])
+    _add(
+        parser, group, "reference", "SPEC", "a model measured in the same run, to compare with instead of baselines", ""
+    )
+    _add(
+        parser, group, "baselines", "DIR", "where baselines lie (default: baselines, beside the ini file)", "baselines"
+    )
+    _add(parser, group, "baseline-name", "NAME", "the models' folder there (default: the architecture)", "")
+    _add(
+        parser,
+        group,
+        "alpha",
+        "P",
+        "chance over all gates of calling any regressed that is not (default: 0.05)",
+        "0.05",
+    )
     _add(parser, group, "cache", "DIR|URL", "where features are kept (default: the user's cache folder)", "")
     _add(parser, group, "report", "DIR", "write report.json there", "")
     _add(parser, group, "device", "DEVICE", "auto, cpu, cuda, cuda:1, mps (default: auto)", "auto")
     _add(parser, group, "precision", "P", "fp32, bf16 or fp16 (default: fp32)", "fp32")
     _add(parser, group, "batch-size", "N", "images a batch (default: 64)", "64")
     _add(parser, group, "workers", "N", "processes that decode images; 0 for none (default: 2)", "2")
-    group.addoption("--clip-strict", action="store_true", help="fail what nothing judges: values without a threshold")
+    group.addoption("--clip-strict", action="store_true", help="fail what has no baseline, and what is inconclusive")
     parser.addini("clip_strict", "the ini twin of --clip-strict", type="bool", default=False)
 
 
@@ -82,14 +97,16 @@ def _start(config: pytest.Config) -> None:
     from pytest_clip_robust import fixtures  # noqa: PLC0415
     from pytest_clip_robust.config import read_config  # noqa: PLC0415
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
+    from pytest_clip_robust.gate import RUN  # noqa: PLC0415
     from pytest_clip_robust.report.collector import Collector, WorkerSide  # noqa: PLC0415
 
     _check_rootdir(config)
     try:
         run = read_config(config)
+        fixtures.check_recording(config, run)
     except ClipRobustError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[fixtures.RUN] = run
+    config.stash[RUN] = run
     config.pluginmanager.register(fixtures, "clip-robust-fixtures")
     summarise = partial(fixtures.summarise, config)
     reporter = WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)

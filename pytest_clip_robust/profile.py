@@ -15,6 +15,7 @@ from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.entry import DataEntry, entry_from_table, merge, parse_data_option
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.threshold import Threshold, threshold_from_table
+from pytest_clip_robust.gates.tolerance import tolerance_from_value
 
 ROLES = {
     "id": "the in-distribution set, at most one",
@@ -28,7 +29,7 @@ ROLES = {
     "keypoints": "images with semantic keypoints",
     "questions": "closed-set questions about images",
 }
-SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "panels", "observers", "ood")
+SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "tolerances", "panels", "observers", "ood")
 DEFAULT_PROMPTS = "simple-7"
 DEFAULT_NEGATIVES = "imagenet-22k/10"
 PROMPT_SOURCES = ("set", "file", "templates")
@@ -43,6 +44,7 @@ class Profile:
     prompts: the name of a prompt set, the path of a file of templates, or the templates themselves.
     compared_prompts: names of prompt sets, or paths of files, between which sensitivity to wording is measured.
     thresholds: ``metric``, ``metric[set]`` or ``metric[set/subset]`` -> demand.
+    tolerances: the same keys -> how much worse than before a value may get, in its own units.
     panels: shift set -> CSV file of reference models, for effective robustness.
     observers: cue-conflict set -> tables of decisions (files or globs), for error consistency.
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label a line.
@@ -54,6 +56,7 @@ class Profile:
     prompts: str | tuple[str, ...] = DEFAULT_PROMPTS
     compared_prompts: tuple[str, ...] = ()
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     panels: Mapping[str, Path] = field(default_factory=dict)
     observers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     negatives: str = DEFAULT_NEGATIVES
@@ -126,6 +129,10 @@ def _read_profile(path: Path) -> Profile:
         thresholds={
             key: threshold_from_table(table, key=key, source=source)
             for key, table in _table(content, "thresholds", source).items()
+        },
+        tolerances={
+            key: tolerance_from_value(value, key=key, source=source)
+            for key, value in _table(content, "tolerances", source).items()
         },
         panels=_read_panels(_table(content, "panels", source), path),
         observers={

@@ -1,8 +1,25 @@
-"""From a Measurement and its threshold to a Verdict."""
+"""From a Measurement, its threshold and what was measured before to a Verdict."""
 
-from __future__ import annotations
+from pytest_clip_robust.gates.explain import explain
+from pytest_clip_robust.gates.regression import Change, Earlier, Flip, Trend, change_since, earlier_from
+from pytest_clip_robust.gates.threshold import Threshold, most_specific, threshold_from_table
+from pytest_clip_robust.gates.tolerance import find_tolerance, tolerance_from_value
+from pytest_clip_robust.gates.verdict import Judgement, Verdict, judge
 
-from pytest_clip_robust.gates.threshold import Threshold, find_threshold, threshold_from_table
-from pytest_clip_robust.gates.verdict import Judgement, Verdict, explain, judge
-
-__all__ = ["Judgement", "Threshold", "Verdict", "explain", "find_threshold", "judge", "threshold_from_table"]
+__all__ = [
+    "Change",
+    "Earlier",
+    "Flip",
+    "Judgement",
+    "Threshold",
+    "Trend",
+    "Verdict",
+    "change_since",
+    "earlier_from",
+    "explain",
+    "find_tolerance",
+    "judge",
+    "most_specific",
+    "threshold_from_table",
+    "tolerance_from_value",
+]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.measurement import Measurement
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +68,9 @@ def threshold_from_table(table: object, *, key: str, source: str) -> Threshold:
     return Threshold(**{name: float(bound) for name, bound in table.items()}, source=source)
 
 
-def find_threshold(measurement: Measurement, thresholds: Mapping[str, Threshold]) -> tuple[str, Threshold] | None:
-    """Return the most specific entry for `measurement`: ``metric[set/subset]``, ``metric[set]``, then ``metric``."""
+def most_specific(measurement: Measurement, entries: Mapping[str, Entry]) -> Entry | None:
+    """Return the entry for ``metric[set/subset]``, else for ``metric[set]``, else for ``metric``."""
     for key in (measurement.key, f"{measurement.metric}[{measurement.dataset}]", measurement.metric):
-        if key in thresholds:
-            return key, thresholds[key]
+        if key in entries:
+            return entries[key]
     return None

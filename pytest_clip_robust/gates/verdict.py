@@ -1,37 +1,44 @@
-"""The verdict on one measurement, and the words that explain it."""
+"""The verdict on one measurement."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pytest_clip_robust.gates.regression import Change, Trend
 from pytest_clip_robust.gates.threshold import Threshold
-from pytest_clip_robust.measurement import Measurement, Miss
-from pytest_clip_robust.text import printable
-
-MISSES_SHOWN = 10
+from pytest_clip_robust.measurement import Measurement
 
 
 class Verdict(StrEnum):
-    """What the gate says. Fail closed: what could not be measured is an ERROR, never a pass."""
+    """What the gate says, the most urgent first. Fail closed: what could not be measured is an ERROR, never a pass."""
 
     ERROR = "error"
+    REGRESSED = "regressed"
     BELOW_THRESHOLD = "below_threshold"
+    INCONCLUSIVE = "inconclusive"
+    IMPROVED = "improved"
     PASSED = "passed"
 
-    @property
-    def fails(self) -> bool:
-        """Tell whether the test must fail."""
-        return self is not Verdict.PASSED
+    def fails(self, *, strict: bool) -> bool:
+        """Tell whether the test must fail: what may be a loss or noise fails where only what is certain passes."""
+        return self in {Verdict.ERROR, Verdict.REGRESSED, Verdict.BELOW_THRESHOLD} or (
+            strict and self is Verdict.INCONCLUSIVE
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A measurement, what was demanded of it, and the verdict."""
+    """A measurement, what it was held against, and the verdict.
+
+    change: None where there is no baseline and no reference. objection: why nothing could be judged, or ``""``.
+    """
 
     measurement: Measurement
     threshold: Threshold | None
+    change: Change | None
     verdict: Verdict
+    objection: str = ""
 
     @property
     def within_noise(self) -> bool:
@@ -42,56 +49,25 @@ class Judgement:
         return bool(interval.low <= self.threshold.bound_for(self.measurement.value) <= interval.high)
 
 
-def judge(measurement: Measurement, threshold: Threshold | None, *, strict: bool = False) -> Judgement:
-    """Hold `measurement` against `threshold`.
+OF_TREND = {
+    Trend.WORSE: Verdict.REGRESSED,
+    Trend.UNCLEAR: Verdict.INCONCLUSIVE,
+    Trend.BETTER: Verdict.IMPROVED,
+    Trend.SAME: Verdict.PASSED,
+}
 
-    Without a threshold the value is only recorded, which passes; under `strict` nothing passes unjudged.
+
+def judge(
+    measurement: Measurement, threshold: Threshold | None, change: Change | None = None, *, objection: str = ""
+) -> Judgement:
+    """Hold `measurement` against `threshold` and against what was measured before; the more urgent verdict counts.
+
+    Without either the value is only recorded, which passes. An `objection` is an error whatever the value.
     """
-    if threshold is None:
-        return Judgement(measurement, None, Verdict.ERROR if strict else Verdict.PASSED)
-    passed = threshold.admits(measurement.value)
-    return Judgement(measurement, threshold, Verdict.PASSED if passed else Verdict.BELOW_THRESHOLD)
-
-
-def explain(judgement: Judgement) -> str:
-    """Say why a judgement failed: value, interval, threshold, n, and the worst misses by name."""
-    found, demanded = judgement.measurement, judgement.threshold
-    if demanded is None:
-        return (
-            f"{found.key} = {found.value:.4f}: nothing judges this value, and --clip-strict lets nothing pass "
-            f"unjudged; give '{found.metric}' a threshold in the profile"
-        )
-    bound = demanded.bound_for(found.value)
-    side = "below" if found.value < bound else "above"
-    noise = (
-        "inside the noise: other images of the same kind could decide otherwise"
-        if judgement.within_noise
-        else "outside the noise"
+    of_threshold = (
+        Verdict.PASSED if threshold is None or threshold.admits(measurement.value) else Verdict.BELOW_THRESHOLD
     )
-    interval = found.interval
-    lines = [
-        f"{found.key} = {found.value:.4f} is {side} its threshold {bound:.4f}",
-        f"  interval    {interval.low:.4f} to {interval.high:.4f} ({interval.level:.0%} {interval.method})",
-        f"  threshold   {demanded} ({demanded.source})",
-        f"  difference  {found.value - bound:+.4f}, {noise}",
-        f"  n           {found.n}",
-    ]
-    if found.remark:
-        lines.append(f"  remark      {found.remark}")
-    lines += [f"  {name:<11} {value:.4g}" for name, value in found.details.items()]
-    return "\n".join([*lines, *_miss_lines(found.misses[:MISSES_SHOWN])])
-
-
-def _miss_lines(misses: tuple[Miss, ...]) -> list[str]:
-    if not misses:
-        return []
-    sample = max(len(printable(miss.sample)) for miss in misses)
-    truth = max(len(printable(miss.truth)) for miss in misses)
-    return [
-        "  worst misses, the most confident first:",
-        *(
-            f"    {printable(miss.sample):<{sample}}  is {printable(miss.truth):<{truth}}  "
-            f"said {printable(miss.predicted)} ({miss.confidence:.1%})"
-            for miss in misses
-        ),
-    ]
+    of_change = Verdict.PASSED if change is None else OF_TREND[change.trend]
+    urgency = list(Verdict)
+    verdict = Verdict.ERROR if objection else min(of_threshold, of_change, key=urgency.index)
+    return Judgement(measurement=measurement, threshold=threshold, change=change, verdict=verdict, objection=objection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -89,6 +90,18 @@ class ModelSpec:
     def label(self) -> str:
         """Name the model for people: the spec itself, fit to print."""
         return printable(str(self))
+
+    @property
+    def family(self) -> str:
+        """Name what stays the same from checkpoint to checkpoint, fit for a folder; ``""`` where a spec does not tell.
+
+        >>> ModelSpec.parse("ViT-B-32@runs/42/epoch_3.pt").family
+        'ViT-B-32'
+        """
+        if self.kind is ModelKind.LOCAL_DIR:
+            return ""
+        name = self.name.rpartition("/")[2].removesuffix(".json")
+        return re.sub(r"[^\w.-]", "_", name.replace(".py:", ".").replace(":", "."), flags=re.ASCII).lstrip(".")
 
     def __str__(self) -> str:
         prefix = "" if self.kind is ModelKind.OPEN_CLIP else f"{self.kind}:"

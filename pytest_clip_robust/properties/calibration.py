@@ -302,7 +302,7 @@ def _tie_averaged(confidence: Floats, correct: NDArray[Any]) -> Floats:
 
 
 def _equal_mass(confidence: Floats) -> Counts:
-    """Return the bin of each sample by its confidence's rank, the larger bins first, as `numpy.array_split` has them."""
+    """Return each sample's bin by the rank of its confidence, the larger bins first, as `numpy.array_split` does."""
     order = np.argsort(confidence, kind="stable")
     bins = np.empty(len(order), np.int64)
     bins[order] = np.repeat(np.arange(BINS), [len(part) for part in np.array_split(order, BINS)])

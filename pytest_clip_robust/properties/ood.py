@@ -154,7 +154,7 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         interval=Interval(low, high, first.interval.level, "mean of the sets' intervals"),
         direction=first.direction,
         dataset=group,
-        evidence=_group_evidence(measurements, STATISTICS[first.metric.removeprefix("ood.").rpartition("_")[0]]),
+        evidence=_group_evidence(measurements),
         details={one.dataset: one.value for one in measurements},
         provenance=first.provenance.beside(*(one.provenance for one in measurements[1:])),
     )
@@ -236,14 +236,18 @@ def _class_mean_evidence(inside: Scores, outside: Scores, metric: str) -> Eviden
 
     The statistics that take OOD as the positive class are no means over OOD samples, so they have none.
     """
-    if metric not in {"auroc", "fpr95_id"}:
+    if metric not in {"auroc", "fpr95_id"} or outside.classes is None:
         return None
     _, place, sizes = np.unique(outside.classes, return_inverse=True, return_counts=True)
     return _evidence(inside, outside, STATISTICS[metric], weights=(len(outside) / len(sizes) / sizes)[place])
 
 
-def _group_evidence(measurements: Sequence[Measurement], statistic: roc.Statistic) -> Evidence:
+def _group_evidence(measurements: Sequence[Measurement]) -> Evidence | None:
     """Join the evidence of several OOD sets: their ID samples are the same, and have a column for each set."""
+    metric = measurements[0].metric.removeprefix("ood.")
+    statistic = next((one for name, one in STATISTICS.items() if metric.startswith(f"{name}_")), None)
+    if statistic is None:
+        return None
     pairs = [_cells_of(one.evidence) for one in measurements if one.evidence is not None]
     inside = {f"cell.{i}": of_inside for i, (of_inside, _) in enumerate(pairs)}
     strata = [Stratum(name=ID, columns=inside)] + [

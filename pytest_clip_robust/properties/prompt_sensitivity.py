@@ -109,9 +109,14 @@ def spread(found: ByPromptSet) -> Measurement:
 
     `details` has the value under each set.
     """
-    value = float(np.ptp(found.values))
-    interval = recentred_interval(np.ptp(found.replicates, axis=1), value, bounds=(0.0, np.inf))
-    return _compared(found, "spread", value, interval, "lower", lambda values: np.ptp(values, axis=1))
+
+    def width(values: Floats) -> Floats:
+        widths: Floats = np.ptp(values, axis=1)
+        return widths
+
+    value = float(width(found.values[None])[0])
+    interval = recentred_interval(width(found.replicates), value, bounds=(0.0, np.inf))
+    return _compared(found, "spread", value, interval, direction="lower", of_values=width)
 
 
 def fewer_templates(found: ByPromptSet) -> Measurement:
@@ -139,8 +144,8 @@ def fewer_templates(found: ByPromptSet) -> Measurement:
         "fewer_templates",
         value,
         interval,
-        found.direction,
-        change,
+        direction=found.direction,
+        of_values=change,
         remark=f"{found.names[fewest]} ({found.templates[fewest]}) less {found.names[most]} ({found.templates[most]})",
     )
 
@@ -229,9 +234,9 @@ def _compared(
     name: str,
     value: float,
     interval: Interval,
+    *,
     direction: Direction,
     of_values: Callable[[Floats], Floats],
-    *,
     remark: str = "",
 ) -> Measurement:
     of_sets = found.evidence.statistic

@@ -16,8 +16,9 @@ from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.document import build_document, write_document
+from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
-from pytest_clip_robust.report.terminal import headline, render_table, unused_thresholds
+from pytest_clip_robust.report.terminal import headline, render_table, uncompared, unused_thresholds
 
 FAREWELL = "clip_robust_summary"
 
@@ -48,6 +49,8 @@ class Collector:
         self._summaries: list[RunSummary] = []
         self._whole_run = True
         self._report_line = ""
+        self._recorder = Recorder()
+        self._recorded: list[str] = []
 
     def pytest_report_header(self) -> str:
         """Say in one line what this run measures, and how."""
@@ -58,7 +61,8 @@ class Collector:
         self._whole_run = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records off a test's report."""
+        """Take the records and the baselines to be off a test's report."""
+        self._recorder.take(getattr(report, "clip_updates", []))
         self._records += [{**record, "test": report.nodeid} for record in getattr(report, "clip_records", [])]
 
     @pytest.hookimpl(optionalhook=True)
@@ -70,7 +74,10 @@ class Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write report.json where it was asked for; a report that cannot be written fails the run."""
+        """Write baselines and report.json where they were asked for; one that cannot be written fails the run."""
+        self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir)
+        if self._recorder.failed:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self._run.report is None:
             return
         document = build_document(self._run, self._records, self._summary(), exitstatus=int(exitstatus))
@@ -90,9 +97,12 @@ class Collector:
             # pytest takes 80 columns where it finds no terminal; a CI log is as wide as its lines.
             width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
-            terminalreporter.write(render_table(self._records, width=width, colour=colour))
+            every = terminalreporter.verbosity > 0
+            terminalreporter.write(render_table(self._records, width=width, colour=colour, every=every))
             for line in self._closing_lines():
                 terminalreporter.write_line(line)
+        for line in self._recorded:
+            terminalreporter.write_line(line)
         if self._report_line:
             terminalreporter.write_line(self._report_line)
 
@@ -104,6 +114,7 @@ class Collector:
             f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
             "everything else came from the store"
         )
+        lines += uncompared(self._run, self._records)
         if self._whole_run:
             lines += unused_thresholds(self._run.profile.thresholds, self._records)
         return lines

@@ -19,7 +19,7 @@ from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.summary import RunSummary
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
 
@@ -32,6 +32,8 @@ def build_document(run: RunConfig, records: list[Record], summary: RunSummary, *
         "versions": _versions(),
         "profile": run.profile.name,
         "precision": run.precision,
+        "alpha": run.alpha,
+        "reference": "" if run.reference is None else run.reference.label,
         "models": summary["models"],
         "data": summary["data"],
         "encoded": {"images": summary["images_encoded"], "texts": summary["texts_encoded"]},

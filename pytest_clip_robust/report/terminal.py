@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,33 +16,58 @@ from pytest_clip_robust.gates import Threshold, Verdict
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.text import printable
 
-ROWS_SHOWN = 60
-STYLES = {Verdict.ERROR: "bold red", Verdict.BELOW_THRESHOLD: "red", Verdict.PASSED: "green"}
+PASSES_SHOWN = 20
+STYLES = {
+    Verdict.ERROR: "bold red",
+    Verdict.REGRESSED: "bold red",
+    Verdict.BELOW_THRESHOLD: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.IMPROVED: "bold green",
+    Verdict.PASSED: "green",
+}
 WIDTH_WITHOUT_TERMINAL = 120
 
 
 def headline(run: RunConfig) -> str:
-    """Name models, profile, device and cache in one line."""
+    """Name models, what they are compared with, profile, device and cache in one line."""
     models = ", ".join(spec.label for spec in run.models)
+    against = "" if run.reference is None else f" against {run.reference.label}"
     return (
-        f"clip-robust: {models} | profile {run.profile.name} | {run.device} {run.precision} | cache {_short(run.cache)}"
+        f"clip-robust: {models}{against} | profile {run.profile.name} | {run.device} {run.precision} | "
+        f"cache {_short(run.cache)}"
     )
 
 
-def render_table(records: Sequence[Record], *, width: int, colour: bool) -> str:
-    """Draw the records, failures first and the narrowest passes next, and count what does not fit."""
-    ordered = sorted(records, key=_urgency)
-    shown = [record for i, record in enumerate(ordered) if i < ROWS_SHOWN or _fails(record)]
+def render_table(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
+    """Draw the records, the most urgent verdicts first.
+
+    Where anything was compared, passes are only counted, and otherwise all but the narrowest; `every` draws them all.
+    """
+    compared = any(record.get("change") for record in records)
+    passes = len(records) if every else 0 if compared else PASSES_SHOWN
+    shown: list[Record] = []
+    for record in sorted(records, key=_urgency):
+        passed = record["verdict"] == Verdict.PASSED
+        passes -= passed
+        if not passed or passes >= 0:
+            shown.append(record)
     with_model = len({record["model"] for record in records}) > 1
+    columns = ["value", "95 % interval", "threshold", "n"]
+    if compared:
+        columns[1:1] = ["before", "difference", "p"]
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("measurement", overflow="fold")
     if with_model:
         table.add_column("model", overflow="fold")
-    for name in ("value", "95 % interval", "threshold", "n"):
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for record in shown:
-        table.add_row(*_cells(record, with_model=with_model))
+        cells = _cells(record)
+        model = [Text(printable(record["model"]))] if with_model else []
+        table.add_row(
+            _verdict_cell(record), Text(printable(record["measurement"])), *model, *(cells[c] for c in columns)
+        )
     console = Console(
         file=io.StringIO(),
         width=width if width > 0 else WIDTH_WITHOUT_TERMINAL,
@@ -50,11 +76,26 @@ def render_table(records: Sequence[Record], *, width: int, colour: bool) -> str:
         highlight=False,
         legacy_windows=False,
     )
-    console.print(table)
+    if shown:
+        console.print(table)
     console.print(Text(_tally(records, hidden=len(records) - len(shown))))
     file = console.file
     assert isinstance(file, io.StringIO)  # noqa: S101 - made three lines above
     return file.getvalue()
+
+
+def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
+    """Say which models have no baseline yet, and for how many of their gates."""
+    if run.reference is not None:
+        return []
+    lines = []
+    for label in dict.fromkeys(record["model"] for record in records):
+        own = [record for record in records if record["model"] == label and "value" in record]
+        new = sum(record["change"] is None and not record["recorded"] for record in own)
+        if new:
+            gates = "any gate" if new == len(own) else f"{new} of {len(own)} gates"
+            lines.append(f"no baseline yet for {gates} of {label or 'the tests'}: record one with --snapshot-update")
+    return lines
 
 
 def unused_thresholds(thresholds: Mapping[str, Threshold], records: Iterable[Record]) -> list[str]:
@@ -69,23 +110,26 @@ def unused_thresholds(thresholds: Mapping[str, Threshold], records: Iterable[Rec
     return [f"thresholds that judged nothing: {', '.join(unused)}; check their names against the table"]
 
 
-def _cells(record: Record, *, with_model: bool) -> list[Text]:
+def _verdict_cell(record: Record) -> Text:
     verdict = Verdict(record["verdict"])
-    label = Text(str(verdict) + (" ~" if record.get("within_noise") else ""), style=STYLES[verdict])
-    name = Text(printable(record["measurement"]))
-    model = [Text(record["model"])] if with_model else []
+    return Text(str(verdict) + (" ~" if record.get("within_noise") else ""), style=STYLES[verdict])
+
+
+def _cells(record: Record) -> defaultdict[str, Text]:
+    cells: defaultdict[str, Text] = defaultdict(lambda: Text("-"))
     if "value" not in record:
-        return [label, name, *model, Text("-"), Text("-"), Text("-"), Text("-")]
-    interval = record["interval"]
-    return [
-        label,
-        name,
-        *model,
-        Text(f"{record['value']:.4f}", style="bold"),
-        Text(f"{interval['low']:.4f} to {interval['high']:.4f}"),
-        Text(record["threshold"] or "none"),
-        Text(f"{record['n']:,}"),
-    ]
+        return cells
+    interval, change = record["interval"], record["change"]
+    cells["value"] = Text(f"{record['value']:.4f}", style="bold")
+    cells["95 % interval"] = Text(f"{interval['low']:.4f} to {interval['high']:.4f}")
+    cells["threshold"] = Text(record["threshold"] or "none")
+    cells["n"] = Text(f"{record['n']:,}")
+    if change:
+        worse = (change["difference"] < 0) == (record["direction"] == "higher")
+        cells["before"] = Text(f"{change['value']:.4f}")
+        cells["difference"] = Text(f"{change['difference']:+.4f}")
+        cells["p"] = Text(f"{change['p_worse'] if worse else change['p_better']:.1g}")
+    return cells
 
 
 def _tally(records: Sequence[Record], *, hidden: int) -> str:
@@ -97,23 +141,23 @@ def _tally(records: Sequence[Record], *, hidden: int) -> str:
 
 
 def _urgency(record: Record) -> tuple[int, float, str, str]:
-    """Order by verdict, then by the distance to the threshold in half-widths of the interval."""
+    """Order by verdict, then by the change in tolerances, or the distance to the threshold in half-intervals."""
     verdicts = list(Verdict)
     margin = float("inf")
     if record.get("bound") is not None:
         half_width = (record["interval"]["high"] - record["interval"]["low"]) / 2
         margin = abs(record["value"] - record["bound"]) / half_width if half_width else 0.0
-    failed = _fails(record)
+    change = record.get("change")
+    if change:
+        margin = -abs(change["difference"]) / change["tolerance"] if change["tolerance"] else -abs(change["difference"])
+    elif record["failed"]:
+        margin = -margin
     return (
         verdicts.index(Verdict(record["verdict"])),
-        -margin if failed else margin,
+        margin,
         record["measurement"],
         record["model"],
     )
-
-
-def _fails(record: Record) -> bool:
-    return Verdict(record["verdict"]).fails
 
 
 def _short(cache: str) -> str:

@@ -50,8 +50,10 @@ class Comparison:
         return float(max((ndtri(1 - alpha) + ndtri(power)) * self.error, coarse))
 
 
-def compare(before: Evidence, after: Evidence, *, direction: Direction) -> Comparison:
+def compare(before: Evidence, after: Evidence, *, direction: Direction, difference: float | None = None) -> Comparison:
     """Compare two models' evidence about the same samples with the test that fits it.
+
+    `difference` (after less before) is that of the exact values, for evidence that is coarser; see `bootstrap`.
 
     Raises:
         MeasurementError: they are not about the same samples, or not of one kind.
@@ -66,7 +68,7 @@ def compare(before: Evidence, after: Evidence, *, direction: Direction) -> Compa
         )
         return delong((in_before, out_before), (in_after, out_after), direction=direction)
     if after.test == "sums":
-        return bootstrap(before, after, direction=direction)
+        return bootstrap(before, after, direction=direction, difference=difference)
     old, new = (one.strata[0].columns["outcome"] for one in (before, after))
     if old.dtype == np.bool_ and new.dtype == np.bool_:
         return mcnemar(old, new, direction=direction)
@@ -166,9 +168,13 @@ def bootstrap(
 
 def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, direction: Direction) -> Comparison:
     """Compare two values by their intervals alone, as if their samples were independent: much the weaker test."""
-    errors = [(one.high - one.low) / (2 * float(ndtri(0.5 + one.level / 2))) for _, one in (before, after)]
+    one, other = ((end.high - end.low) / (2 * float(ndtri(0.5 + end.level / 2))) for _, end in (before, after))
     return _from_error(
-        after[0] - before[0], float(np.hypot(*errors)), freedom=np.inf, direction=direction, method="unpaired intervals"
+        after[0] - before[0],
+        float(np.hypot(one, other)),
+        freedom=np.inf,
+        direction=direction,
+        method="unpaired intervals",
     )
 
 

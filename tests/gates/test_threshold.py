@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.gates import Threshold, find_threshold, threshold_from_table
+from pytest_clip_robust.gates import Threshold, most_specific, threshold_from_table
 from pytest_clip_robust.measurement import Interval, Measurement
 
 finite = st.floats(-1e6, 1e6)
@@ -76,7 +76,7 @@ def test_a_bare_number_is_answered_with_an_example():
 def test_the_most_specific_key_wins():
     general, of_set, of_subset = (Threshold(at_least=bound) for bound in (0.1, 0.2, 0.3))
     thresholds = {"m": general, "m[photos]": of_set, "m[photos/pose]": of_subset}
-    assert find_threshold(measurement(metric="m", subset="pose"), thresholds) == ("m[photos/pose]", of_subset)
-    assert find_threshold(measurement(metric="m", subset="style"), thresholds) == ("m[photos]", of_set)
-    assert find_threshold(measurement(metric="m", dataset="night"), thresholds) == ("m", general)
-    assert find_threshold(measurement(metric="other"), thresholds) is None
+    assert most_specific(measurement(metric="m", subset="pose"), thresholds) is of_subset
+    assert most_specific(measurement(metric="m", subset="style"), thresholds) is of_set
+    assert most_specific(measurement(metric="m", dataset="night"), thresholds) is general
+    assert most_specific(measurement(metric="other"), thresholds) is None

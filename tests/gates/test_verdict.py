@@ -37,11 +37,20 @@ def test_a_value_above_an_upper_threshold_fails_too():
     assert judge(measurement(direction="lower"), Threshold(at_most=0.5)).verdict is Verdict.BELOW_THRESHOLD
 
 
-def test_a_value_that_nothing_judges_passes_but_not_when_strict():
+def test_a_value_that_nothing_judges_passes():
     assert judge(measurement(), None).verdict is Verdict.PASSED
-    strict = judge(measurement(), None, strict=True)
-    assert strict.verdict is Verdict.ERROR
-    assert "give 'zero_shot.top1' a threshold" in explain(strict)
+
+
+def test_an_objection_is_an_error_whatever_the_value():
+    judgement = judge(measurement(), Threshold(at_least=0.1), objection="the baseline has other data")
+    assert judgement.verdict is Verdict.ERROR
+    assert explain(judgement) == "zero_shot.top1[photos] = 0.6000: the baseline has other data"
+
+
+def test_what_may_be_noise_fails_only_where_it_is_strict():
+    failing = {verdict for verdict in Verdict if verdict.fails(strict=False)}
+    assert failing == {Verdict.ERROR, Verdict.REGRESSED, Verdict.BELOW_THRESHOLD}
+    assert {verdict for verdict in Verdict if verdict.fails(strict=True)} == failing | {Verdict.INCONCLUSIVE}
 
 
 def test_the_explanation_says_value_interval_threshold_difference_n_and_misses():
@@ -49,9 +58,9 @@ def test_the_explanation_says_value_interval_threshold_difference_n_and_misses()
     assert text.splitlines() == [
         "zero_shot.top1[photos] = 0.6000 is below its threshold 0.9000",
         "  interval    0.5000 to 0.7000 (95% Wilson)",
-        "  threshold   >= 0.9 (profile strict.toml)",
-        "  difference  -0.3000, outside the noise",
         "  n           100",
+        "  threshold   >= 0.9 (profile strict.toml)",
+        "  margin      -0.3000, outside the noise",
         "  worst misses, the most confident first:",
         "    a\\x1b.jpg  is tench  said <b>barracouta</b> (98.0%)",
     ]

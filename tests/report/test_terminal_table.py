@@ -1,15 +1,33 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 from pytest_clip_robust.gates import Threshold
-from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_table, unused_thresholds
+from pytest_clip_robust.report.terminal import PASSES_SHOWN, render_table, uncompared, unused_thresholds
+
+CHANGE = {"value": 0.7, "difference": -0.1, "p_worse": 0.00012, "p_better": 1.0, "tolerance": 0.01}
 
 
-def record(name="zero_shot.top1[photos]", *, verdict="passed", value=0.6, bound=0.5, low=0.55, high=0.65, model="A"):
+def record(
+    name="zero_shot.top1[photos]",
+    *,
+    verdict="passed",
+    value=0.6,
+    bound=0.5,
+    low=0.55,
+    high=0.65,
+    model="A",
+    change=None,
+    recorded=False,
+):
     metric, dataset = re.fullmatch(r"(.*)\[(.*)\]", name).groups()
     return {
         "verdict": verdict,
+        "failed": verdict in {"regressed", "below_threshold", "error"},
+        "direction": "higher",
+        "change": change,
+        "recorded": recorded,
         "model": model,
         "measurement": name,
         "metric": metric,
@@ -23,12 +41,12 @@ def record(name="zero_shot.top1[photos]", *, verdict="passed", value=0.6, bound=
     }
 
 
-def lines(records, width=120):
-    return render_table(records, width=width, colour=False).splitlines()
+def lines(records, width=120, **options):
+    return render_table(records, width=width, colour=False, **options).splitlines()
 
 
 def test_errors_come_first_then_failures_then_the_narrowest_pass():
-    error = {"verdict": "error", "model": "A", "measurement": "test_broken", "message": "no"}
+    error = {"verdict": "error", "failed": True, "model": "A", "measurement": "test_broken", "message": "no"}
     table = lines(
         [
             record("wide[photos]", bound=0.1),
@@ -63,11 +81,49 @@ def test_a_threshold_inside_the_interval_is_marked_and_the_mark_explained():
 
 
 def test_passes_beyond_the_limit_are_counted_and_failures_never_hidden():
-    records = [record(f"m{i}[photos]", verdict="below_threshold", bound=0.9) for i in range(ROWS_SHOWN + 5)]
-    records += [record(f"p{i}[photos]") for i in range(7)]
+    records = [record(f"m{i}[photos]", verdict="below_threshold", bound=0.9) for i in range(PASSES_SHOWN + 5)]
+    records += [record(f"p{i}[photos]") for i in range(PASSES_SHOWN + 7)]
     table = lines(records)
-    assert sum(line.startswith("below_threshold") for line in table) == ROWS_SHOWN + 5
+    assert sum(line.startswith("below_threshold") for line in table) == PASSES_SHOWN + 5
+    assert sum(line.startswith("passed") for line in table) == PASSES_SHOWN
     assert "7 passed not shown" in table[-1]
+    assert "not shown" not in lines(records, every=True)[-1]
+
+
+def test_where_anything_was_compared_passes_are_only_counted():
+    verdicts = ["passed", "improved", "inconclusive", "below_threshold", "regressed", "error"]
+    table = lines([record(f"{one}[photos]", verdict=one, change=CHANGE) for one in verdicts])
+    assert [line.split()[0] for line in table[1:-1]] == verdicts[:0:-1]
+    assert table[-1].endswith("1 passed not shown")
+
+
+def test_a_comparison_shows_the_value_before_the_difference_and_p():
+    header, row, *_ = lines([record(verdict="regressed", change=CHANGE)])
+    assert header.split()[:6] == ["verdict", "measurement", "value", "before", "difference", "p"]
+    assert row.split()[:6] == ["regressed", "zero_shot.top1[photos]", "0.6000", "0.7000", "-0.1000", "0.0001"]
+
+
+def test_the_largest_change_in_tolerances_comes_first():
+    changes = {"a": (-0.02, 0.01), "b": (-0.03, 0.05), "c": (-0.1, 0.01)}
+    records = [
+        record(f"{name}[x]", verdict="regressed", change={**CHANGE, "difference": difference, "tolerance": tolerance})
+        for name, (difference, tolerance) in changes.items()
+    ]
+    assert [line.split()[1] for line in lines(records)[1:4]] == ["c[x]", "a[x]", "b[x]"]
+
+
+def test_gates_without_a_baseline_are_counted_by_model():
+    run = SimpleNamespace(reference=None)
+    known = record(change=CHANGE)
+    assert uncompared(run, [known]) == []
+    assert uncompared(run, [record(), known]) == [
+        "no baseline yet for 1 of 2 gates of A: record one with --snapshot-update"
+    ]
+    assert uncompared(run, [record(), known, record(model="B")])[1] == (
+        "no baseline yet for any gate of B: record one with --snapshot-update"
+    )
+    assert uncompared(run, [record(recorded=True)]) == []
+    assert uncompared(SimpleNamespace(reference="other"), [record()]) == []
 
 
 def test_the_tally_counts_every_verdict():
