@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.labels import IMAGENET, class_list
 from pytest_clip_robust.encoding.classifier import zero_shot_logits, zero_shot_weights
 from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.measurement import Predictions, Provenance
+from pytest_clip_robust.measurement import Predictions, Provenance, together
 from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.spec import ModelKind
 from pytest_clip_robust.prompts.templates import PromptSet
 from pytest_clip_robust.properties import ood_scores, prompt_sensitivity, shape_bias
 from pytest_clip_robust.properties.decisions import decide
@@ -25,8 +26,8 @@ from pytest_clip_robust.properties.reliability import Reliability, assess, asses
 from pytest_clip_robust.properties.sixteen import SIXTEEN, sixteen_way
 from pytest_clip_robust.workbench import Workbench
 
-PREDICTIONS_KEPT = 4
-"""Logits of a few sets at a time: those of 50,000 images and 1,000 classes are 200 MB."""
+LOGITS_KEPT = FEATURES_KEPT = 2**30
+"""In bytes: the logits of 50,000 images and 1,000 classes are 200 MB, those of a small profile next to nothing."""
 
 WEIGHTS_KEPT = 16
 SUMMARIES_KEPT = 256
@@ -52,7 +53,8 @@ class EvaluatedModel:
         self.bias = float(loaded.encoder.bias)
         self._loaded = loaded
         self._workbench = workbench
-        self._predictions = lru_cache(maxsize=PREDICTIONS_KEPT)(self._predict)
+        self._predictions = cached(LRUCache(LOGITS_KEPT, getsizeof=lambda one: one.logits.nbytes))(self._predict)
+        self._features = cached(LRUCache(FEATURES_KEPT, getsizeof=lambda one: one.nbytes))(self._encode)
         self._weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._build_weights)
         self._reliability = lru_cache(maxsize=SUMMARIES_KEPT)(self._assess)
         self._scores = lru_cache(maxsize=SUMMARIES_KEPT)(self._score)
@@ -69,7 +71,7 @@ class EvaluatedModel:
 
     def image_features(self, dataset: str) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, not normalised, in the set's order."""
-        return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
+        return self._features(dataset)
 
     def text_features(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`, not normalised."""
@@ -134,7 +136,7 @@ class EvaluatedModel:
 
     def accuracy_by_prompts(self, dataset: str, *, quantity: str = "top1") -> prompt_sensitivity.ByPromptSet:
         """Compare top-1 accuracy under the prompt sets that the profile compares."""
-        correct = {one.name: decide(self._predict(dataset, one)).correct for one in self.compared_prompts}
+        correct = {one.name: decide(self.zero_shot(dataset, prompts=one)).correct for one in self.compared_prompts}
         return prompt_sensitivity.accuracy_by_prompts(correct, **self._about(quantity, dataset))
 
     def ece_by_prompts(self, dataset: str) -> prompt_sensitivity.ByPromptSet:
@@ -152,6 +154,9 @@ class EvaluatedModel:
             for one in self.compared_prompts
         }
         return prompt_sensitivity.auroc_by_prompts(found, **self._about(f"auroc_{score}", dataset))
+
+    def _encode(self, dataset: str) -> NDArray[np.float32]:
+        return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
 
     def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
         images = self._workbench.images(dataset)
@@ -189,7 +194,9 @@ class EvaluatedModel:
             known = self.zero_shot(id_set, prompts=prompts)
             self._temperatures[key] = fit_temperature(known.rows(halves(known)))
         held_out = predictions.rows(~halves(predictions)) if dataset == id_set else predictions
-        return assess(held_out, temperature=self._temperatures[key])
+        found = assess(held_out, temperature=self._temperatures[key])
+        fitted_on = self._provenance(self._workbench.images(id_set), prompts)
+        return replace(found, provenance=found.provenance.beside(fitted_on))
 
     def _score(self, score: str, dataset: str, id_set: str, prompts: PromptSet) -> Scores:
         if score not in ood_scores.NAMES:
@@ -208,9 +215,9 @@ class EvaluatedModel:
             values = self._score_logits(score, dataset, known, prompts)
         origin = self._provenance(images, prompts)
         if outside:
-            origin = replace(origin, data=_together(known.fingerprint, images.fingerprint))
+            origin = replace(origin, data=together(known.fingerprint, images.fingerprint))
         if score == NEGLABEL:
-            origin = replace(origin, prompts=_together(prompts.digest, self._workbench.corpus.digest))
+            origin = replace(origin, prompts=together(prompts.digest, self._workbench.corpus.digest))
         return Scores(
             dataset=dataset,
             score=score,
@@ -258,19 +265,16 @@ class EvaluatedModel:
             "quantity": quantity,
             "dataset": dataset,
             "templates": tuple(len(one.templates) for one in sets),
-            "provenance": replace(origin, prompts=_together(*(one.digest for one in sets))),
+            "provenance": replace(origin, prompts=together(*(one.digest for one in sets))),
         }
 
     def _provenance(self, images: ImageSet, prompts: PromptSet) -> Provenance:
         return Provenance(
             model=self.spec.label,
             weights=self._loaded.weights,
-            preprocess=self._loaded.preprocess,
+            # A Python model's preprocessing is part of its identity, which is another for every checkpoint.
+            preprocess="" if self.spec.kind is ModelKind.PYTHON else self._loaded.preprocess,
             precision=self._loaded.precision,
             data=images.fingerprint,
             prompts=prompts.digest,
         )
-
-
-def _together(*digests: str) -> str:
-    return hashlib.sha256("|".join(digests).encode()).hexdigest()

@@ -102,6 +102,11 @@ class Evidence:
                 found.update(np.ascontiguousarray(column).tobytes())
         return found.hexdigest()[:12]
 
+    def same_numbers(self, other: Evidence) -> bool:
+        """Tell whether every sample contributes the same to both."""
+        pairs = zip(self.strata, other.strata, strict=True)
+        return all(np.array_equal(one.columns[name], two.columns[name]) for one, two in pairs for name in one.columns)
+
     def shape(self) -> dict[str, int]:
         """Return the number of samples of each stratum, by name."""
         return {stratum.name: len(stratum) for stratum in self.strata}

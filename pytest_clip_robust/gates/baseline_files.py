@@ -30,7 +30,7 @@ FORMAT = 1
 DIGITS = 6
 SHORT = 12
 TYPES = ("bool", "uint8", "int32", "float32")
-EVIDENCE = b"evidence"
+EVIDENCE = "evidence"
 RESTORE = "restore it from version control, or remove it and record anew with --snapshot-update"
 
 Entry = dict[str, Any]
@@ -57,7 +57,6 @@ def entry_of(measurement: Measurement, *, versions: Mapping[str, str]) -> Entry:
         "value": round(float(measurement.value), DIGITS),
         "low": round(float(measurement.interval.low), DIGITS),
         "high": round(float(measurement.interval.high), DIGITS),
-        "level": float(measurement.interval.level),
         "n": int(measurement.n),
         "data": origin.data[:SHORT],
         "prompts": origin.prompts[:SHORT],
@@ -112,8 +111,8 @@ def read_columns(path: Path) -> dict[str, tuple[Column, ...]]:
     if not path.exists():
         return {}
     try:
+        parts = json.loads((pq.read_metadata(path).metadata or {})[EVIDENCE.encode()])
         table = pq.read_table(path)
-        parts = json.loads((table.schema.metadata or {})[EVIDENCE])
         arrays: dict[str, NDArray[Any]] = {}
         for name in TYPES:
             kept = table.filter(pa.compute.is_valid(table[name]))
@@ -207,9 +206,10 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
         for name, kind in zip(TYPES, (pa.bool_(), pa.uint8(), pa.int32(), pa.float32()), strict=True)
     }
     table = pa.table({"digest": pa.array(digests, pa.string()), **typed})
-    metadata = {EVIDENCE: json.dumps(parts, sort_keys=True).encode()}
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd", store_schema=False)
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({EVIDENCE: json.dumps(parts, sort_keys=True)})
     _replace(path, sink.getvalue().to_pybytes())
 
 

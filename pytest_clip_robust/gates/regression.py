@@ -95,13 +95,11 @@ def change_since(measurement: Measurement, earlier: Earlier, *, tolerance: float
         MeasurementError: the evidence of both cannot be paired.
     """
     difference = measurement.value - earlier.value
+    apart = unpaired(
+        (earlier.value, earlier.interval), (measurement.value, measurement.interval), direction=measurement.direction
+    )
     if measurement.evidence is None or earlier.evidence is None:
-        found = unpaired(
-            (earlier.value, earlier.interval),
-            (measurement.value, measurement.interval),
-            direction=measurement.direction,
-        )
-        flips: tuple[Flip, ...] = ()
+        found, flips = apart, tuple[Flip, ...]()
     else:
         found = compare(earlier.evidence, measurement.evidence, direction=measurement.direction, difference=difference)
         flips = find_flips(measurement, earlier.evidence)
@@ -111,7 +109,8 @@ def change_since(measurement: Measurement, earlier: Earlier, *, tolerance: float
         loss=-difference if measurement.direction == "higher" else difference,
         tolerance=tolerance,
         alpha=alpha,
-        detectable=found.minimum_detectable_effect(alpha),
+        # Where nothing changed, nothing says how much a change would vary; unpaired samples vary more.
+        detectable=(found if found.error > 0 else apart).minimum_detectable_effect(alpha),
         flips=flips,
     )
 

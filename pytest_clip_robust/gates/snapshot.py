@@ -34,6 +34,7 @@ from pytest_clip_robust.gates.baseline_files import (
 )
 from pytest_clip_robust.gates.regression import Change, Earlier, Trend, with_columns
 from pytest_clip_robust.measurement import Interval, Measurement, Provenance
+from pytest_clip_robust.stats.intervals import LEVEL
 
 FOLDER: pytest.StashKey[Path] = pytest.StashKey()
 """Of a test: where the baselines of its model lie."""
@@ -136,7 +137,7 @@ class BaselineExtension(AbstractSyrupyExtension):
         return Earlier(
             name=f"baseline {self._path.parent.name}/{self._path.name}",
             value=entry["value"],
-            interval=Interval(entry["low"], entry["high"], entry["level"], "baseline"),
+            interval=Interval(entry["low"], entry["high"], LEVEL, "baseline"),
             n=entry["n"],
             provenance=Provenance(
                 model=run["model"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pytest_clip_robust.gates import Threshold, Verdict
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.text import printable
 
-PASSES_SHOWN = 20
+ROWS_SHOWN = 20
 STYLES = {
     Verdict.ERROR: "bold red",
     Verdict.REGRESSED: "bold red",
@@ -41,20 +41,20 @@ def headline(run: RunConfig) -> str:
 def render_table(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
     """Draw the records, the most urgent verdicts first.
 
-    Where anything was compared, passes are only counted, and otherwise all but the narrowest; `every` draws them all.
+    Where anything was compared, passes are only counted; otherwise the narrowest are drawn. Of what is inconclusive
+    the most suspicious is. `every` draws them all.
     """
     compared = any(record.get("change") for record in records)
-    passes = len(records) if every else 0 if compared else PASSES_SHOWN
+    room = {Verdict.PASSED: 0 if compared else ROWS_SHOWN, Verdict.INCONCLUSIVE: ROWS_SHOWN}
     shown: list[Record] = []
     for record in sorted(records, key=_urgency):
-        passed = record["verdict"] == Verdict.PASSED
-        passes -= passed
-        if not passed or passes >= 0:
+        verdict = Verdict(record["verdict"])
+        room[verdict] = room.get(verdict, len(records)) - 1
+        if every or room[verdict] >= 0:
             shown.append(record)
     with_model = len({record["model"] for record in records}) > 1
-    columns = ["value", "95 % interval", "threshold", "n"]
-    if compared:
-        columns[1:1] = ["before", "difference", "p"]
+    columns = ["value", "before", "difference", "p"] if compared else ["value", "95 % interval"]
+    columns += ["threshold", "n"]
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("measurement", overflow="fold")
@@ -78,7 +78,7 @@ def render_table(records: Sequence[Record], *, width: int, colour: bool, every: 
     )
     if shown:
         console.print(table)
-    console.print(Text(_tally(records, hidden=len(records) - len(shown))))
+    console.print(Text(_tally(records, shown)))
     file = console.file
     assert isinstance(file, io.StringIO)  # noqa: S101 - made three lines above
     return file.getvalue()
@@ -132,23 +132,27 @@ def _cells(record: Record) -> defaultdict[str, Text]:
     return cells
 
 
-def _tally(records: Sequence[Record], *, hidden: int) -> str:
-    counts = {verdict: sum(record["verdict"] == verdict for record in records) for verdict in Verdict}
-    line = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    if any(record.get("within_noise") for record in records):
+def _tally(records: Sequence[Record], shown: Sequence[Record]) -> str:
+    counts = Counter(record["verdict"] for record in records)
+    counts_shown = Counter(record["verdict"] for record in shown)
+    line = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    if any(record.get("within_noise") for record in shown):
         line += "; ~ the threshold lies inside the interval, so other images could decide otherwise"
-    return line + (f"; {hidden} passed not shown" if hidden else "")
+    hidden = [f"{n} {verdict}" for verdict in Verdict if (n := counts[verdict] - counts_shown[verdict])]
+    return line + (f"; {' and '.join(hidden)} not shown (-v shows all)" if hidden else "")
 
 
 def _urgency(record: Record) -> tuple[int, float, str, str]:
-    """Order by verdict, then by the change in tolerances, or the distance to the threshold in half-intervals."""
+    """Order by verdict, then by p, by the change in tolerances, or by the threshold's distance in half-intervals."""
     verdicts = list(Verdict)
     margin = float("inf")
     if record.get("bound") is not None:
         half_width = (record["interval"]["high"] - record["interval"]["low"]) / 2
         margin = abs(record["value"] - record["bound"]) / half_width if half_width else 0.0
     change = record.get("change")
-    if change:
+    if change and record["verdict"] == Verdict.INCONCLUSIVE:
+        margin = change["p_worse"]
+    elif change:
         margin = -abs(change["difference"]) / change["tolerance"] if change["tolerance"] else -abs(change["difference"])
     elif record["failed"]:
         margin = -margin

@@ -141,7 +141,14 @@ def bootstrap(
     Raises:
         MeasurementError: the statistic is undefined on these samples, or on most of their replicates.
     """
-    # Newer evidence brings the statistic: a stored one has none.
+    if before.same_numbers(after):
+        return _from_error(
+            0.0 if difference is None else difference,
+            0.0,
+            freedom=np.inf,
+            direction=direction,
+            method="paired bootstrap",
+        )
     new, old = resample(after, before)
     change = new - old
     difference = float(change[0]) if difference is None else difference

@@ -15,7 +15,7 @@ from pytest_clip_robust.evidence import Evidence, Floats, Term
 from pytest_clip_robust.stats.bootstrap import SEED
 
 BLOCKS = 1000
-REPLICATES = 2000
+REPLICATES = 1000
 
 
 def resample(*models: Evidence, replicates: int = REPLICATES, seed: int = SEED) -> list[Floats]:
@@ -37,9 +37,7 @@ def resample(*models: Evidence, replicates: int = REPLICATES, seed: int = SEED) 
     for strata in zip(*(one.strata for one in models), strict=True):
         blocks = blocks_of(len(strata[0]))
         block = rng.permutation(len(strata[0])) % blocks
-        # The first row draws every block once: the statistic on all samples, by the same arithmetic as the replicates.
-        drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)
-        weights = np.vstack([np.ones(blocks), drawn])
+        weights = _draws(blocks, replicates, rng)
         for found, stratum in zip(sums, strata, strict=True):
             found.append([weights @ block_sums(term, block, blocks) for term in terms(stratum.columns)])
     return [statistic(found) for found in sums]
@@ -60,3 +58,10 @@ def block_sums(term: Term, block: NDArray[np.int64], blocks: int) -> Floats:
     place = block if term.cell is None else block * term.size + term.cell
     found = np.bincount(place, weights=term.weight, minlength=blocks * term.size)
     return found.reshape(blocks, term.size).astype(np.float64)
+
+
+def _draws(blocks: int, replicates: int, rng: np.random.Generator) -> Floats:
+    """Return how often each replicate draws each block, (1 + replicates, blocks); the first draws every block once."""
+    drawn = rng.integers(0, blocks, (replicates, blocks)) + np.arange(replicates)[:, None] * blocks
+    counts = np.bincount(drawn.ravel(), minlength=replicates * blocks).reshape(replicates, blocks)
+    return np.vstack([np.ones(blocks), counts])

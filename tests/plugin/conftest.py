@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 # Runs inside of this process forget what they import, and torch cannot be imported twice.
@@ -42,7 +43,7 @@ class ColourClip:
         return np.sum(named, axis=0) if named else (1, 1, len(text) / 10)
 
 
-def load():
+def load(precision="fp32"):
     return ColourClip()
 
 
@@ -50,6 +51,20 @@ def load_other():
     other = ColourClip()
     other.identity = "colour-clip 2"
     return other
+
+
+class ForgetfulClip(ColourClip):
+    """Takes red for blue in about every second image, by the parity of its pixels."""
+    identity = "forgetful-clip 1"
+
+    def encode_image(self, pixels):
+        colour = pixels.mean(dim=(2, 3))
+        odd = (pixels.sum(dim=(1, 2, 3)) * 1000).long() % 2 == 1
+        return colour.flip(1).where(odd[:, None], colour)
+
+
+def load_forgetful():
+    return ForgetfulClip()
 
 
 def load_broken():
@@ -81,6 +96,28 @@ def test_top1(model, dataset, gate):
 """
 
 
+SEVERAL = """
+import os
+import pytest
+from pytest_clip_robust.properties import accuracy, shift
+
+@pytest.mark.clip_role("id")
+@pytest.mark.parametrize("k", [1, 2])
+def test_accuracy(model, dataset, k, gate):
+    gate(accuracy.top_k(model.zero_shot(dataset), k=k))
+
+@pytest.mark.clip_role("id")
+def test_mean(model, dataset, gate):
+    gate(accuracy.mean_per_class(model.zero_shot(dataset)))
+
+@pytest.mark.clip_role("shift")
+def test_shift(model, dataset, gate):
+    if os.environ.get("CRASH") == os.environ.get("PYTEST_XDIST_WORKER", "here"):
+        os._exit(9)
+    gate(shift.accuracy_under_shift(model.zero_shot(dataset)))
+"""
+
+
 def paint(folder: Path, *, per_class: int = 4, brightness: float = 1.0, mislabelled: int = 0, seed: int = 0) -> Path:
     """Write `per_class` noisy images of each colour; the first `mislabelled` reds lie in the folder of the blues."""
     noise = np.random.default_rng(seed)
@@ -105,3 +142,13 @@ def colours(pytester, monkeypatch):
     (pytester.path / "profile.toml").write_text(PROFILE)
     pytester.makeini("[pytest]\naddopts = --clip-workers 0 --clip-cache cache --clip-device cpu\n")
     return pytester
+
+
+@pytest.fixture
+def crowd(colours):
+    """The colour world with 120 photos, a profile without thresholds, and a suite of several gates."""
+    shutil.rmtree(colours.path / "photos")
+    paint(colours.path / "photos", per_class=40)
+    (colours.path / "profile.toml").write_text(PROFILE.partition("[thresholds]")[0])
+    colours.makepyfile(test_suite=SEVERAL)
+    return colours

@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 from pytest_clip_robust.gates import Threshold
-from pytest_clip_robust.report.terminal import PASSES_SHOWN, render_table, uncompared, unused_thresholds
+from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_table, uncompared, unused_thresholds
 
 CHANGE = {"value": 0.7, "difference": -0.1, "p_worse": 0.00012, "p_better": 1.0, "tolerance": 0.01}
 
@@ -81,11 +81,11 @@ def test_a_threshold_inside_the_interval_is_marked_and_the_mark_explained():
 
 
 def test_passes_beyond_the_limit_are_counted_and_failures_never_hidden():
-    records = [record(f"m{i}[photos]", verdict="below_threshold", bound=0.9) for i in range(PASSES_SHOWN + 5)]
-    records += [record(f"p{i}[photos]") for i in range(PASSES_SHOWN + 7)]
+    records = [record(f"m{i}[photos]", verdict="below_threshold", bound=0.9) for i in range(ROWS_SHOWN + 5)]
+    records += [record(f"p{i}[photos]") for i in range(ROWS_SHOWN + 7)]
     table = lines(records)
-    assert sum(line.startswith("below_threshold") for line in table) == PASSES_SHOWN + 5
-    assert sum(line.startswith("passed") for line in table) == PASSES_SHOWN
+    assert sum(line.startswith("below_threshold") for line in table) == ROWS_SHOWN + 5
+    assert sum(line.startswith("passed") for line in table) == ROWS_SHOWN
     assert "7 passed not shown" in table[-1]
     assert "not shown" not in lines(records, every=True)[-1]
 
@@ -94,7 +94,7 @@ def test_where_anything_was_compared_passes_are_only_counted():
     verdicts = ["passed", "improved", "inconclusive", "below_threshold", "regressed", "error"]
     table = lines([record(f"{one}[photos]", verdict=one, change=CHANGE) for one in verdicts])
     assert [line.split()[0] for line in table[1:-1]] == verdicts[:0:-1]
-    assert table[-1].endswith("1 passed not shown")
+    assert table[-1].endswith("1 passed not shown (-v shows all)")
 
 
 def test_a_comparison_shows_the_value_before_the_difference_and_p():

@@ -1,0 +1,193 @@
+"""Baselines on disk: exact, small, and never less than they were."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pytest_clip_robust.errors import BaselineError
+from pytest_clip_robust.evidence import Evidence, Stratum, auroc_evidence, coarse_confidence, mean_evidence
+from pytest_clip_robust.gates import baseline_files
+from pytest_clip_robust.gates.baseline_files import (
+    Update,
+    columns_of,
+    entry_of,
+    pack,
+    read_columns,
+    read_entries,
+    unpack,
+)
+from pytest_clip_robust.gates.baseline_files import record as write
+from pytest_clip_robust.measurement import Interval, Measurement, Provenance
+
+VERSIONS = {"torch": "2.9"}
+
+
+def measurement(name="zero_shot.top1", *, outcomes=(True, False, True), evidence=None, weights="ab" * 32):
+    outcomes = np.array(outcomes)
+    return Measurement(
+        metric=name,
+        value=float(outcomes.mean()),
+        n=len(outcomes),
+        interval=Interval(0.1, 0.9, 0.95, "Wilson"),
+        direction="higher",
+        dataset="photos",
+        evidence=evidence or mean_evidence("photos", outcomes),
+        provenance=Provenance(model="m", weights=weights, data="d" * 64, prompts="p" * 64, precision="fp32"),
+    )
+
+
+def update(path, found):
+    return Update(
+        path=path, key=found.key, entry=entry_of(found, versions=VERSIONS), columns=columns_of(found.evidence)
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ViT-B-32" / "test_zero_shot.json"
+
+
+def test_what_is_recorded_is_read_again(path):
+    found = measurement()
+    write(path, [update(path, found)])
+    entry = read_entries(path)[found.key]
+    assert (entry["value"], entry["n"], entry["data"]) == (0.666667, 3, "d" * 12)
+    assert entry["run"]["versions"] == VERSIONS
+    ((stratum, name, values),) = read_columns(path.with_suffix(".parquet"))[entry["outcomes"]]
+    assert (stratum, name, values.tolist(), values.dtype) == ("photos", "outcome", [True, False, True], np.bool_)
+
+
+def test_a_part_of_a_run_leaves_every_other_entry_as_it_is(path):
+    one, other = measurement("a.x"), measurement("b.y", outcomes=(False, False, True))
+    write(path, [update(path, one), update(path, other)])
+    before = read_entries(path)
+    write(path, [update(path, measurement("a.x", outcomes=(True, True, True)))])
+    after = read_entries(path)
+    assert after[other.key] == before[other.key]
+    assert after[one.key]["value"] == 1
+    columns = read_columns(path.with_suffix(".parquet"))
+    assert set(columns) == {entry["outcomes"] for entry in after.values()}
+
+
+def test_recording_the_same_again_changes_no_byte(path):
+    updates = [update(path, measurement(name)) for name in ("b.x", "a.x")]
+    write(path, updates)
+    files = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.parent.iterdir()}
+    write(path, updates[::-1])
+    assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.parent.iterdir()} == files
+
+
+def test_the_file_has_a_line_a_gate_in_order_and_names_each_run_once(path):
+    write(path, [update(path, measurement(name)) for name in ("b.x", "a.x", "c.x")])
+    lines = path.read_text().splitlines()
+    assert [line.split('"')[1] for line in lines if "outcomes" in line] == ["a.x[photos]", "b.x[photos]", "c.x[photos]"]
+    assert sum("versions" in line for line in lines) == 1
+    write(path, [update(path, measurement("b.x", weights="cd" * 32))])
+    assert len(json.loads(path.read_text())["runs"]) == 2
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_disk_that_fails_half_way_loses_no_entry(path, monkeypatch, failing):
+    found = measurement("a.x")
+    write(path, [update(path, found), update(path, measurement("b.x", outcomes=(False, True, True)))])
+    before = read_entries(path)
+    calls, replace = [], baseline_files._replace
+
+    def full(target, content):
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(28, "No space left on device")
+        replace(target, content)
+
+    monkeypatch.setattr(baseline_files, "_replace", full)
+    new = measurement("a.x", outcomes=(True, True, True))
+    with pytest.raises(BaselineError, match=r"cannot be written: No space left on device"):
+        write(path, [update(path, new)])
+    entries, columns = read_entries(path), read_columns(path.with_suffix(".parquet"))
+    assert all(entry["outcomes"] in columns for entry in entries.values())
+    assert entries["b.x[photos]"] == before["b.x[photos]"]
+    assert entries["a.x[photos]"]["value"] == (1 if failing == 3 else before["a.x[photos]"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "cannot be read: Expecting property name"),
+        ("[]", "has format None, and this version reads 1"),
+        ('{"format": 9}', "has format 9, and this version reads 1"),
+        ('{"format": 1, "gates": {"a": {"run": "x"}}}', "lacks 'runs'"),
+    ],
+)
+def test_a_damaged_file_is_named_and_never_written_over(path, content, complaint):
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(BaselineError, match=complaint) as caught:
+        write(path, [update(path, measurement())])
+    assert "restore it from version control" in str(caught.value)
+    assert path.read_text() == content
+
+
+def test_damaged_columns_are_named_too(path):
+    write(path, [update(path, measurement())])
+    columns = path.with_suffix(".parquet")
+    columns.write_bytes(columns.read_bytes()[:-20])
+    with pytest.raises(BaselineError, match=r"test_zero_shot.parquet cannot be read"):
+        read_columns(columns)
+
+
+def test_no_file_is_no_baseline(path):
+    assert read_entries(path) == {}
+    assert read_columns(path.with_suffix(".parquet")) == {}
+
+
+@given(
+    st.lists(
+        st.sampled_from([np.bool_, np.uint8, np.int32, np.float32]).flatmap(
+            lambda kind: hnp.arrays(kind, 5, elements={"allow_nan": False} if kind is np.float32 else None)
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_packing_and_disk_keep_every_bit(tmp_path_factory, arrays):
+    path = tmp_path_factory.mktemp("baselines") / "test_x.json"
+    stratum = Stratum(name="s", columns={str(i): one for i, one in enumerate(arrays)})
+    found = measurement(evidence=Evidence(test="mean", strata=(stratum,)))
+    parcel = json.loads(json.dumps(pack(update(path, found))))
+    write(path, [unpack(parcel)])
+    (columns,) = read_columns(path.with_suffix(".parquet")).values()
+    for one, (_, _, values) in zip(arrays, columns, strict=True):
+        assert (values.dtype, values.tobytes()) == (one.dtype, one.tobytes())
+
+
+def test_fifty_thousand_accuracies_fit_200_kilobytes_and_scores_a_megabyte(path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, 50_000).astype(np.int32)
+    right = rng.random(50_000) < 0.7
+    columns = {
+        "outcome": right,
+        "confidence": coarse_confidence(rng.beta(2, 1, 50_000)),
+        "answer": np.where(right, labels, rng.integers(0, 1000, 50_000)).astype(np.int32),
+    }
+    decisions = Evidence(test="mean", strata=(Stratum(name="photos", columns=columns),))
+    write(path, [update(path, measurement(outcomes=right, evidence=decisions))])
+    assert path.with_suffix(".parquet").stat().st_size < 200_000
+    scores = auroc_evidence("photos", rng.normal(size=50_000), "ood", rng.normal(size=50_000))
+    other = path.with_name("test_ood.json")
+    write(other, [update(other, measurement(outcomes=right, evidence=scores))])
+    assert other.with_suffix(".parquet").stat().st_size < 1_000_000
+
+
+def test_gates_that_share_numbers_store_them_once(path):
+    rng = np.random.default_rng(0)
+    scores = auroc_evidence("photos", rng.normal(size=5000), "ood", rng.normal(size=5000))
+    write(path, [update(path, measurement("a.x", evidence=scores))])
+    alone = path.with_suffix(".parquet").stat().st_size
+    write(path, [update(path, measurement(f"{name}.x", evidence=scores)) for name in "bcdefg"])
+    assert path.with_suffix(".parquet").stat().st_size < 1.1 * alone

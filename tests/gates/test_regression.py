@@ -1,0 +1,197 @@
+"""Whether a model got worse: trends, tolerances, what does not compare, and the samples behind a loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.evidence import Answers, Evidence, Stratum, coarse_confidence
+from pytest_clip_robust.gates import (
+    Threshold,
+    Trend,
+    Verdict,
+    change_since,
+    earlier_from,
+    explain,
+    find_tolerance,
+    judge,
+)
+from pytest_clip_robust.gates.baseline_files import columns_of
+from pytest_clip_robust.gates.record import junit_properties, record_judgement
+from pytest_clip_robust.gates.regression import differences, with_columns
+from pytest_clip_robust.gates.tolerance import tolerance_from_value
+from pytest_clip_robust.measurement import Measurement, Provenance
+from pytest_clip_robust.stats.intervals import wilson
+
+N = 1000
+
+
+def measurement(right, *, confidence=None, answers=None, direction="higher", metric="zero_shot.top1", **origin):
+    right = np.asarray(right)
+    columns = {
+        "outcome": right,
+        "confidence": coarse_confidence(np.where(right, 0.9, 0.1) if confidence is None else confidence),
+        "answer": (np.where(right, 0, 1) if answers is None else answers).astype(np.int32),
+    }
+    known = Answers(
+        samples=[f"{i}.jpg" for i in range(len(right))],
+        labels=np.zeros(len(right), np.int64),
+        class_names=("cat", "dog\x1b", "cow"),
+    )
+    return Measurement(
+        metric=metric,
+        value=float(right.mean()),
+        n=len(right),
+        interval=wilson(int(right.sum()), len(right)),
+        direction=direction,
+        dataset="photos",
+        evidence=Evidence(test="mean", strata=(Stratum(name="photos", columns=columns),), answers=known),
+        provenance=Provenance(**({"data": "d1", "prompts": "p1", "precision": "fp32", "preprocess": "r1"} | origin)),
+    )
+
+
+def flipped(lost, gained=0):
+    """A model that loses `lost` answers and gains `gained` on a model that has 700 of 1,000."""
+    right = np.arange(N) < 700
+    right[:lost] = False
+    right[700 : 700 + gained] = True
+    return right
+
+
+def change(lost, gained=0, *, tolerance=0.01, alpha=0.05, direction="higher"):
+    before = earlier_from(measurement(flipped(0), direction=direction), name="baseline b")
+    after = measurement(flipped(lost, gained), direction=direction)
+    return change_since(after, before, tolerance=tolerance, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "trend"),
+    [
+        (0, 0, Trend.SAME),
+        (9, 0, Trend.SAME),  # significant, and within the tolerance
+        (10, 0, Trend.WORSE),
+        (60, 50, Trend.UNCLEAR),
+        (40, 0, Trend.WORSE),
+        (0, 10, Trend.BETTER),
+        (50, 60, Trend.SAME),
+    ],
+)
+def test_a_loss_must_reach_the_tolerance_and_leave_chance_behind(lost, gained, trend):
+    assert change(lost, gained).trend is trend
+
+
+def test_the_direction_turns_everything():
+    assert change(40, direction="lower").trend is Trend.BETTER
+    assert change(0, 40, direction="lower").trend is Trend.WORSE
+
+
+def test_more_gates_ask_for_more_certainty():
+    assert change(20, 8, alpha=0.05).trend is Trend.WORSE
+    assert change(20, 8, alpha=0.05 / 100).trend is Trend.UNCLEAR
+
+
+def test_a_tolerance_of_zero_still_needs_a_loss():
+    assert change(0, 0, tolerance=0.0).trend is Trend.SAME
+    assert change(1, 0, tolerance=0.0).trend is Trend.UNCLEAR
+
+
+def test_verdicts_follow_trends_and_the_more_urgent_counts():
+    after = measurement(flipped(40))
+    assert judge(after, None, change(40)).verdict is Verdict.REGRESSED
+    assert judge(after, Threshold(at_least=0.9), change(40)).verdict is Verdict.REGRESSED
+    assert judge(after, Threshold(at_least=0.9), change(60, 50)).verdict is Verdict.BELOW_THRESHOLD
+    assert judge(after, Threshold(at_least=0.1), change(60, 50)).verdict is Verdict.INCONCLUSIVE
+    assert judge(after, None, change(0, 40)).verdict is Verdict.IMPROVED
+    assert judge(after, None, change(0)).verdict is Verdict.PASSED
+
+
+def test_flips_come_with_the_largest_loss_of_confidence_first():
+    confidence = np.where(flipped(3), 0.9, 0.1)
+    confidence[:3] = [0.5, 0.0, 0.2]
+    answers = np.where(flipped(3), 0, 1)
+    answers[1] = 2
+    after = measurement(flipped(3), confidence=confidence, answers=answers)
+    found = change_since(after, earlier_from(measurement(flipped(0)), name="b"), tolerance=0.01, alpha=0.05)
+    assert [flip.sample for flip in found.flips] == ["1.jpg", "2.jpg", "0.jpg"]
+    assert (found.flips[0].before, found.flips[0].after, found.flips[0].truth) == ("cat", "cow", "cat")
+    assert found.flips[0].confidence_before == pytest.approx(0.9, abs=0.002)
+    assert len(change(40).flips) == 10
+
+
+def test_the_explanation_says_all_that_a_decision_needs():
+    text = explain(judge(measurement(flipped(40)), Threshold(at_least=0.9, source="profile"), change(40)))
+    lines = text.splitlines()
+    assert lines[0] == (
+        "zero_shot.top1[photos] = 0.6600 is worse than 0.7000 of baseline b and is below its threshold 0.9000"
+    )
+    assert "  baseline    0.7000 (baseline b)" in lines
+    assert "  difference  -0.0400, -0.0524 to -0.0275 (95 % Bonett-Price)" in lines
+    assert "  p           9.1e-13 (McNemar, exact), significant up to 0.05" in lines
+    assert any(line.startswith("  tolerance   0.01; detectable 0.0") for line in lines)
+    assert "  right before and wrong now, the largest loss of confidence in the truth first:" in lines
+    assert "    0.jpg  is cat  said cat ( 90%)  now dog\\x1b ( 10%)" in lines
+
+
+def test_noise_wider_than_the_tolerance_is_said():
+    text = explain(judge(measurement(flipped(60, 50)), None, change(60, 50, alpha=0.001)))
+    assert "looks worse, which may be chance, than 0.7000 of baseline b" in text
+    assert "the noise is wider than the tolerance: more images would decide" in text
+
+
+def test_without_outcomes_the_intervals_are_compared():
+    before = replace(earlier_from(measurement(flipped(0)), name="b"), evidence=None)
+    found = change_since(measurement(flipped(40)), before, tolerance=0.01, alpha=0.05)
+    assert found.comparison.method == "unpaired intervals"
+    assert found.flips == ()
+    assert found.detectable > change(40).detectable
+
+
+@pytest.mark.parametrize("field", ["data", "prompts", "precision", "preprocess"])
+def test_what_was_measured_otherwise_is_spelled_out(field):
+    earlier = earlier_from(measurement(flipped(0)), name="b")
+    other = measurement(flipped(0), **{field: "x9"})
+    (said,) = differences(earlier, other)
+    assert said.startswith(f"{field} {getattr(earlier.provenance, field)}")
+    assert "x9" in said
+    assert differences(earlier, measurement(flipped(0), weights="others")) == []
+
+
+def test_models_may_preprocess_each_in_its_way():
+    earlier = earlier_from(measurement(flipped(0)), name="b")
+    assert differences(earlier, measurement(flipped(0), preprocess="r2"), across_models=True) == []
+    assert differences(earlier, measurement(flipped(0), data="d2"), across_models=True)
+
+
+def test_stored_columns_make_evidence_again_and_others_do_not():
+    today = measurement(flipped(0))
+    stored = columns_of(measurement(flipped(5)).evidence)
+    evidence = with_columns(today, stored)
+    assert evidence.strata[0].columns["outcome"].sum() == 695
+    assert with_columns(today, stored[:-1]) is None
+    assert with_columns(today, [(s, n, v[:-1]) for s, n, v in stored]) is None
+
+
+def test_the_record_of_a_change_is_flat_for_junit():
+    record = record_judgement(judge(measurement(flipped(40)), None, change(40)), model="m", failed=True)
+    assert record["change"]["minimum_detectable_effect"] > 0
+    assert len(record["change"]["flips"]) == 10
+    properties = dict(junit_properties(record))
+    assert properties["clip_change_difference"] == pytest.approx(-0.04)
+    assert properties["clip_failed"] is True
+    assert "clip_change_flips" not in properties
+
+
+def test_the_most_specific_tolerance_counts():
+    found = measurement(flipped(0))
+    assert find_tolerance(found, {}) == 0.01
+    assert find_tolerance(found, {"zero_shot.top1": 0.2, "zero_shot.top1[photos]": 0.3}) == 0.3
+    assert find_tolerance(measurement(flipped(0), metric="shift.effective_robustness_logit"), {}) == 1.0
+
+
+@pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf"), None])
+def test_a_tolerance_is_a_number_of_at_least_0(value):
+    with pytest.raises(ConfigError, match="tolerance 'm' in profile x"):
+        tolerance_from_value(value, key="m", source="profile x")

@@ -1,0 +1,227 @@
+"""Paired tests against statsmodels, SciPy, slow definitions, published counts and their own promises."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm, ttest_rel
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Stratum, Term, auroc_evidence, mean_evidence, sums_evidence
+from pytest_clip_robust.measurement import Interval
+from pytest_clip_robust.stats import paired
+
+OUTCOMES = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60)
+
+
+def of_pairs(*, lost, gained, both=50, neither=50):
+    before = np.repeat([True, False, True, False], [lost, gained, both, neither])
+    after = np.repeat([False, True, True, False], [lost, gained, both, neither])
+    return before, after
+
+
+def mean_of_sums(dataset, outcomes):
+    """A mean once more, as a statistic of sums."""
+    stratum = Stratum(name=dataset, columns={"outcome": outcomes.astype(np.float32)})
+    return sums_evidence(
+        [stratum],
+        lambda columns: [Term(columns["outcome"]), Term()],
+        lambda sums: (sums[0][0] / sums[0][1])[:, 0],
+    )
+
+
+@given(OUTCOMES)
+def test_mcnemar_is_that_of_statsmodels(pairs):
+    before, after = np.array(pairs).T
+    found = paired.mcnemar(before, after)
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    two_sided = mcnemar_of_statsmodels([[0, lost], [gained, 0]], exact=True).pvalue
+    assert min(1, 2 * min(found.p_worse, found.p_better)) == pytest.approx(two_sided)
+    assert found.difference == pytest.approx(after.mean() - before.mean())
+
+
+@given(OUTCOMES)
+def test_mcnemar_knows_no_order_and_turns_with_its_sides(pairs):
+    before, after = np.array(pairs).T
+    found, turned = paired.mcnemar(before, after), paired.mcnemar(after, before)
+    assert paired.mcnemar(before[::-1], after[::-1]) == found
+    assert (found.p_worse, found.p_better) == (turned.p_better, turned.p_worse)
+    assert found.interval.low == pytest.approx(-turned.interval.high)
+    lower = paired.mcnemar(before, after, direction="lower")
+    assert (lower.p_worse, lower.p_better) == (found.p_better, found.p_worse)
+
+
+def test_mcnemar_on_published_predictions(shared):
+    def rows(name):
+        with gzip.open(shared / "data" / "imagenetx" / f"{name}.csv.gz", "rt") as file:
+            return list(csv.DictReader(file))
+
+    truth = {row["file_name"]: row["label"] for row in rows("filename_label")}
+    right = {
+        model: np.array([row["predicted_class"] == truth[row["file_name"]] for row in rows(model)])
+        for model in ("ResNet50", "ViT")
+    }
+    golden = json.loads((shared / "golden" / "golden.json").read_text())["mcnemar_imagenet_val"]["ResNet50_vs_ViT"]
+    before, after = right["ResNet50"], right["ViT"]
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    assert (lost, gained, len(before)) == (golden["n10"], golden["n01"], golden["n"])
+    found = paired.mcnemar(before, after)
+    assert found.difference == pytest.approx((gained - lost) / len(before))
+    assert found.p_better < 1e-25
+    assert found.p_worse == pytest.approx(1)
+
+
+def test_no_change_is_no_loss_and_what_would_be_seen_is_said_all_the_same():
+    before, after = of_pairs(lost=0, gained=0)
+    found = paired.mcnemar(before, after)
+    assert (found.difference, found.p_worse, found.p_better) == (0, 1, 1)
+    assert found.minimum_detectable_effect(0.001) >= np.log2(1000) / len(before)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["higher", "lower"]))
+def test_the_paired_t_test_is_scipys(seed, direction):
+    before, after = np.random.default_rng(seed).normal(size=(2, 30))
+    found = paired.paired_t(before, after, direction=direction)
+    worse = "less" if direction == "higher" else "greater"
+    expected = ttest_rel(after, before, alternative=worse)
+    assert found.p_worse == pytest.approx(expected.pvalue)
+    interval = ttest_rel(after, before).confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 25), st.integers(2, 25), st.integers(1, 6))
+def test_delong_is_its_definition_pair_by_pair(seed, p, q, levels):
+    rng = np.random.default_rng(seed)
+    before, after = ((rng.integers(0, levels, p) + 1.0, rng.integers(0, levels, q) * 1.0) for _ in range(2))
+
+    def won(positives, negatives):
+        pairs = positives[:, None] - negatives
+        return (pairs > 0) + 0.5 * (pairs == 0)
+
+    gain = won(*after) - won(*before)
+    variance = gain.mean(axis=1).var(ddof=1) / p + gain.mean(axis=0).var(ddof=1) / q
+    found = paired.delong(before, after)
+    assert found.difference == pytest.approx(gain.mean(), abs=1e-12)
+    assert found.error == pytest.approx(variance**0.5, abs=1e-12)
+
+
+def test_delong_takes_differences_of_scikit_learns_areas():
+    rng = np.random.default_rng(0)
+    truth = np.r_[np.ones(80), np.zeros(60)]
+    scores = rng.normal(size=(2, 140)) + truth
+    found = paired.delong(*((one[:80], one[80:]) for one in scores))
+    assert found.difference == pytest.approx(roc_auc_score(truth, scores[1]) - roc_auc_score(truth, scores[0]))
+
+
+def test_delong_is_blind_to_monotone_transforms():
+    rng = np.random.default_rng(1)
+    before, after = ((rng.normal(1, 1, 40), rng.normal(0, 1, 50)) for _ in range(2))
+    found = paired.delong(before, tuple(np.exp(3 * side) for side in after))
+    assert found == paired.delong(before, after)
+
+
+def test_the_bootstrap_of_a_mean_agrees_with_the_t_test():
+    rng = np.random.default_rng(2)
+    before = rng.exponential(size=3000)
+    after = before + rng.normal(0.01, 0.3, 3000)
+    fast = paired.bootstrap(mean_of_sums("x", before), mean_of_sums("x", after), direction="lower")
+    exact = paired.paired_t(before, after, direction="lower")
+    assert fast.difference == pytest.approx(exact.difference, rel=1e-4)
+    assert fast.error == pytest.approx(exact.error, rel=0.08)
+    assert norm.isf(fast.p_worse) == pytest.approx(norm.isf(exact.p_worse), rel=0.1)
+    assert fast.interval.high == pytest.approx(exact.interval.high, abs=0.3 * exact.error)
+
+
+def test_the_bootstrap_is_seeded():
+    rng = np.random.default_rng(3)
+    before, after = (mean_of_sums("x", rng.normal(size=100)) for _ in range(2))
+    assert paired.bootstrap(before, after, direction="higher") == paired.bootstrap(before, after, direction="higher")
+
+
+def test_models_that_answer_alike_differ_in_nothing():
+    one = mean_of_sums("x", np.arange(50.0))
+    found = paired.bootstrap(one, mean_of_sums("x", np.arange(50.0)), direction="higher")
+    assert (found.difference, found.error, found.p_worse, found.p_better) == (0, 0, 1, 1)
+
+
+def test_an_exact_difference_moves_the_replicates():
+    rng = np.random.default_rng(4)
+    before, after = (mean_of_sums("x", rng.normal(size=200)) for _ in range(2))
+    found = paired.bootstrap(before, after, direction="higher", difference=-0.5)
+    assert found.difference == -0.5
+    assert found.interval.low < -0.5 < found.interval.high
+
+
+def test_an_undefined_statistic_is_an_error():
+    nothing = np.zeros(20)
+    with np.errstate(invalid="ignore"):
+        undefined = sums_evidence(
+            [Stratum(name="x", columns={"a": nothing.astype(np.float32)})],
+            lambda columns: [Term(columns["a"])],
+            lambda sums: (sums[0][0] / sums[0][0])[:, 0],
+        )
+        other = sums_evidence(
+            [Stratum(name="x", columns={"a": np.ones(20, np.float32)})], undefined.terms, undefined.statistic
+        )
+        with pytest.raises(MeasurementError, match="undefined on these samples"):
+            paired.bootstrap(other, undefined, direction="higher")
+
+
+def test_the_kind_of_evidence_chooses_the_test():
+    rng = np.random.default_rng(5)
+    binary, real = rng.random((2, 50)) < 0.5, rng.random((2, 50))
+    for columns, method in ((binary, "McNemar, exact"), (real, "paired t")):
+        evidence = [mean_evidence("x", one) for one in columns]
+        assert paired.compare(*evidence, direction="higher").method == method
+    scores = [auroc_evidence("id", rng.normal(size=20), "o", rng.normal(size=20)) for _ in range(2)]
+    assert paired.compare(*scores, direction="higher").method == "DeLong, paired"
+    assert paired.compare(*(mean_of_sums("x", one) for one in real), direction="higher").method == "paired bootstrap"
+
+
+def test_other_samples_cannot_be_paired():
+    with pytest.raises(MeasurementError, match=r"evidence of mean over \{'x': 3\} and of mean over \{'x': 4\}"):
+        paired.compare(mean_evidence("x", np.ones(3)), mean_evidence("x", np.ones(4)), direction="higher")
+
+
+def test_intervals_alone_make_the_weaker_test():
+    before, after = of_pairs(lost=30, gained=10, both=500, neither=160)
+    narrow = paired.mcnemar(before, after)
+    wide = paired.unpaired(
+        (before.mean(), Interval(0.72, 0.79, 0.95, "")),
+        (after.mean(), Interval(0.70, 0.76, 0.95, "")),
+        direction="higher",
+    )
+    assert wide.difference == pytest.approx(narrow.difference)
+    assert wide.error > 2 * narrow.error
+    assert wide.p_worse > narrow.p_worse
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_a_loss_of_the_minimum_detectable_size_is_detected_four_times_in_five(alpha):
+    rng = np.random.default_rng(6)
+    n, disagreement = 4000, 0.06
+    effect = paired.mcnemar(*_draw(rng, n, disagreement, 0)).minimum_detectable_effect(alpha)
+    detected = [paired.mcnemar(*_draw(rng, n, disagreement, effect)).p_worse <= alpha for _ in range(300)]
+    assert np.mean(detected) == pytest.approx(0.8, abs=0.09)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_without_a_loss_mcnemar_alarms_no_more_often_than_alpha(alpha):
+    rng = np.random.default_rng(7)
+    alarms = [paired.mcnemar(*_draw(rng, 1000, 0.1, 0)).p_worse <= alpha for _ in range(2000)]
+    assert np.mean(alarms) <= alpha * 1.1
+
+
+def _draw(rng, n, disagreement, loss):
+    """Two models that disagree on a share of samples, the second worse by `loss`."""
+    kind = rng.choice(3, n, p=[(disagreement + loss) / 2, (disagreement - loss) / 2, 1 - disagreement])
+    agreed = rng.random(n) < 0.7
+    return np.where(kind == 2, agreed, kind == 0), np.where(kind == 2, agreed, kind == 1)
