@@ -84,6 +84,19 @@ def test_mahalanobis_is_scikit_learns():
     assert ood_scores.mahalanobis(features, bank, labels) == pytest.approx(np.array(slow))
     with pytest.raises(MeasurementError, match="3 ID samples of 3 classes have no spread"):
         ood_scores.mahalanobis(features, bank[:3], np.arange(3))
+    with pytest.raises(MeasurementError, match="features of 90 ID samples differ by their class alone"):
+        ood_scores.mahalanobis(features, means[labels], labels)
+
+
+@given(st.integers(12, 40), st.integers(0, 999))
+def test_scores_of_features_know_no_batches_and_no_order(n, seed):
+    rng = np.random.default_rng(seed)
+    bank, labels, order = rng.normal(2, 1, (n, 3)).astype(np.float32), np.arange(n) % 2, rng.permutation(n)
+    for score in (lambda rows, known, _: ood_scores.nearest_neighbours(rows, known, k=4), ood_scores.mahalanobis):
+        whole = score(bank, bank, labels)
+        one_by_one = np.concatenate([score(bank[i : i + 1], bank[order], labels[order]) for i in range(n)])
+        # A small distance is the root of what rounding leaves of a difference.
+        assert one_by_one == pytest.approx(whole, abs=2e-3, rel=1e-4)
 
 
 def test_negatives_are_the_labels_least_like_any_class():
