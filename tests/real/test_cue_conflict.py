@@ -51,7 +51,7 @@ def pixels(shared, encoder, rows):
     return np.stack([encoder.preprocess(picture) for picture in pictures])
 
 
-def test_the_classifier_is_as_biased_as_published(shared, encoder, rows):
+def test_the_classifier_is_as_biased_as_others_measured(shared, encoder, rows):
     session = encoder._session(encoder.shared_data() / "dual_encoder_effl0_minilm" / "efficientnet_lite0.onnx")
     parts = (rows[start : start + 64] for start in range(0, len(rows), 64))
     logits = np.concatenate(
