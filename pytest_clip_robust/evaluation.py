@@ -28,6 +28,9 @@ from pytest_clip_robust.workbench import Workbench
 PREDICTIONS_KEPT = 4
 """Logits of a few sets at a time: those of 50,000 images and 1,000 classes are 200 MB."""
 
+FEATURES_KEPT = 2**28
+"""Bytes of features; the last set is kept whatever its size."""
+
 WEIGHTS_KEPT = 16
 SUMMARIES_KEPT = 256
 """Scores and confidences are a number a sample."""
@@ -64,6 +67,7 @@ class EvaluatedModel:
         self._reliability = lru_cache(maxsize=SUMMARIES_KEPT)(self._assess)
         self._scores = lru_cache(maxsize=SUMMARIES_KEPT)(self._score)
         self._temperatures: dict[tuple[str, str], float] = {}
+        self._features: dict[str, NDArray[np.float32]] = {}
 
     @property
     def compared_prompts(self) -> tuple[PromptSet, ...]:
@@ -75,8 +79,15 @@ class EvaluatedModel:
         return self._predictions(dataset, prompts or self._workbench.prompts)
 
     def image_features(self, dataset: str) -> NDArray[np.float32]:
-        """Return the (N, D) features of a set's images, not normalised, in the set's order."""
-        return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
+        """Return the (N, D) features of a set's images, not normalised, in the set's order; not to be written to."""
+        found = self._features.pop(dataset, None)
+        if found is None:
+            found = self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
+            found.flags.writeable = False
+        self._features[dataset] = found
+        while sum(one.nbytes for one in self._features.values()) > FEATURES_KEPT and len(self._features) > 1:
+            del self._features[next(iter(self._features))]
+        return found
 
     def text_features(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`, not normalised."""
