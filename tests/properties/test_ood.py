@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.integrate import trapezoid
@@ -88,7 +88,8 @@ def test_mahalanobis_is_scikit_learns():
         ood_scores.mahalanobis(features, means[labels], labels)
 
 
-@given(st.integers(12, 40), st.integers(0, 999))
+@settings(max_examples=20)
+@given(st.integers(12, 20), st.integers(0, 999))
 def test_scores_of_features_know_no_batches_and_no_order(n, seed):
     rng = np.random.default_rng(seed)
     bank, labels, order = rng.normal(2, 1, (n, 3)).astype(np.float32), np.arange(n) % 2, rng.permutation(n)
