@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import ood, ood_scores
 from pytest_clip_robust.properties.ood import Scores, class_mean, group_mean, measure, shared_classes
+from pytest_clip_robust.stats import roc
 
 LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(2, 6)), elements=st.floats(-30, 30, width=32))
 FEW = st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0]), min_size=1, max_size=20)
@@ -149,6 +150,18 @@ def test_bounds_and_symmetry(inside, outside):
     assert mirrored == pytest.approx(measure(scores(inside), scores(outside), "auroc").value)
     swapped = measure(scores(-np.array(outside)), scores(-np.array(inside)), "fpr95_id").value
     assert swapped == pytest.approx(measure(scores(inside), scores(outside), "fpr95_ood").value)
+
+
+@given(FEW, FEW, st.integers(2, 4), st.randoms(use_true_random=False))
+def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies, random):
+    def every(of_inside, of_outside):
+        counted = roc.tally(np.asarray(of_inside, float), np.asarray(of_outside, float))
+        return [float(statistic(counted.positives, counted.negatives)) for statistic in ood.STATISTICS.values()]
+
+    expected = every(inside, outside)
+    assert every(random.sample(inside, len(inside)), random.sample(outside, len(outside))) == expected
+    assert every(np.exp(inside), np.exp(outside)) == expected
+    assert every(inside * copies, outside * copies) == pytest.approx(expected)
 
 
 @given(FEW, FEW)
