@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from run import alternate, machine
 
 from pytest_clip_robust.measurement import Predictions
-from pytest_clip_robust.properties import calibration, ood, ood_scores
+from pytest_clip_robust.properties import calibration, ood, ood_scores, prompt_sensitivity
 from pytest_clip_robust.properties.reliability import assess, fit_temperature, halves
+from pytest_clip_robust.properties.sixteen import sixteen_way
 from pytest_clip_robust.stats import roc
 
 SCALE = 100.0
 OOD_SHARE = 5
+PROMPT_SETS = 5
+DIMENSIONS = 512
 
 
 def main() -> None:
@@ -36,51 +40,92 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50_000)
     parser.add_argument("--classes", type=int, default=1_000)
     options = parser.parse_args()
-    print(f"{machine()}\n\n| part | seconds | peak memory so far |\n|---|---|---|")
+    print(f"{machine()}\n\n| part | seconds | CPU seconds | memory beyond the start |\n|---|---|---|---|")
     before = peak()
     inside = predictions(options.samples, options.classes, skill=0.12, seed=0)
     outside = predictions(options.samples // OOD_SHARE, options.classes, skill=0.05, seed=1)
-    size = inside.logits.nbytes / 2**20
-    print(f"| {options.samples:,} x {options.classes:,} logits, {size:.0f} MiB | | {peak() - before:.0f} MiB |")
-    started = time.perf_counter()
-    measure_calibration(inside)
-    measure_detection(inside, outside)
-    print(f"| **all metrics** | {time.perf_counter() - started:.1f} | {peak() - before:.0f} MiB |\n")
-    print("| what, equal results | theirs over ours | ours, theirs |\n|---|---|---|")
+    matrix = inside.logits.nbytes / 2**20
+    print(f"| {options.samples:,} x {options.classes:,} logits: {matrix:.0f} MiB | | | {peak() - before:.0f} MiB |")
+    with part("**all metrics**", before):
+        measure_calibration(inside, before)
+        measure_detection(inside, outside, before)
+        measure_prompts(inside, outside, before)
+        with part("16 classes out of 1,000, decided", before):
+            sixteen_way(inside.logits)
+    measure_features(options.samples, before)
+    print("\n| what, equal results | theirs over ours | ours, theirs |\n|---|---|---|")
     compare(inside, outside)
 
 
-def measure_calibration(inside: Predictions) -> None:
+def measure_calibration(inside: Predictions, before: float) -> None:
     """Every calibration metric, before and after temperature scaling."""
-    with part("probabilities, once"):
+    with part("probabilities, once", before):
         found = assess(inside)
-    with part(f"{len(calibration.METRICS)} calibration metrics with intervals"):
+    with part(f"{len(calibration.METRICS)} calibration metrics with intervals", before):
         for metric in calibration.METRICS:
             calibration.measure(found, metric)
-    with part("temperature on one half"):
+    with part("temperature on one half", before):
         fit = halves(inside)
         temperature = fit_temperature(inside.rows(fit))
-    with part("the same metrics on the other half, scaled"):
+    with part("the same metrics on the other half, scaled", before):
         scaled = assess(inside.rows(~fit), temperature=temperature)
         for metric in calibration.METRICS:
             calibration.measure(scaled, metric)
 
 
-def measure_detection(inside: Predictions, outside: Predictions) -> None:
+def measure_detection(inside: Predictions, outside: Predictions, before: float) -> None:
     """Every score of logits with every metric."""
-    with part(f"{len(ood_scores.OF_LOGITS)} OOD scores, 2 sets"):
+    with part(f"{len(ood_scores.OF_LOGITS)} OOD scores, 2 sets", before):
         scored = {
             name: [score(found.logits, SCALE) for found in (inside, outside)]
             for name, score in ood_scores.OF_LOGITS.items()
         }
-    with part(f"{len(scored) * len(ood.METRICS)} OOD metrics with intervals"):
+    with part(f"{len(scored) * len(ood.METRICS)} OOD metrics with intervals", before):
         for name, values in scored.items():
-            sets = [
-                ood.Scores(dataset=side, score=name, values=one)
-                for side, one in zip(("id", "ood"), values, strict=True)
-            ]
+            sets = [_scores(side, name, one) for side, one in zip(("id", "ood"), values, strict=True)]
             for metric in ood.METRICS:
                 ood.measure(*sets, metric)
+
+
+def measure_prompts(inside: Predictions, outside: Predictions, before: float) -> None:
+    """Spread of accuracy, ECE and AUROC over prompt sets; these differ by noise here."""
+    rng = np.random.default_rng(0)
+    found, scores = assess(inside), [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
+    shaken = {
+        str(i): replace(found, confidence=found.confidence ** rng.uniform(0.9, 1.1, len(found)))
+        for i in range(PROMPT_SETS)
+    }
+    about = {"quantity": "x", "dataset": "synthetic", "templates": tuple(range(1, PROMPT_SETS + 1))}
+    with part(f"spread and fewer templates over {PROMPT_SETS} prompt sets, of 3 quantities", before):
+        for compared in (
+            prompt_sensitivity.accuracy_by_prompts({name: one.correct for name, one in shaken.items()}, **about),
+            prompt_sensitivity.ece_by_prompts(shaken, **about),
+            prompt_sensitivity.auroc_by_prompts(
+                {
+                    name: tuple(
+                        _scores(side, "x", one + rng.normal(0, 0.1, len(one)))
+                        for side, one in zip(("id", "ood"), scores, strict=True)
+                    )
+                    for name in shaken
+                },
+                **about,
+            ),
+        ):
+            prompt_sensitivity.spread(compared)
+            prompt_sensitivity.fewer_templates(compared)
+
+
+def measure_features(samples: int, before: float) -> None:
+    """Scores that compare features with those of the ID set; bound by matrix products, and none of the above."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((samples // 2 + samples // OOD_SHARE, DIMENSIONS), dtype=np.float32)
+    bank = rng.standard_normal((samples // 2, DIMENSIONS), dtype=np.float32)
+    labels = rng.integers(0, 1000, len(bank))
+    shape = f"{len(features):,} x {DIMENSIONS} features to {len(bank):,}"
+    with part(f"Mahalanobis, {shape}", before):
+        ood_scores.mahalanobis(features, bank, labels)
+    with part(f"10th nearest neighbour, {shape}", before):
+        ood_scores.nearest_neighbours(features, bank)
 
 
 def compare(inside: Predictions, outside: Predictions) -> None:
@@ -89,17 +134,25 @@ def compare(inside: Predictions, outside: Predictions) -> None:
     scores = [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
     truth = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
     peers: dict[str, Callable[[], tuple[Callable[[], float], Callable[[], float]]]] = {
-        "ECE from logits (torchmetrics)": lambda: (
+        "ECE from logits (torchmetrics); ours has NLL, Brier, classwise ECE and an interval in it": lambda: (
             lambda: calibration.expected_error(assess(inside)).value,
             torchmetrics_ece(inside),
         ),
-        "ECE and its interval from confidences (netcal, no interval)": lambda: (
+        "ECE and its interval from confidences (netcal, without)": lambda: (
             lambda: calibration.expected_error(found).value,
             netcal_ece(found.confidence, found.correct),
         ),
-        "AUROC without an interval (scikit-learn)": lambda: (
+        "AUROC (torchmetrics)": lambda: (
+            lambda: float(roc.auroc(*_counts(scores))),
+            torchmetrics_auroc(truth, np.concatenate(scores)),
+        ),
+        "AUROC (scikit-learn)": lambda: (
             lambda: float(roc.auroc(*_counts(scores))),
             sklearn_auroc(truth, np.concatenate(scores)),
+        ),
+        "NLL from logits (scikit-learn's log_loss of probabilities); ours has the rest in it": lambda: (
+            lambda: calibration.negative_log_likelihood(assess(inside)).value,
+            sklearn_nll(inside),
         ),
     }
     for what, build in peers.items():
@@ -131,6 +184,25 @@ def netcal_ece(confidence: np.ndarray, correct: np.ndarray) -> Callable[[], floa
 
     metric = ECE(15)
     return lambda: float(metric.measure(confidence, correct.astype(int)))
+
+
+def torchmetrics_auroc(truth: np.ndarray, scores: np.ndarray) -> Callable[[], float]:
+    """Return torchmetrics' AUROC, of scores squeezed into 0..1, where it would else squash them."""
+    import torch
+    from torchmetrics.functional.classification import binary_auroc
+
+    unit = torch.from_numpy((scores - scores.min()) / np.ptp(scores))
+    target = torch.from_numpy(truth.astype(int))
+    return lambda: float(binary_auroc(unit, target))
+
+
+def sklearn_nll(inside: Predictions) -> Callable[[], float]:
+    """Return scikit-learn's log loss, SciPy's softmax included."""
+    from scipy.special import softmax
+    from sklearn.metrics import log_loss
+
+    classes = range(inside.logits.shape[1])
+    return lambda: float(log_loss(inside.labels, softmax(inside.logits, axis=1), labels=classes))
 
 
 def sklearn_auroc(truth: np.ndarray, scores: np.ndarray) -> Callable[[], float]:
@@ -166,15 +238,20 @@ def peak() -> float:
 
 
 @contextmanager
-def part(what: str) -> Iterator[None]:
+def part(what: str, before: float) -> Iterator[None]:
     """Time a part and print its row."""
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     yield
-    print(f"| {what} | {time.perf_counter() - started:.2f} | {peak():.0f} MiB |", flush=True)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"| {what} | {wall:.2f} | {cpu:.2f} | {peak() - before:.0f} MiB |", flush=True)
 
 
 def drop(_: float) -> None:
     """Use a result and forget it."""
+
+
+def _scores(side: str, name: str, values: np.ndarray) -> ood.Scores:
+    return ood.Scores(dataset=side, score=name, values=values)
 
 
 def _counts(scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -23,7 +23,7 @@ from pytest_clip_robust.properties import ood_scores, prompt_sensitivity, shape_
 from pytest_clip_robust.properties.decisions import decide
 from pytest_clip_robust.properties.ood import Scores, shared_classes
 from pytest_clip_robust.properties.reliability import Reliability, assess, assess_pairs, fit_temperature, halves
-from pytest_clip_robust.properties.sixteen import SIXTEEN, sixteen_way
+from pytest_clip_robust.properties.sixteen import SIXTEEN, Aggregation, sixteen_way
 from pytest_clip_robust.workbench import Workbench
 
 LOGITS_KEPT = FEATURES_KEPT = 2**30
@@ -38,7 +38,14 @@ NEGLABEL_PROMPTS = PromptSet("photo", ("a photo of a {}.",))
 """One template for ID and negative labels alike: eighty would make 170,000 texts of the built-in corpus."""
 
 Confidence = Literal["softmax", "scaled", "sigmoid"]
-CueDecision = Literal["direct", "imagenet_mean"]
+CueDecision = Literal["direct", "imagenet_mean", "imagenet_sum", "imagenet_max"]
+"""Among the set's own classes, or among ImageNet's 1,000 with the mean, sum or maximum of each class's members."""
+
+AGGREGATIONS: Mapping[CueDecision, Aggregation] = {
+    "imagenet_mean": "mean",
+    "imagenet_sum": "sum",
+    "imagenet_max": "max",
+}
 
 
 class EvaluatedModel:
@@ -70,7 +77,7 @@ class EvaluatedModel:
         return self._predictions(dataset, prompts or self._workbench.prompts)
 
     def image_features(self, dataset: str) -> NDArray[np.float32]:
-        """Return the (N, D) features of a set's images, not normalised, in the set's order."""
+        """Return the (N, D) features of a set's images, not normalised, in the set's order; not to be written to."""
         return self._features(dataset)
 
     def text_features(self, texts: Iterable[str]) -> NDArray[np.float32]:
@@ -78,26 +85,25 @@ class EvaluatedModel:
         return self._workbench.encode_texts(self._loaded, list(texts))
 
     def cue_answers(self, dataset: str, *, decision: CueDecision = "direct") -> shape_bias.CueAnswers:
-        """Answer a cue-conflict set, among its own classes or among ImageNet's 1,000, grouped to the set's 16."""
+        """Answer a cue-conflict set, among its own classes or among ImageNet's 1,000, grouped to the public 16.
+
+        An answer among the 16 that is none of the set's classes names neither shape nor texture.
+        """
         direct = shape_bias.answers_of(self.zero_shot(dataset))
         if decision == "direct":
             return direct
-        if tuple(direct.class_names) != SIXTEEN:
+        if decision not in AGGREGATIONS:
+            raise ConfigError(f"no cue decision {decision!r}{did_you_mean(decision, ('direct', *AGGREGATIONS))}")
+        if not set(direct.class_names) <= set(SIXTEEN):
             raise ConfigError(
                 f"{dataset!r} has {len(direct.class_names)} classes of its own; only the public 16 come from ImageNet"
             )
         names = tuple((name,) for name in class_list(IMAGENET).names)
-        answers = sixteen_way(self._logits(dataset, self._weights(names, self._workbench.prompts)))
-        return shape_bias.CueAnswers(
-            dataset=dataset,
-            answers=answers,
-            shapes=direct.shapes,
-            textures=direct.textures,
-            class_names=SIXTEEN,
-            samples=direct.samples,
-            decision=decision,
-            provenance=direct.provenance,
-        )
+        logits = self._logits(dataset, self._weights(names, self._workbench.prompts))
+        place = {name: position for position, name in enumerate(direct.class_names)}
+        of_sixteen = np.array([place.get(name, shape_bias.NO_ANSWER) for name in SIXTEEN], np.int64)
+        answers = of_sixteen[sixteen_way(logits, aggregation=AGGREGATIONS[decision])]
+        return replace(direct, answers=answers, decision=decision)
 
     def reliability(
         self,
@@ -156,7 +162,9 @@ class EvaluatedModel:
         return prompt_sensitivity.auroc_by_prompts(found, **self._about(f"auroc_{score}", dataset))
 
     def _encode(self, dataset: str) -> NDArray[np.float32]:
-        return self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
+        found = self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
+        found.flags.writeable = False  # it is handed out again
+        return found
 
     def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
         images = self._workbench.images(dataset)

@@ -32,6 +32,9 @@ ROLES = {
 SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "tolerances", "panels", "observers", "ood")
 DEFAULT_PROMPTS = "simple-7"
 DEFAULT_NEGATIVES = "imagenet-22k/10"
+OOD_KEYS = ("negatives", "scores")
+OOD_SCORES = ("mcm", "msp", "max_logit", "energy", "entropy", "neglabel", "knn10", "mahalanobis")
+"""The names of `properties.ood_scores`, which imports SciPy; a test holds the two together."""
 PROMPT_SOURCES = ("set", "file", "templates")
 
 
@@ -48,6 +51,7 @@ class Profile:
     panels: shift set -> CSV file of reference models, for effective robustness.
     observers: cue-conflict set -> tables of decisions (files or globs), for error consistency.
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label a line.
+    ood_scores: the scores that OOD detection is measured by; all, where none is named.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Profile:
     panels: Mapping[str, Path] = field(default_factory=dict)
     observers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     negatives: str = DEFAULT_NEGATIVES
+    ood_scores: tuple[str, ...] = ()
 
     def sets(self, role: str) -> tuple[str, ...]:
         """Name the sets that play `role`.
@@ -140,7 +145,7 @@ def _read_profile(path: Path) -> Profile:
             for table in [_table(content, "observers", source)]
             for name in table
         },
-        negatives=_read_negatives(_table(content, "ood", source), path),
+        **_read_ood(_table(content, "ood", source), path),
     )
 
 
@@ -216,14 +221,21 @@ def _beside(source: str, path: Path) -> str:
     return str(beside) if beside.is_file() else source
 
 
-def _read_negatives(table: Mapping[str, Any], path: Path) -> str:
+def _read_ood(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for key in table:
-        if key != "negatives":
-            raise ConfigError(f"profile {path.name}: [ood] has {key!r}{did_you_mean(key, ('negatives',))}")
+        if key not in OOD_KEYS:
+            raise ConfigError(f"profile {path.name}: [ood] has {key!r}{did_you_mean(key, OOD_KEYS)}")
     value = table.get("negatives", DEFAULT_NEGATIVES)
     if not isinstance(value, str):
         raise ConfigError(f"profile {path.name}: ood.negatives={value!r}; expected a corpus or a file")
-    return _beside(value, path)
+    scores = tuple(_strings(table, "scores", f"profile {path.name}: ood"))
+    for name in scores:
+        if name not in OOD_SCORES:
+            raise ConfigError(
+                f"profile {path.name}: ood.scores has {name!r}{did_you_mean(name, OOD_SCORES)}; "
+                f"known: {', '.join(OOD_SCORES)}"
+            )
+    return {"negatives": _beside(value, path), "ood_scores": scores}
 
 
 def _read_panels(table: Mapping[str, Any], path: Path) -> dict[str, Path]:

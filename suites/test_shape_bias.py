@@ -16,7 +16,7 @@ def answers(model, dataset, request):
     direct = model.cue_answers(dataset)
     if request.param == "direct":
         return direct
-    if direct.class_names != SIXTEEN:
+    if not set(direct.class_names) <= set(SIXTEEN):
         pytest.skip(f"{dataset!r} has classes of its own; only the public 16 are made of ImageNet's")
     return model.cue_answers(dataset, decision=request.param)
 

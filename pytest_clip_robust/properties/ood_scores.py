@@ -23,6 +23,9 @@ NEGATIVE_SHARE = 0.15
 
 NEARNESS_PERCENTILE = 95.0
 
+ROUNDING = 1e-12
+"""A spread below this share of the features' own size is what rounding leaves."""
+
 _ROWS_AT_A_TIME = 2048
 
 
@@ -89,18 +92,26 @@ def mahalanobis(features: NDArray[np.floating], bank: NDArray[np.floating], bank
     Classes share one covariance, shrunk as Ledoit and Wolf (2004) do, because D is often near the number of rows.
 
     Raises:
-        MeasurementError: the bank has no more rows than classes, so that no spread is left.
+        MeasurementError: the bank has no more rows than classes, or equal rows a class, so that no spread is left.
     """
     from sklearn.covariance import ledoit_wolf  # noqa: PLC0415 - a second of imports, for this score alone
 
     classes, place, sizes = np.unique(bank_labels, return_inverse=True, return_counts=True)
     if len(bank) <= len(classes):
-        raise MeasurementError(f"{len(bank)} ID samples of {len(classes)} classes have no spread; give more a class")
+        raise MeasurementError(
+            f"{len(bank)} ID samples of {len(classes)} classes have no spread: "
+            "give more a class, or leave mahalanobis out"
+        )
     rows = bank.astype(np.float64)
     means = np.zeros((len(classes), rows.shape[1]))
     np.add.at(means, place, rows)
     means /= sizes[:, None]
-    covariance, _ = ledoit_wolf(rows - means[place], assume_centered=True)
+    residuals = rows - means[place]
+    if (residuals**2).sum() <= ROUNDING * (rows**2).sum():
+        raise MeasurementError(
+            f"the features of {len(bank)} ID samples differ by their class alone: no spread to measure distances by"
+        )
+    covariance, _ = ledoit_wolf(residuals, assume_centered=True)
     factor = np.linalg.cholesky(covariance)
 
     def whitened(part: NDArray[np.floating]) -> Floats:

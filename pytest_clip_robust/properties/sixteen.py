@@ -14,6 +14,8 @@ Aggregation = Literal["mean", "sum", "max"]
 
 IMAGENET_CLASSES = 1000
 
+_ROWS_AT_A_TIME = 2048
+
 MEMBERS: Mapping[str, tuple[int | range, ...]] = {
     "airplane": (404,),
     "bear": (range(294, 298),),
@@ -71,8 +73,11 @@ def sixteen_way(logits: NDArray[np.floating], *, aggregation: Aggregation = "mea
         raise MeasurementError(f"logits of shape {logits.shape}: the 16 classes are made of ImageNet's 1,000")
     if aggregation not in _AGGREGATE:
         raise MeasurementError(f"{aggregation=}: expected one of {', '.join(_AGGREGATE)}")
-    # Dividing by the same number for all classes changes no answer, so the softmax needs no denominator.
-    weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    grouped = [_AGGREGATE[aggregation](weights[:, member_ids(name)]) for name in SIXTEEN]
-    answers: NDArray[np.int64] = np.stack(grouped, axis=1).argmax(axis=1)
+    answers = np.empty(len(logits), np.int64)
+    for start in range(0, len(logits), _ROWS_AT_A_TIME):
+        part = logits[start : start + _ROWS_AT_A_TIME]
+        # Dividing by the same number for all classes changes no answer, so the softmax needs no denominator.
+        weights = np.exp(part.astype(np.float64) - part.max(axis=1, keepdims=True))
+        grouped = [_AGGREGATE[aggregation](weights[:, member_ids(name)]) for name in SIXTEEN]
+        answers[start : start + _ROWS_AT_A_TIME] = np.stack(grouped, axis=1).argmax(axis=1)
     return answers

@@ -142,6 +142,54 @@ def test_calibration_before_and_after_one_temperature(world):
     result.stdout.fnmatch_lines(["*was trained with a softmax: it states no pair probability*"])
 
 
+SIGMOID = """
+def load_sigmoid():
+    model = ColourClip()
+    model.bias, model.identity = -9.0, "colour-clip with a bias"
+    return model
+"""
+
+
+def test_a_sigmoid_trained_model_states_pair_probabilities(world):
+    with Path("colour_clip.py").open("a") as module:
+        module.write(SIGMOID)
+    result, report = world("--model=py:colour_clip:load_sigmoid", "-k", "test_calibration.py and photos and ece_15")
+    assert result.ret == 0, result.stdout
+    softmax, sigmoid = (
+        {gate["measurement"]: gate for gate in report["gates"] if ("sigmoid" in gate["model"]) == biased}
+        for biased in (False, True)
+    )
+    assert set(sigmoid) - set(softmax) == {
+        f"calibration.{name}_sigmoid[photos]" for name in ("ece_15_equal_width", "ece_15_equal_mass")
+    }
+    # A bias is the same for all classes, so it cancels in a softmax, and only there.
+    plain = "calibration.ece_15_equal_width[photos]"
+    assert sigmoid[plain]["value"] == pytest.approx(softmax[plain]["value"], abs=1e-6)
+    assert sigmoid[plain]["details"]["mean_confidence"] > 0.9
+    pairs = sigmoid["calibration.ece_15_equal_width_sigmoid[photos]"]["details"]
+    assert pairs["mean_confidence"] < 1 / (1 + np.exp(9 - 10))
+
+
+def test_an_empty_ood_set_is_one_line(world):
+    for path in sorted(Path("greys").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    result, report = world("-k", "test_detection and greys and msp-auroc")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (gate,) = report["gates"]
+    assert gate["verdict"] == "error"
+    result.stdout.fnmatch_lines(["*'greys'* no images*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_profile_may_leave_scores_out(world):
+    profile = Path("roles.toml")
+    profile.write_text(profile.read_text().replace("[ood]", '[ood]\nscores = ["mcm", "energy"]'))
+    result, report = world("-k", "test_ood_detection.py", "-rs")
+    assert result.ret == 0, result.stdout
+    assert {gate["metric"].rpartition("_")[2] for gate in report["gates"]} == {"mcm", "energy"}
+    result.stdout.fnmatch_lines(["*'mahalanobis' is none of the profile's ood.scores*"])
+
+
 def test_a_failure_says_in_words_how_sure_and_how_right(world):
     with Path("roles.toml").open("a") as profile:
         profile.write('[thresholds]\n"calibration.ece_15_equal_width" = { at_most = 1e-9 }\n')
@@ -206,3 +254,55 @@ def test_observers_are_matched_to_the_set(colours):
         """
     )
     colours.runpytest("--model=py:colour_clip:load", "--clip-profile=roles.toml").assert_outcomes(passed=1)
+
+
+IMAGENET_CLIP = """
+from colour_clip import ColourClip
+
+
+class OneNameClip(ColourClip):
+    # Every image is red, and so is one of ImageNet's classes.
+    def __init__(self, red):
+        self.red, self.identity = red, f"one name: {red}"
+
+    def _colour(self, text):
+        return (1, 0, 0) if text == self.red else (0.1, 1, len(text) / 100)
+
+
+def beagle():
+    return OneNameClip("Beagle")
+
+
+def rotisserie():
+    return OneNameClip("rotisserie")
+"""
+
+
+def test_imagenets_classes_answer_for_any_of_the_sixteen(colours):
+    """The set's classes are some of the 16, in an order of their own."""
+    for i, (shape, texture) in enumerate([("cat", "car"), ("car", "cat"), ("dog", "car")]):
+        write(colours.path / "cues" / f"{shape}{i}-{texture}1.png", PAINT["red"], i)
+    (colours.path / "classes.txt").write_text("dog\ncat\ncar\n")
+    (colours.path / "roles.toml").write_text(
+        '[roles]\ncue_conflict = "cues"\n[data.cues]\nlocation = "cues"\nclasses = "classes.txt"\n'
+        '[prompts]\nset = "name"\n'
+    )
+    colours.makepyfile(
+        imagenet_clip=IMAGENET_CLIP,
+        test_suite="""
+        import pytest
+        from pytest_clip_robust.errors import ConfigError
+
+        @pytest.mark.clip_role("cue_conflict")
+        def test_it(model, dataset):
+            for how in ("mean", "sum", "max"):
+                found = model.cue_answers(dataset, decision=f"imagenet_{how}")
+                assert found.class_names == ("dog", "cat", "car")
+                assert found.decision == f"imagenet_{how}"
+                assert set(found.answers.tolist()) == {0 if "beagle" in model.spec.label else -1}, how
+            with pytest.raises(ConfigError, match="no cue decision 'imagenet_men' .did you mean 'imagenet_mean'"):
+                model.cue_answers(dataset, decision="imagenet_men")
+        """,
+    )
+    models = ("--model=py:imagenet_clip:beagle", "--model=py:imagenet_clip:rotisserie")
+    colours.runpytest(*models, "--clip-profile=roles.toml").assert_outcomes(passed=2)

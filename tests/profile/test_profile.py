@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.profile import load_profile, shipped_profiles
+from pytest_clip_robust.profile import OOD_SCORES, load_profile, shipped_profiles
 
 
 @pytest.fixture
@@ -125,6 +125,7 @@ def test_a_profile_names_prompts_to_compare_observers_and_negatives(write, tmp_p
             more = ["a.csv", "b.csv"]
             [ood]
             negatives = "words.txt"
+            scores = ["mcm", "energy"]
             """
         )
     )
@@ -133,6 +134,13 @@ def test_a_profile_names_prompts_to_compare_observers_and_negatives(write, tmp_p
     assert profile.observers["cues"] == (str(tmp_path / "people" / "*.csv"),)
     assert profile.observers["more"] == (str(tmp_path / "a.csv"), str(tmp_path / "b.csv"))
     assert profile.negatives == str(tmp_path / "words.txt")
+    assert profile.ood_scores == ("mcm", "energy")
+
+
+def test_a_profile_knows_the_names_of_all_scores():
+    from pytest_clip_robust.properties import ood_scores
+
+    assert set(OOD_SCORES) == set(ood_scores.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,8 @@ def test_a_profile_names_prompts_to_compare_observers_and_negatives(write, tmp_p
         ("[prompts]\ncompare = [1]", r"prompts\.compare=\[1\]; expected a string, or a list of strings"),
         ("[observers]\ncues = 3", r"observers\.cues=3; expected a string"),
         ("[ood]\nnegative = 'x'", r"\[ood\] has 'negative' \(did you mean 'negatives'"),
+        ("[ood]\nscores = ['mcm', 'mahalanobs']", r"ood\.scores has 'mahalanobs' \(did you mean 'mahalanobis'"),
+        ("[ood]\nscores = 1", r"ood\.scores=1; expected a string, or a list of strings"),
         ("[ood]\nnegatives = 3", r"ood\.negatives=3; expected a corpus or a file"),
         ("[prompts]\nset = 'a'\nfile = 'b'", "give one of: set, file, templates; and compare"),
     ],

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.measurement import Predictions
 from pytest_clip_robust.properties import calibration
 from pytest_clip_robust.properties.reliability import (
     COLDEST,
@@ -23,6 +25,7 @@ from pytest_clip_robust.properties.reliability import (
     assess,
     assess_pairs,
     assess_probabilities,
+    bin_of,
     fit_temperature,
     halves,
 )
@@ -75,11 +78,24 @@ def test_published_models_on_imagenet(shared, golden, model, ece):
     )
     published = golden[f"imagenetx/{model}"]
     assert round(value(found, "ece_15_equal_width"), 6) == ece
+    assert_diagram_is(found, published)
     assert value(found, "ece_15_equal_width") == pytest.approx(published["standard_ece15"], abs=1e-12)
     assert value(found, "ece_15_equal_mass") == pytest.approx(published["equal_mass_ece15"], abs=1e-12)
     assert value(found, "mce_15") == pytest.approx(published["mce15"], abs=1e-12)
     assert found.accuracy == pytest.approx(published["acc"])
     assert found.confidence.mean() == pytest.approx(published["mean_conf"])
+
+
+def assert_diagram_is(found, published):
+    """The other published errors can be read off the reliability diagram."""
+    plot = calibration.measure(found, "ece_15_equal_width").plot
+    gaps = np.abs(plot["accuracy"] - plot["confidence"])
+    assert gaps.mean() == pytest.approx(published["ace_nonempty_equal_width_15"], abs=1e-9)
+    # torchmetrics has a sixteenth bin for a confidence of exactly 1, which moves all but the sum of absolute gaps.
+    bins = np.where(found.confidence == 1, 15, bin_of(found.confidence))
+    sums = np.bincount(bins, found.correct - found.confidence)
+    sizes = np.maximum(np.bincount(bins), 1)
+    assert ((sums**2 / sizes).sum() / len(found)) ** 0.5 == pytest.approx(published["torchmetrics_ece15_l2"], abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +110,7 @@ def test_a_published_dump_of_probabilities(wide_resnet, golden):
     published = golden["netcal_records/cifar10/wideresnet-16-4-cifar-10.npz"]
     assert (found.confidence == 1).sum() == published["n_conf_eq_1"] == 2469
     assert round(value(found, "ece_15_equal_width"), 6) == 0.053716
+    assert_diagram_is(found, published)
     for metric, name in (
         ("ece_15_equal_width", "standard_ece15"),
         ("ece_15_equal_mass", "equal_mass_ece15"),
@@ -184,6 +201,16 @@ def test_bounds_and_the_order_of_the_errors(answers):
     assert abs(found.gap) - 1e-12 <= ece <= measured["mce_15"].value + 1e-12
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60, unique_by=lambda row: row[0]))
+def test_ece_of_equal_mass_splits_the_sorted_samples(answers):
+    """Without ties every sample has its place; what ties do is a matter of order, which another test excludes."""
+    confidence, correct = (np.array(column, float) for column in zip(*sorted(answers), strict=True))
+    parts = np.array_split(np.arange(len(answers)), 15)
+    expected = sum(abs((correct - confidence)[rows].sum()) for rows in parts) / len(answers)
+    found = reliability(confidence, correct)
+    assert value(found, "ece_15_equal_mass") == pytest.approx(expected)
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=30, max_size=80))
 def test_the_debiased_error_takes_off_the_variance_of_each_bin(answers):
     found = reliability(*zip(*answers, strict=True))
@@ -269,14 +296,35 @@ def test_a_bias_and_a_common_shift_of_logits_change_no_confidence(random_predict
     assert value(assess(predictions), "nll") == pytest.approx(value(assess(moved), "nll"), abs=1e-5)
 
 
-def test_batches_do_not_matter(random_predictions, monkeypatch):
-    predictions = random_predictions(n=500)
-    whole = assess(predictions)
-    monkeypatch.setattr("pytest_clip_robust.properties.reliability._ROWS_AT_A_TIME", 7)
-    split = assess(predictions)
-    np.testing.assert_array_equal(whole.confidence, split.confidence)
-    np.testing.assert_allclose(whole.nll, split.nll, rtol=1e-7)
-    np.testing.assert_allclose(whole.class_bins.predicted, split.class_bins.predicted, rtol=1e-9, atol=1e-9)
+UPPER = {"nll": np.inf, "brier": 2.0}
+LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(30, 50), st.integers(2, 5)), elements=st.floats(-9, 9, width=32))
+
+
+@given(LOGITS, st.integers(0, 99), st.integers(1, 60))
+def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, logits.shape[1], len(logits))
+    whole = assess(build(labels, logits=logits))
+    order = rng.permutation(len(logits))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_clip_robust.properties.reliability._ROWS_AT_A_TIME", rows_at_a_time)
+        shuffled = assess(build(labels[order], logits=logits[order]))
+    for metric in calibration.METRICS:
+        one = calibration.measure(whole, metric)
+        assert 0 <= one.interval.low <= one.value <= one.interval.high <= UPPER.get(metric, 1.0), metric
+        assert value(shuffled, metric) == pytest.approx(one.value, abs=1e-6), metric
+
+
+@given(LOGITS, st.integers(0, 99), st.integers(1, 60))
+def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
+    rng = np.random.default_rng(seed)
+    labels, order = rng.integers(0, logits.shape[1], len(logits)), rng.permutation(len(logits))
+    expected = fit_temperature(build(labels, logits=logits))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_clip_robust.properties.reliability._ROWS_AT_A_TIME", rows_at_a_time)
+        found = fit_temperature(build(labels[order], logits=logits[order]))
+    assert COLDEST <= expected <= HOTTEST
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_temperature_is_the_best_of_a_fine_grid(random_predictions):
@@ -317,16 +365,16 @@ def test_halves_are_stratified_and_follow_the_samples_not_their_order(n, seed, r
     assert moved.tolist() == fit[order].tolist()
 
 
-def build(labels, samples):
-    from pytest_clip_robust.measurement import Predictions
-
+def build(labels, samples=None, logits=None):
+    logits = np.zeros((len(labels), 3), np.float32) if logits is None else logits
+    names = tuple(f"c{i}" for i in range(logits.shape[1]))
     return Predictions(
         dataset="set",
-        logits=np.zeros((len(labels), 3), np.float32),
+        logits=logits,
         labels=np.asarray(labels, np.int64),
-        class_names=("a", "b", "c"),
-        class_ids=("a", "b", "c"),
-        samples=samples,
+        class_names=names,
+        class_ids=names,
+        samples=samples or [f"{i}.png" for i in range(len(labels))],
     )
 
 
@@ -385,6 +433,19 @@ def test_the_diagram_has_every_sample_once():
 def test_broken_confidences_are_refused(fields, message):
     with pytest.raises(MeasurementError, match=message):
         reliability(**fields)
+
+
+def test_labels_of_one_class_among_several_are_measured(random_predictions):
+    predictions = random_predictions(n=60, classes=3)
+    predictions.labels[:] = 1
+    found = {metric: calibration.measure(assess(predictions), metric) for metric in calibration.METRICS}
+    # Nothing is uncertain about a truth that never changes, and nothing can resolve it.
+    assert found["brier"].details["uncertainty"] == 0
+    assert found["brier"].details["resolution"] == 0
+    assert found["brier"].value == pytest.approx(
+        found["brier"].details["reliability"] + found["brier"].details["within_bins"]
+    )
+    assert halves(predictions).sum() == 30
 
 
 def test_a_set_of_one_class_is_refused(predictions):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.integrate import trapezoid
@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import ood, ood_scores
 from pytest_clip_robust.properties.ood import Scores, class_mean, group_mean, measure, shared_classes
+from pytest_clip_robust.stats import roc
 
 LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(2, 6)), elements=st.floats(-30, 30, width=32))
 FEW = st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0]), min_size=1, max_size=20)
@@ -84,6 +85,20 @@ def test_mahalanobis_is_scikit_learns():
     assert ood_scores.mahalanobis(features, bank, labels) == pytest.approx(np.array(slow))
     with pytest.raises(MeasurementError, match="3 ID samples of 3 classes have no spread"):
         ood_scores.mahalanobis(features, bank[:3], np.arange(3))
+    with pytest.raises(MeasurementError, match="features of 90 ID samples differ by their class alone"):
+        ood_scores.mahalanobis(features, means[labels], labels)
+
+
+@settings(max_examples=20)
+@given(st.integers(12, 20), st.integers(0, 999))
+def test_scores_of_features_know_no_batches_and_no_order(n, seed):
+    rng = np.random.default_rng(seed)
+    bank, labels, order = rng.normal(2, 1, (n, 3)).astype(np.float32), np.arange(n) % 2, rng.permutation(n)
+    for score in (lambda rows, known, _: ood_scores.nearest_neighbours(rows, known, k=4), ood_scores.mahalanobis):
+        whole = score(bank, bank, labels)
+        one_by_one = np.concatenate([score(bank[i : i + 1], bank[order], labels[order]) for i in range(n)])
+        # A small distance is the root of what rounding leaves of a difference.
+        assert one_by_one == pytest.approx(whole, abs=2e-3, rel=1e-4)
 
 
 def test_negatives_are_the_labels_least_like_any_class():
@@ -135,6 +150,18 @@ def test_bounds_and_symmetry(inside, outside):
     assert mirrored == pytest.approx(measure(scores(inside), scores(outside), "auroc").value)
     swapped = measure(scores(-np.array(outside)), scores(-np.array(inside)), "fpr95_id").value
     assert swapped == pytest.approx(measure(scores(inside), scores(outside), "fpr95_ood").value)
+
+
+@given(FEW, FEW, st.integers(2, 4), st.randoms(use_true_random=False))
+def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies, random):
+    def every(of_inside, of_outside):
+        counted = roc.tally(np.asarray(of_inside, float), np.asarray(of_outside, float))
+        return [float(statistic(counted.positives, counted.negatives)) for statistic in ood.STATISTICS.values()]
+
+    expected = every(inside, outside)
+    assert every(random.sample(inside, len(inside)), random.sample(outside, len(outside))) == expected
+    assert every(np.exp(inside), np.exp(outside)) == expected
+    assert every(inside * copies, outside * copies) == pytest.approx(expected)
 
 
 @given(FEW, FEW)

@@ -72,6 +72,9 @@ def test_published_error_consistencies(published):
     pairs = [error_consistency(one, [other]).value for i, one in enumerate(humans) for other in humans[i + 1 :]]
     assert len(pairs) == expected["human_human_cue_conflict"]["pairs"]
     assert np.mean(pairs) == pytest.approx(expected["human_human_cue_conflict"]["mean_kappa"], abs=1e-6)
+    right = [dict(zip(one.samples, one.answers == one.shapes, strict=True)) for one in humans]
+    agreeing = [np.mean([one[x] == other[x] for x in one]) for i, one in enumerate(right) for other in right[i + 1 :]]
+    assert np.mean(agreeing) == pytest.approx(expected["human_human_cue_conflict"]["mean_observed"], abs=1e-6)
 
 
 @given(ROWS, st.data())

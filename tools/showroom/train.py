@@ -81,7 +81,9 @@ def read_renders(path: Path, tower: Tower) -> Renders:
         features = torch.load(cached, weights_only=True)
     else:
         images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
-        trunk = timm.create_model(NAME, num_classes=0)
+        # A new trunk draws random weights; one seed shall give one model whether features are computed or read.
+        with torch.random.fork_rng(devices=[]):
+            trunk = timm.create_model(NAME, num_classes=0)
         trunk.load_state_dict(tower.parameters)
         features = _encode(trunk.eval(), [row["bytes"] for row in images])
         torch.save(features, cached)
