@@ -1,0 +1,204 @@
+"""The gates' statistics: how fast they are, how often they raise a false alarm, and how often they see a loss.
+
+    python benchmarks/gates.py [--samples 50000] [--gates 60]
+    python benchmarks/gates.py --simulate [--runs 2000]
+
+Prints lines of Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from run import machine
+
+from pytest_clip_robust.evidence import mean_evidence
+from pytest_clip_robust.measurement import Measurement
+from pytest_clip_robust.properties import accuracy, calibration, ood, shape_bias, visual_factors
+from pytest_clip_robust.properties.decisions import Decisions
+from pytest_clip_robust.properties.reliability import Reliability
+from pytest_clip_robust.stats import paired
+
+ALPHAS = (0.05, 0.01, 0.001)
+
+
+def main() -> None:
+    """Measure speed, or simulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=50_000)
+    parser.add_argument("--gates", type=int, default=60)
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--runs", type=int, default=2000)
+    options = parser.parse_args()
+    print(f"{machine()}\n")
+    if options.simulate:
+        simulate(options.runs)
+    else:
+        speed(options.samples, options.gates)
+
+
+def speed(samples: int, gates: int) -> None:
+    """Compare two models at `gates` gates over `samples` samples each, every kind of test in turn."""
+    rng = np.random.default_rng(0)
+    before, after = (Model.draw(rng, samples, shared_seed=1) for _ in range(2))
+    pairs = [(measure(before), measure(after)) for measure in MEASURES.values()]
+    memory = peak()
+    taken = dict.fromkeys(MEASURES, 0.0)
+    started, cpu = time.perf_counter(), time.process_time()
+    for gate in range(gates):
+        name = list(MEASURES)[gate % len(MEASURES)]
+        one, other = pairs[gate % len(MEASURES)]
+        begun = time.perf_counter()
+        difference = other.value - one.value
+        paired.compare(one.evidence, other.evidence, direction=other.direction, difference=difference)
+        taken[name] = time.perf_counter() - begun
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    print("| test | of | seconds |\n|---|---|---|")
+    for (name, seconds), (one, other) in zip(taken.items(), pairs, strict=True):
+        print(f"| {paired.compare(one.evidence, other.evidence, direction='higher').method} | {name} | {seconds:.3f} |")
+    print(f"| **{gates} gates x {samples:,} samples** | | **{wall:.1f}** ({cpu:.1f} of one core) |")
+    print(f"\nmemory beyond the evidence itself: {peak() - memory:.0f} MiB")
+
+
+def simulate(runs: int) -> None:
+    """Count rejections: of pairs that are equally good, and of pairs of which the second is worse."""
+    print("| metric | test | n | " + " | ".join(f"alarms at {a:g}" for a in ALPHAS) + " | power: expected | observed |")
+    print("|---|---|---|" + "---|" * (len(ALPHAS) + 2))
+    for samples in (300, 2000):
+        for name, measure in MEASURES.items():
+            method, alarms, _ = rejections(measure, samples, runs, drop=0.0)
+            _, _, (losses, errors) = rejections(measure, samples, runs // 4, drop=DROP)
+            loss, error = float(np.mean(losses)), float(np.mean(errors))
+            expected = ndtr(loss / error - ndtri(0.95))
+            observed = np.mean([one / two > ndtri(0.95) for one, two in zip(losses, errors, strict=True)])
+            rates = " | ".join(f"{rate:.4f}" for rate in alarms)
+            print(f"| {name} | {method} | {samples:,} | {rates} | {expected:.2f} | {observed:.2f} |", flush=True)
+
+
+DROP = 0.12
+"""How much of the margin a worse model loses."""
+
+
+def rejections(
+    measure: Callable[[Model], Measurement], samples: int, runs: int, *, drop: float
+) -> tuple[str, list[float], tuple[list[float], list[float]]]:
+    """Return the test, its rejection rate at each alpha, and every run's loss and standard error."""
+    rng = np.random.default_rng(samples)
+    p, losses, errors, method = [], [], [], ""
+    for run in range(runs):
+        before, after = (Model.draw(rng, samples, shared_seed=run, drop=by) for by in (0.0, drop))
+        one, other = measure(before), measure(after)
+        difference = other.value - one.value
+        found = paired.compare(one.evidence, other.evidence, direction=other.direction, difference=difference)
+        p.append(found.p_worse)
+        losses.append(-difference if other.direction == "higher" else difference)
+        errors.append(found.error)
+        method = found.method
+    return method, [float(np.mean(np.array(p) <= alpha)) for alpha in ALPHAS], (losses, errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a simulated model says of (N,) samples.
+
+    Each sample has a difficulty that all models share, so that two agree on most; a model adds noise of its own.
+    """
+
+    margin: np.ndarray
+    shifted: np.ndarray
+    scores: np.ndarray
+    outside: np.ndarray
+    carries: np.ndarray
+    textured: np.ndarray
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, n: int, *, shared_seed: int, drop: float = 0.0) -> Model:
+        """Draw a model; those of one `shared_seed` see the same samples."""
+        shared = np.random.default_rng(shared_seed)
+        difficulty, ood_likeness = shared.normal(0.8, 1.0, n), shared.normal(0.0, 1.0, n // 2)
+        noise = rng.normal(0.0, 0.5, (4, n))
+        return cls(
+            margin=difficulty + noise[0] - drop,
+            shifted=difficulty - 0.5 + noise[1] - drop,
+            scores=1.2 + difficulty + noise[2] - 4 * drop,
+            outside=ood_likeness + rng.normal(0.0, 0.5, n // 2),
+            carries=shared.random(n) < 0.2,
+            textured=shared.normal(-0.2, 1.0, n) + noise[3] + drop,
+        )
+
+
+def reliability(model: Model) -> Reliability:
+    """Make confidences that are right on average for a margin without a drop."""
+    confidence = 0.3 + 0.7 * ndtr(model.margin)
+    return Reliability(dataset="photos", confidence=confidence, correct=model.margin > 0, n_classes=10)
+
+
+def decided(right: np.ndarray, name: str, **annotations: np.ndarray) -> Decisions:
+    """Decide without saying how."""
+    return Decisions(dataset=name, correct=right, labels=np.zeros(len(right), np.int64), annotations=annotations)
+
+
+def scored(model: Model) -> tuple[ood.Scores, ood.Scores]:
+    """Return ID and OOD scores."""
+    return tuple(
+        ood.Scores(dataset=name, score="energy", values=values)
+        for name, values in (("photos", model.scores), ("other", model.outside))
+    )
+
+
+def loss(model: Model) -> Measurement:
+    """Measure a mean of real numbers, skewed as negative log-likelihoods are."""
+    values = np.log1p(np.exp(-2 * model.margin))
+    found = accuracy.accuracy_of(decided(model.margin > 0, "photos"), metric="simulated.nll")
+    return replace(found, value=float(values.mean()), direction="lower", evidence=mean_evidence("photos", values))
+
+
+def cued(model: Model) -> shape_bias.CueAnswers:
+    """Name the shape, the texture or something else, whichever has the largest margin."""
+    n = len(model.margin)
+    answers = np.stack([model.margin, model.textured, np.full(n, 0.1)]).argmax(axis=0)
+    return shape_bias.CueAnswers(
+        dataset="cues",
+        answers=answers,
+        shapes=np.zeros(n, np.int64),
+        textures=np.ones(n, np.int64),
+        class_names=("shape", "texture", "other"),
+        samples=[""] * n,
+    )
+
+
+MEASURES: dict[str, Callable[[Model], Measurement]] = {
+    "top-1": lambda m: accuracy.top_k(decided(m.margin > 0, "photos")),
+    "NLL": loss,
+    "AUROC": lambda m: ood.measure(*scored(m), "auroc"),
+    "FPR95": lambda m: ood.measure(*scored(m), "fpr95_id"),
+    "AUPR": lambda m: ood.measure(*scored(m), "aupr_in"),
+    "ECE": lambda m: calibration.expected_error(reliability(m)),
+    "MCE": lambda m: calibration.maximum_error(reliability(m)),
+    "AURC": lambda m: calibration.area_under_risk_coverage(reliability(m)),
+    "shape bias": lambda m: shape_bias.shape_bias(cued(m)),
+    "error ratio": lambda m: visual_factors.error_ratio(decided(m.margin > 0, "photos", pose=m.carries), "pose"),
+    "worst factor": lambda m: visual_factors.worst_factor(
+        decided(m.margin > 0, "photos", pose=m.carries, smaller=~m.carries)
+    ),
+}
+
+
+def peak() -> float:
+    """Return the most memory this process has held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
