@@ -24,7 +24,9 @@ SHORT = {
 
 def main(arguments: list[str]) -> None:
     """Read the reports and print the table and the list."""
-    reports = {name: json.loads(Path(path).read_text())["gates"] for name, _, path in (a.partition("=") for a in arguments)}
+    reports = {
+        name: json.loads(Path(path).read_text())["gates"] for name, _, path in (a.partition("=") for a in arguments)
+    }
     aspects = list(dict.fromkeys(gate["metric"].partition(".")[0] for gates in reports.values() for gate in gates))
     print("| aspect | gates | " + " | ".join(reports) + " |")
     print("|---|---|" + "---|" * len(reports))
@@ -38,7 +40,9 @@ def main(arguments: list[str]) -> None:
             print(f"\n{name}:\n\n| regressed | before | now | p |\n|---|---|---|---|")
         for gate in sorted(regressed, key=lambda gate: gate["change"]["p_worse"]):
             change = gate["change"]
-            print(f"| `{gate['measurement']}` | {change['value']:.3f} | {gate['value']:.3f} | {change['p_worse']:.1g} |")
+            print(
+                f"| `{gate['measurement']}` | {change['value']:.3f} | {gate['value']:.3f} | {change['p_worse']:.1g} |"
+            )
 
 
 def tell(gates: list[dict[str, object]]) -> str:
