@@ -11,7 +11,7 @@ import pytest
 
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.gate import FAMILY, RECORDS, RUN, UPDATES, Gate, baseline_folder, model_label, model_spec
+from pytest_clip_robust.gate import PLACES, RECORDS, RUN, UPDATES, Gate, baseline_folder, model_label, model_spec
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.reference import run_twin
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
@@ -121,8 +121,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the gates, for a family-wise error; every worker of xdist collects the same."""
-    session.config.stash[FAMILY] = sum("gate" in getattr(item, "fixturenames", ()) for item in session.items)
+    """Count the tests with a gate, for a family-wise error; every worker of xdist collects the same."""
+    gated = [item.nodeid for item in session.items if "gate" in getattr(item, "fixturenames", ())]
+    session.config.stash[PLACES] = {nodeid: place for place, nodeid in enumerate(gated)}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

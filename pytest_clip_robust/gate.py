@@ -33,8 +33,8 @@ from pytest_clip_robust.models.spec import ModelSpec
 RUN: pytest.StashKey[RunConfig] = pytest.StashKey()
 RECORDS: pytest.StashKey[list[Record]] = pytest.StashKey()
 UPDATES: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-FAMILY: pytest.StashKey[int] = pytest.StashKey()
-"""How many gates this run collected, on all workers: so many chances to be wrong."""
+PLACES: pytest.StashKey[dict[str, int]] = pytest.StashKey()
+"""Where each test with a gate stands in the run, which every worker collects alike; so many chances to be wrong."""
 
 NONE_YET = (
     "no baseline yet, and --clip-strict lets nothing pass that is not compared; record one with --snapshot-update"
@@ -80,7 +80,7 @@ class Gate:
     def _hold(self, measurement: Measurement, tolerance: float) -> Asserted:
         """Compare with the reference where there is one, and with the stored baseline otherwise or to record one."""
         config = self._request.config
-        alpha = self._run.alpha / max(1, config.stash.get(FAMILY, 1))
+        alpha = self._run.alpha / len(config.stash[PLACES])
         updating = bool(config.getoption("update_snapshots", default=False))
 
         def compare(earlier: Earlier) -> Change:
@@ -110,6 +110,7 @@ class Gate:
         message = "" if judgement.verdict in {Verdict.PASSED, Verdict.IMPROVED} else explain(judgement)
         record = record_judgement(judgement, model=model_label(self._item), message=message, failed=fails)
         record["recorded"] = held.update is not None
+        record["place"] = self._request.config.stash[PLACES][self._item.nodeid]
         self._item.stash.setdefault(RECORDS, []).append(record)
         self._item.user_properties.extend(junit_properties(record))
         if held.update is not None:

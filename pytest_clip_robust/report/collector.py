@@ -18,7 +18,7 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
-from pytest_clip_robust.report.terminal import headline, render_table, uncompared, unused_thresholds
+from pytest_clip_robust.report.terminal import headline, render_aspects, render_table, uncompared, unused_thresholds
 
 FAREWELL = "clip_robust_summary"
 
@@ -99,6 +99,9 @@ class Collector:
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             every = terminalreporter.verbosity > 0
             terminalreporter.write(render_table(self._records, width=width, colour=colour, every=every))
+            aspects = render_aspects(self._records, width=width, colour=colour)
+            if aspects:
+                terminalreporter.write(f"\n{aspects}\n")
             for line in self._closing_lines():
                 terminalreporter.write_line(line)
         for line in self._recorded:

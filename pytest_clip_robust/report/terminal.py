@@ -26,6 +26,7 @@ STYLES = {
     Verdict.PASSED: "green",
 }
 WIDTH_WITHOUT_TERMINAL = 120
+ASPECTS_WORTH_A_TABLE = 3
 
 
 def headline(run: RunConfig) -> str:
@@ -68,20 +69,29 @@ def render_table(records: Sequence[Record], *, width: int, colour: bool, every: 
         table.add_row(
             _verdict_cell(record), Text(printable(record["measurement"])), *model, *(cells[c] for c in columns)
         )
-    console = Console(
-        file=io.StringIO(),
-        width=width if width > 0 else WIDTH_WITHOUT_TERMINAL,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        legacy_windows=False,
-    )
-    if shown:
-        console.print(table)
-    console.print(Text(_tally(records, shown)))
-    file = console.file
-    assert isinstance(file, io.StringIO)  # noqa: S101 - made three lines above
-    return file.getvalue()
+    drawn: list[Table | Text] = [table] if shown else []
+    drawn.append(Text(_tally(records, shown)))
+    return _drawn(drawn, width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
+
+
+def render_aspects(records: Sequence[Record], *, width: int, colour: bool) -> str:
+    """Draw a line an aspect (the first part of a metric's id): its verdicts, and the first value that it measured."""
+    aspects: dict[tuple[str, str], list[Record]] = {}
+    for record in sorted((one for one in records if "value" in one), key=lambda one: one["place"]):
+        aspects.setdefault((record["metric"].partition(".")[0], record["model"]), []).append(record)
+    if len(aspects) < ASPECTS_WORTH_A_TABLE:
+        return ""
+    with_model = len({model for _, model in aspects}) > 1
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for name in ("aspect", *(["model"] if with_model else []), "gates", "verdicts", "for example"):
+        table.add_column(name, justify="right" if name == "gates" else "left", overflow="fold")
+    for (aspect, model), of_aspect in aspects.items():
+        counts = Counter(Verdict(record["verdict"]) for record in of_aspect)
+        verdicts = Text(", ").join(Text(f"{counts[v]} {v}", style=STYLES[v]) for v in Verdict if counts[v])
+        first = Text(f"{printable(of_aspect[0]['measurement'])} = {of_aspect[0]['value']:.4f}")
+        names = [Text(aspect), Text(printable(model))] if with_model else [Text(aspect)]
+        table.add_row(*names, Text(str(len(of_aspect))), verdicts, first)
+    return _drawn([table], width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
 
 
 def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
@@ -162,6 +172,21 @@ def _urgency(record: Record) -> tuple[int, float, str, str]:
         record["measurement"],
         record["model"],
     )
+
+
+def _drawn(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        legacy_windows=False,
+    )
+    for part in parts:
+        console.print(part)
+    return file.getvalue()
 
 
 def _short(cache: str) -> str:

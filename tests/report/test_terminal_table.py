@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 
 from pytest_clip_robust.gates import Threshold
-from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_table, uncompared, unused_thresholds
+from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_aspects, render_table, uncompared, unused_thresholds
 
 CHANGE = {"value": 0.7, "difference": -0.1, "p_worse": 0.00012, "p_better": 1.0, "tolerance": 0.01}
 
@@ -20,6 +20,7 @@ def record(
     model="A",
     change=None,
     recorded=False,
+    place=0,
 ):
     metric, dataset = re.fullmatch(r"(.*)\[(.*)\]", name).groups()
     return {
@@ -28,6 +29,7 @@ def record(
         "direction": "higher",
         "change": change,
         "recorded": recorded,
+        "place": place,
         "model": model,
         "measurement": name,
         "metric": metric,
@@ -146,3 +148,20 @@ def test_a_threshold_that_judged_nothing_is_named():
         "thresholds that judged nothing: zero_shot.topl; check their names against the table"
     ]
     assert unused_thresholds({"zero_shot.top1[photos]": Threshold(at_least=0.1)}, [record()]) == []
+
+
+def test_aspects_have_a_line_each_with_verdicts_and_the_first_value():
+    records = [
+        record("b.two[x]", place=3, value=0.25),
+        record("a.two[x]", verdict="regressed", place=2),
+        record("a.one[x]", place=1, value=0.75),
+        record("c.one[x]", place=4),
+    ]
+    header, *rows = render_aspects(records, width=120, colour=False).splitlines()
+    assert header.split() == ["aspect", "gates", "verdicts", "for", "example"]
+    assert rows[0].split() == ["a", "2", "1", "regressed,", "1", "passed", "a.one[x]", "=", "0.7500"]
+    assert rows[1].split() == ["b", "1", "1", "passed", "b.two[x]", "=", "0.2500"]
+
+
+def test_few_aspects_need_no_table_of_their_own():
+    assert render_aspects([record("a.one[x]"), record("b.one[x]")], width=120, colour=False) == ""
