@@ -81,17 +81,22 @@ class Gate:
         """Compare with the reference where there is one, and with the stored baseline otherwise or to record one."""
         config = self._request.config
         alpha = self._run.alpha / len(config.stash[PLACES])
-        updating = bool(config.getoption("update_snapshots", default=False))
+        updating, adding = (
+            bool(config.getoption(flag, default=False)) for flag in ("update_snapshots", "update_new_snapshots_only")
+        )
 
-        def compare(earlier: Earlier) -> Change:
-            return change_since(measurement, _comparable(earlier, measurement), tolerance=tolerance, alpha=alpha)
+        def compare(earlier: Earlier, *, across_models: bool = False) -> Change:
+            objections = differences(earlier, measurement, across_models=across_models)
+            if objections:
+                way_out = "" if across_models else "; measure as it was, or record anew with --snapshot-update"
+                raise BaselineError(f"{earlier.name} does not compare: {'; '.join(objections)}{way_out}")
+            return change_since(measurement, earlier, tolerance=tolerance, alpha=alpha)
 
         held = Asserted(change=None, update=None)
         # Without syrupy (`-p no:syrupy`) there are no baselines; a run may want only thresholds, or a reference.
         stored = config.pluginmanager.hasplugin("syrupy")
         folder = baseline_folder(self._run, model_spec(self._item)) if stored else None
-        recording = updating or bool(config.getoption("update_new_snapshots_only", default=False))
-        if folder is not None and (recording or self._run.reference is None):
+        if folder is not None and (updating or adding or self._run.reference is None):
             self._item.stash[FOLDER] = folder
             candidate = Candidate(measurement=measurement, compare=compare, updating=updating)
             held = assert_baseline(self._request.getfixturevalue("snapshot"), candidate)
@@ -99,11 +104,7 @@ class Gate:
             return held
         other = reference.measured(self._item, measurement.key)
         earlier = earlier_from(other, name=f"reference {self._run.reference.label}")
-        objections = differences(earlier, measurement, across_models=True)
-        if objections:
-            raise BaselineError(f"{earlier.name} does not compare: {'; '.join(objections)}")
-        change = change_since(measurement, earlier, tolerance=tolerance, alpha=alpha)
-        return Asserted(change=change, update=held.update)
+        return Asserted(change=compare(earlier, across_models=True), update=held.update)
 
     def _settle(self, judgement: Judgement, held: Asserted) -> None:
         fails = judgement.verdict.fails(strict=self._run.strict)
@@ -135,16 +136,6 @@ def model_label(item: pytest.Item) -> str:
     """Name the model that a test measures, or ``""``."""
     spec = model_spec(item)
     return "" if spec is None else spec.label
-
-
-def _comparable(earlier: Earlier, measurement: Measurement) -> Earlier:
-    objections = differences(earlier, measurement)
-    if objections:
-        raise BaselineError(
-            f"{earlier.name} does not compare: {'; '.join(objections)}; measure as it was, or record anew with "
-            "--snapshot-update"
-        )
-    return earlier
 
 
 def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str) -> Threshold | None:
