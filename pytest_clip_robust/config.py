@@ -41,7 +41,7 @@ class RunConfig:
     report: Path | None
     device: str
     precision: str
-    batch_size: int
+    batch_size: int | None
     workers: int
     strict: bool
 
@@ -74,7 +74,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         report=config.invocation_params.dir / report if report else None,
         device=str(_value(config, "clip_device")),
         precision=precision,
-        batch_size=_whole_number(config, "clip_batch_size", at_least=1),
+        batch_size=_whole_number(config, "clip_batch_size", at_least=1) if _value(config, "clip_batch_size") else None,
         workers=_whole_number(config, "clip_workers", at_least=0),
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
     )

@@ -27,6 +27,7 @@ FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
 
 TEXTS_ON_ACCELERATOR, TEXTS_ON_CPU = 256, 16
+IMAGES_ON_ACCELERATOR, IMAGES_ON_CPU = 64, 16
 
 EncodedBatch = tuple[Sequence[str], NDArray[np.float32]]
 """The digests of B samples and their (B, D) features."""
@@ -45,13 +46,15 @@ def encode_images(
     images: ImageSet,
     store: FeatureStore,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int = 2,
     counts: EncodeCounts | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
 ) -> NDArray[np.float32]:
     """Return the (N, D) features of a set's images in its order, not normalised.
+
+    By default a batch has 64 images on an accelerator and 16 on a CPU, where larger ones only move memory.
 
     Only images that the store lacks are read. Features do not depend on `batch_size` and `workers` beyond rounding: in
     fp32 their cosine distance to those of one image at a time is below 1e-6.
@@ -61,6 +64,7 @@ def encode_images(
         ModelError: the model's features are unusable.
         StoreError: the store cannot be read.
     """
+    size = batch_size or (IMAGES_ON_CPU if model.device == "cpu" else IMAGES_ON_ACCELERATOR)
     key = image_key(model, images)
     position_of = {digest: position for position, digest in enumerate(images.digests)}
     encode = BatchEncoder(model.encoder.encode_image, who=_name(model), notice=notice)
@@ -70,7 +74,7 @@ def encode_images(
             images,
             [position_of[digest] for digest in digests],
             model.encoder.preprocess,
-            batch_size=batch_size,
+            batch_size=size,
             workers=workers,
             pin_memory=model.device.startswith("cuda"),
             notice=notice,

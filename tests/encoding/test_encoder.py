@@ -77,6 +77,12 @@ def test_features_do_not_depend_on_batch_size_and_workers(model, encoder, photos
     assert cosine_distances(features, one_at_a_time(encoder, photos)).max() < TOLERANCE
 
 
+@pytest.mark.parametrize(("device", "batches"), [("cpu", [16, 4]), ("mps", [20])])
+def test_a_cpu_has_smaller_batches(load, encoder, image_set, png, store, device, batches):
+    encode_images(load(encoder, device=device), image_set([png(seed) for seed in range(20)]), store, workers=0)
+    assert encoder.image_batches == batches
+
+
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 2), (64, 0)])
 def test_features_of_an_open_clip_model_equal_a_plain_loop(open_clip_encoder, load, photos, store, batch_size, workers):
     features = encode_images(load(open_clip_encoder), photos, store, batch_size=batch_size, workers=workers)
