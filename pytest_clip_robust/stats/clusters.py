@@ -1,0 +1,96 @@
+"""Samples that come in clusters, such as the five captions of one image: fewer independent facts than rows.
+
+Variances are those of a mean over clusters drawn at random, by linearisation (Cochran 1977, section 11).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.measurement import Interval
+from pytest_clip_robust.stats.bootstrap import SEED, percentile_interval
+from pytest_clip_robust.stats.intervals import LEVEL, wilson_of_mean
+
+Floats = NDArray[np.float64]
+
+REPLICATES = 1000
+_REPLICATES_AT_A_TIME = 50
+
+
+def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
+    """Return the variance of the mean of (N,) `values` that are drawn by whole `clusters` (N,).
+
+    Raises:
+        MeasurementError: there is a single cluster, which has no spread.
+
+    >>> variance_of_mean(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    0.25
+    """
+    _, place = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(place, weights=values - values.mean())
+    if len(sums) < 2:
+        raise MeasurementError("1 cluster has no spread, so its mean has no interval; give at least 2 images")
+    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(values) ** 2)
+
+
+def effective_size(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64]) -> float:
+    """Return how many independent 0/1 outcomes tell as much as these (N,), from 1 to N.
+
+    Where all outcomes are alike, nothing tells how alike a cluster is: every cluster then counts as one.
+    """
+    p = float(outcomes.mean())
+    if p in {0.0, 1.0}:
+        return float(len(np.unique(clusters)))
+    variance = variance_of_mean(outcomes.astype(np.float64), clusters)
+    return float(np.clip(p * (1 - p) / variance, 1, len(outcomes))) if variance > 0 else float(len(outcomes))
+
+
+def proportion_interval(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+    """Return Wilson's interval of the share of true outcomes at the clusters' effective size (Korn, Graubard 1998).
+
+    Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
+    """
+    found = wilson_of_mean(float(outcomes.mean()), effective_size(outcomes, clusters), level=level)
+    return Interval(found.low, found.high, level, "Wilson, clustered")
+
+
+def mean_interval(
+    values: Floats,
+    clusters: NDArray[np.int64],
+    *,
+    level: float = LEVEL,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval:
+    """Return Student's interval of the mean of (N,) `values` over the spread between clusters, cut at `bounds`.
+
+    Raises:
+        MeasurementError: there is a single cluster.
+    """
+    mean, degrees = float(values.mean()), len(np.unique(clusters)) - 1
+    half = variance_of_mean(values, clusters) ** 0.5 * float(t.ppf(0.5 + level / 2, max(degrees, 1)))
+    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), level, "Student t, clustered")
+
+
+def median_interval(values: Floats, clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+    """Return the bootstrap interval of the median of (N,) `values` over drawn clusters."""
+    _, place = np.unique(clusters, return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    ranked, place = values[order], place[order]
+    n_clusters = int(place.max()) + 1
+    rng = np.random.default_rng(SEED)
+    medians = []
+    for _ in range(0, REPLICATES, _REPLICATES_AT_A_TIME):
+        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=_REPLICATES_AT_A_TIME)
+        medians += [_median(ranked, np.cumsum(counts[place])) for counts in drawn]
+    found = percentile_interval(np.array(medians), level=level)
+    return Interval(found.low, found.high, level, "bootstrap percentile, clustered")
+
+
+def _median(ranked: Floats, below: NDArray[np.int64]) -> float:
+    """Return the median of sorted values, of which `below` counts those drawn up to each place."""
+    n = below[-1]
+    lower, upper = np.searchsorted(below, [(n + 1) // 2, n // 2 + 1], side="left")
+    return float(ranked[lower] + ranked[upper]) / 2
