@@ -1,7 +1,7 @@
 """Captions against the same words in other orders, after ARO's order sets (Yuksekgonul et al. 2023).
 
-Three orders: all words shuffled, words shuffled within threes, threes shuffled. ARO's other two shuffle by part of speech
-and need a tagger; its own files are read as any set of false captions.
+Three orders: all words shuffled, words shuffled within threes, threes shuffled. ARO's other two shuffle by part of
+speech and need a tagger; its own files are read as any set of false captions.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 FOLDS, FEWEST_GROUPS = 5, 10
+WORD = r"[^\s.,;!?]+"
 
 WINOGROUND: Mapping[str, float] = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 """Winoground's scores, and what each is by chance."""
@@ -51,7 +52,8 @@ class Contrasts:
     """How I images like their true caption, and how much they like the false one that they like best.
 
     true, false: (I,) cosines; blind_true, blind_false: the same with the mean of the other images in the image's
-    place. images: (I,) which image; kinds: I words for what the false captions change.
+    place. images: (I,) which image; choices: (I,) how many captions to choose from; kinds: I words for what the false
+    captions change.
     true_texts, false_texts: I captions, the false one that is liked best. cut: how many captions the model cut.
     text_only: (I,) 1 where a classifier of the captions alone is right, 0 where it is wrong, one half where it cannot
     tell, or None where there was too little to learn from. metric: the first part of every metric's id.
@@ -63,6 +65,7 @@ class Contrasts:
     blind_true: Floats
     blind_false: Floats
     images: Ints
+    choices: Ints
     kinds: Sequence[str]
     samples: Sequence[str]
     true_texts: Sequence[str]
@@ -140,6 +143,7 @@ def contrast(
         blind_true=cosines(blind, known, image_of, true_of),
         blind_false=np.maximum.reduceat(cosines(blind, known, image_of[false_items], false_of), starts),
         images=image_of,
+        choices=counts + 1,
         true_texts=[texts[i] for i in true_of.tolist()],
         false_texts=[texts[i] for i in false_of[liked].tolist()],
         **about,
@@ -176,10 +180,10 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
     return _measurement(
         found,
         "accuracy",
-        kind,
         rows,
         right.astype(np.float64),
         clusters.proportion_interval(right, found.images[rows]),
+        kind=kind,
         misses=_worst_misses(found, rows[~right]),
         details=_baselines(found, rows) | ({} if kind else _by_kind(found)),
     )
@@ -194,7 +198,8 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
     rows = _rows(found, kind)
     gains = found.right[rows].astype(np.float64) - found.blind_right[rows]
     interval = clusters.mean_interval(gains, found.images[rows], bounds=(-1.0, 1.0))
-    return _measurement(found, "gain_over_blind", kind, rows, gains, interval, details=_baselines(found, rows))
+    details = _baselines(found, rows)
+    return _measurement(found, "gain_over_blind", rows, gains, interval, kind=kind, details=details)
 
 
 def text_only(found: Contrasts, kind: str = "") -> Measurement:
@@ -209,8 +214,8 @@ def text_only(found: Contrasts, kind: str = "") -> Measurement:
     if found.text_only is None:
         raise MeasurementError(f"{found.dataset!r}: the captions alone were not classified")
     values = found.text_only[rows]
-    interval = clusters.mean_interval(values, found.images[rows], bounds=(0.0, 1.0))
-    return _measurement(found, "text_only_ngram_cv5", kind, rows, values, interval, direction="lower")
+    interval = clusters.proportion_interval(values, found.images[rows])
+    return _measurement(found, "text_only_ngram_cv5", rows, values, interval, kind=kind, direction="lower")
 
 
 def winoground(found: Matches, score: str) -> Measurement:
@@ -259,7 +264,7 @@ def tell_texts_apart(true_texts: Sequence[str], false_texts: Sequence[str], grou
 
     if len(np.unique(groups)) < FEWEST_GROUPS:
         return None
-    words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"[^\s.,;!?]+", dtype=np.float64)
+    words = CountVectorizer(ngram_range=(1, 2), token_pattern=WORD, dtype=np.float64)
     words.fit([*true_texts, *false_texts])
     apart = words.transform(true_texts) - words.transform(false_texts)
     lengths = np.array([len(a.split()) - len(b.split()) for a, b in zip(true_texts, false_texts, strict=True)])
@@ -284,7 +289,11 @@ def _rows(found: Contrasts, kind: str) -> Ints:
 
 
 def _baselines(found: Contrasts, rows: Ints) -> dict[str, float]:
-    details = {"accuracy": float(found.right[rows].mean()), "blind": float(found.blind_right[rows].mean())}
+    details = {
+        "chance": float((1 / found.choices[rows]).mean()),
+        "accuracy": float(found.right[rows].mean()),
+        "blind": float(found.blind_right[rows].mean()),
+    }
     if found.text_only is not None:
         details["text_only"] = float(found.text_only[rows].mean())
     return details
@@ -312,11 +321,11 @@ def _worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
 def _measurement(
     found: Contrasts,
     name: str,
-    kind: str,
     rows: Ints,
     values: Floats,
     interval: Interval,
     *,
+    kind: str,
     direction: Direction = "higher",
     misses: tuple[Miss, ...] = (),
     details: Mapping[str, float] | None = None,

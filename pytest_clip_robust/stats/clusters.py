@@ -5,6 +5,8 @@ Variances are those of a mean over clusters drawn at random, by linearisation (C
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
@@ -36,8 +38,8 @@ def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
     return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(values) ** 2)
 
 
-def effective_size(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64]) -> float:
-    """Return how many independent 0/1 outcomes tell as much as these (N,), from 1 to N.
+def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64]) -> float:
+    """Return how many independent 0/1 outcomes tell as much as these (N,) between 0 and 1; from 1 to N.
 
     Where all outcomes are alike, nothing tells how alike a cluster is: every cluster then counts as one.
     """
@@ -48,10 +50,10 @@ def effective_size(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64]) -> 
     return float(np.clip(p * (1 - p) / variance, 1, len(outcomes))) if variance > 0 else float(len(outcomes))
 
 
-def proportion_interval(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
-    """Return Wilson's interval of the share of true outcomes at the clusters' effective size (Korn, Graubard 1998).
+def proportion_interval(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+    """Return Wilson's interval of the mean of outcomes between 0 and 1, at the clusters' effective size.
 
-    Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
+    After Korn and Graubard (1998). Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
     """
     found = wilson_of_mean(float(outcomes.mean()), effective_size(outcomes, clusters), level=level)
     return Interval(found.low, found.high, level, "Wilson, clustered")
