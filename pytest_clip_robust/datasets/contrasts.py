@@ -37,6 +37,7 @@ WORDS = {
     "att": "attribute",
     "rel": "relation",
 }
+CHANGES = ("replace", "replaced", "swap", "swapped", "add", "added")
 WHOLE_KINDS = ("attribution", "relation", "order")
 """Kinds that name a whole file, such as ``visual_genome_attribution.json``."""
 
@@ -103,7 +104,7 @@ def canonical_kind(text: str) -> str:
     ('replace_object', 'swap_attribute', 'relation')
     """
     words = text.strip().lower().replace("-", "_").replace(" ", "_").split("_")
-    if len(words) > 2 and words[-1] in WHOLE_KINDS:
+    if words[-1] in WHOLE_KINDS and words[0] not in CHANGES:
         return words[-1]
     return "_".join(WORDS.get(word, word) for word in words)
 

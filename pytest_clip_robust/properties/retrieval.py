@@ -60,8 +60,8 @@ class CaptionedImages:
         where = f"captioned images {self.dataset!r}"
         if len(self.images) != len(self.image_names) or len(self.captions) != len(self.texts):
             raise MeasurementError(
-                f"{where}: {len(self.images)} features of {len(self.image_names)} images and {len(self.captions)} of "
-                f"{len(self.texts)} captions"
+                f"{where}: features of {len(self.images)} images with {len(self.image_names)} names, and of "
+                f"{len(self.captions)} captions with {len(self.texts)} texts"
             )
         if self.pairs.ndim != 2 or self.pairs.shape[1] != 2 or not len(self.pairs):
             raise MeasurementError(f"{where}: pairs of shape {self.pairs.shape}; expected (P, 2), P at least 1")

@@ -108,5 +108,5 @@ def test_the_median_of_drawn_clusters():
 
 
 def test_one_cluster_has_no_spread():
-    with pytest.raises(MeasurementError, match="1 cluster has no spread, .*; give at least 2 images"):
+    with pytest.raises(MeasurementError, match=r"1 cluster has no spread, .*; give at least 2 images"):
         clusters.mean_interval(np.array([0.0, 1.0]), np.array([7, 7]))
