@@ -126,10 +126,10 @@ def test_every_number_of_both_suites(world):
     assert report["data"]["words"] == report["data"]["words"] | {"images": 36, "texts": 72}
     result.stdout.fnmatch_lines(
         [
+            "data set 'words': 36 captions are listed for several images, such as 'a thing that is red': each counts*",
+            "*'wino' has pairs of images with pairs of captions, and no false captions*",
             "*'pairs' has no false captions of the kind 'replace_object'*",
             "*'pairs' has no pairs of images with pairs of captions*",
-            "*'wino' has pairs of images with pairs of captions, and no false captions*",
-            "data set 'words': 36 captions are listed for several images, such as 'a thing that is red': each counts*",
         ],
         consecutive=False,
     )
