@@ -340,6 +340,7 @@ def _measurement(
         subset=kind,
         outcomes=values.astype(np.float32),
         samples=[found.samples[row] for row in rows.tolist()],
+        evidence=clusters.mean_evidence(found.dataset, values, found.images[rows]),
         misses=misses,
         details=dict(details or {}) | ({"captions_cut": found.cut} if found.cut else {}),
         provenance=found.provenance,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Interval, Measurement
+from pytest_clip_robust.measurement import Measurement
 from pytest_clip_robust.properties.retrieval import CaptionedImages
 from pytest_clip_robust.properties.units import cosines, unit_rows
 from pytest_clip_robust.stats import clusters
@@ -38,10 +38,10 @@ def modality_gap(found: CaptionedImages) -> Measurement:
     gap = float(np.linalg.norm(apart))
     along = apart / gap if gap > 0 else apart
     of_images, of_captions = found.clusters
-    parts = _shares(images @ along, of_images) - _shares(captions @ along, of_captions)
-    interval = clusters.mean_interval(len(parts) * parts, np.arange(len(parts)))
-    low, high = (max(0.0, min(2.0, gap + end)) for end in (interval.low, interval.high))
-    return _measurement(found, "modality_gap", gap, Interval(low, high, interval.level, interval.method), n=len(images))
+    shares = _shares(images @ along, of_images) - _shares(captions @ along, of_captions)
+    # To first order a group moves the gap by its share, so that the gap is a mean over groups like any other.
+    values = gap + len(shares) * shares
+    return _measurement(found, "modality_gap", gap, values, np.arange(len(values)), bounds=(0.0, 2.0), n=len(images))
 
 
 def alignment(found: CaptionedImages) -> Measurement:
@@ -53,16 +53,17 @@ def alignment(found: CaptionedImages) -> Measurement:
     rows, columns = found.pairs.T
     near = cosines(images, captions, rows, columns)
     values = np.maximum(2 - 2 * near, 0)
-    names = found.caption_names
+    names, of_images = found.caption_names, found.clusters[0][rows]
     return Measurement(
         metric="features.alignment",
         value=float(values.mean()),
         n=len(values),
-        interval=clusters.mean_interval(values, found.clusters[0][rows], bounds=(0.0, 4.0)),
+        interval=clusters.mean_interval(values, of_images, bounds=(0.0, 4.0)),
         direction="lower",
         dataset=found.dataset,
         outcomes=values.astype(np.float32),
         samples=[names[caption] for caption in columns.tolist()],
+        evidence=clusters.mean_evidence(found.dataset, values, of_images),
         details={"mean_cosine": float(near.mean())},
         provenance=found.provenance,
     )
@@ -85,10 +86,9 @@ def uniformity(found: CaptionedImages, tower: Tower) -> Measurement:
         raise MeasurementError(f"uniformity of {found.dataset!r}: {len(units)} {tower} feature has no pair; give 2")
     shares = _potentials(units)
     mean = float(shares.mean())
-    spread = clusters.mean_interval(2 * (shares - mean) / mean, groups)
     value = float(np.log(mean))
-    interval = Interval(value + spread.low, min(0.0, value + spread.high), spread.level, spread.method)
-    return _measurement(found, f"uniformity_{tower}", value, interval, n=len(units))
+    values = value + 2 * (shares - mean) / mean
+    return _measurement(found, f"uniformity_{tower}", value, values, groups, bounds=(-8.0, 0.0), n=len(units))
 
 
 def _shares(values: Floats, groups: NDArray[np.int64]) -> Floats:
@@ -114,13 +114,24 @@ def _units(found: CaptionedImages) -> tuple[NDArray[np.float32], NDArray[np.floa
     return unit_rows(found.images, "image"), unit_rows(found.captions, "caption")
 
 
-def _measurement(found: CaptionedImages, name: str, value: float, interval: Interval, *, n: int) -> Measurement:
+def _measurement(
+    found: CaptionedImages,
+    name: str,
+    value: float,
+    values: Floats,
+    groups: NDArray[np.int64],
+    *,
+    bounds: tuple[float, float],
+    n: int,
+) -> Measurement:
+    """Measure `value`, the mean of `values`, which are drawn by whole `groups`."""
     return Measurement(
         metric=f"features.{name}",
         value=value,
         n=n,
-        interval=interval,
+        interval=clusters.mean_interval(values, groups, bounds=bounds),
         direction="lower",
         dataset=found.dataset,
+        evidence=clusters.mean_evidence(found.dataset, values, groups),
         provenance=found.provenance,
     )

@@ -232,6 +232,7 @@ def _measurement(
         dataset=ranking.dataset,
         outcomes=outcomes,
         samples=ranking.samples,
+        evidence=None if outcomes is None else clusters.mean_evidence(ranking.dataset, outcomes, ranking.clusters),
         misses=misses,
         details=about,
         provenance=ranking.provenance,

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from pytest_clip_robust import evidence
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Evidence
 from pytest_clip_robust.measurement import Interval
 from pytest_clip_robust.stats.bootstrap import SEED, percentile_interval
 from pytest_clip_robust.stats.intervals import LEVEL, wilson_of_mean
@@ -20,6 +22,18 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 1000
 _REPLICATES_AT_A_TIME = 50
+
+
+def cluster_values(values: Floats, clusters: NDArray[np.int64]) -> Floats:
+    """Return a number a cluster, (G,): their mean is that of (N,) `values`, their spread that of drawing clusters.
+
+    >>> cluster_values(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    array([0., 1.])
+    """
+    distinct, place = np.unique(clusters, return_inverse=True)
+    mean = values.mean()
+    found: Floats = mean + np.bincount(place, weights=values - mean) * (len(distinct) / len(values))
+    return found
 
 
 def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
@@ -31,11 +45,20 @@ def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
     >>> variance_of_mean(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
     0.25
     """
-    _, place = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(place, weights=values - values.mean())
-    if len(sums) < 2:
+    of_clusters = cluster_values(values, clusters)
+    if len(of_clusters) < 2:
         raise MeasurementError("1 cluster has no spread, so its mean has no interval; give at least 2 images")
-    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(values) ** 2)
+    return float(of_clusters.var(ddof=1) / len(of_clusters))
+
+
+def mean_evidence(dataset: str, values: NDArray[Any], clusters: NDArray[np.int64]) -> Evidence:
+    """Return the evidence of a mean of (N,) `values`: of single samples, or of clusters where these hold several.
+
+    A test that paired the captions of one image as if each were independent would find differences that are none.
+    """
+    if len(np.unique(clusters)) == len(values):
+        return evidence.mean_evidence(dataset, values)
+    return evidence.mean_evidence(dataset, cluster_values(values.astype(np.float64), clusters))
 
 
 def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64]) -> float:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import sem
 
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import mean_evidence
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import mean_interval, wilson
+from pytest_clip_robust.stats.paired import compare
 
 
 def correlated(n_clusters, size, *, seed=0, mean=0.4, shared=0.7):
@@ -110,3 +112,33 @@ def test_the_median_of_drawn_clusters():
 def test_one_cluster_has_no_spread():
     with pytest.raises(MeasurementError, match=r"1 cluster has no spread, .*; give at least 2 images"):
         clusters.mean_interval(np.array([0.0, 1.0]), np.array([7, 7]))
+
+
+def test_one_number_a_cluster_has_the_mean_of_all_and_the_spread_of_clusters():
+    outcomes, groups = correlated(60, 4)
+    keep = np.random.default_rng(1).random(len(outcomes)) < 0.7
+    values, groups = outcomes[keep].astype(float), groups[keep]
+    found = clusters.cluster_values(values, groups)
+    assert len(found) == len(np.unique(groups))
+    assert found.mean() == pytest.approx(values.mean())
+    assert sem(found) ** 2 == pytest.approx(clusters.variance_of_mean(values, groups))
+
+
+def test_two_models_are_paired_by_cluster_and_not_by_caption():
+    """Where two models differ by chance alone, five alike a cluster, a test of captions cries wolf."""
+    alarms = wolves = 0
+    for seed in range(300):
+        before, groups = correlated(60, 5, seed=2 * seed, shared=1.0)
+        after, _ = correlated(60, 5, seed=2 * seed + 1, shared=1.0)
+        ours = [clusters.mean_evidence("set", one, groups) for one in (before, after)]
+        plain = [mean_evidence("set", one) for one in (before, after)]
+        alarms += compare(*ours, direction="higher").p_worse < 0.05
+        wolves += compare(*plain, direction="higher").p_worse < 0.05
+    assert alarms / 300 < 0.09
+    assert wolves / 300 > 0.15
+
+
+def test_clusters_of_one_keep_their_proportion():
+    found = clusters.mean_evidence("set", np.array([1.0, 0.0, 1.0]), np.array([2, 0, 1]))
+    assert found.strata[0].columns["outcome"].tolist() == [True, False, True]
+    assert found.strata[0].columns["outcome"].dtype == np.bool_
