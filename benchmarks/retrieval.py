@@ -23,7 +23,7 @@ from collections.abc import Callable
 import numpy as np
 
 RECALLS = (1, 5, 10)
-SIGNAL = 0.25
+SIGNAL = 0.13
 TARGET_SECONDS, TARGET_BYTES = 5.0, 1e9
 
 Recalls = dict[str, float]

@@ -198,7 +198,7 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
     rows = _rows(found, kind)
     gains = found.right[rows].astype(np.float64) - found.blind_right[rows]
     interval = clusters.mean_interval(gains, found.images[rows], bounds=(-1.0, 1.0))
-    details = _baselines(found, rows)
+    details = {"accuracy": float(found.right[rows].mean())} | _baselines(found, rows)
     return _measurement(found, "gain_over_blind", rows, gains, interval, kind=kind, details=details)
 
 
@@ -291,7 +291,6 @@ def _rows(found: Contrasts, kind: str) -> Ints:
 def _baselines(found: Contrasts, rows: Ints) -> dict[str, float]:
     details = {
         "chance": float((1 / found.choices[rows]).mean()),
-        "accuracy": float(found.right[rows].mean()),
         "blind": float(found.blind_right[rows].mean()),
     }
     if found.text_only is not None:
