@@ -81,8 +81,8 @@ class Profile:
 def load_profile(source: str | None, data_options: Iterable[str] = ()) -> Profile:
     """Read the profile `source` (a shipped name, a TOML file, or None for none) and apply ``--clip-data`` to it.
 
-    A set that no role names takes the role in its own option (``?role=shift``), else ``id`` while that is free,
-    else ``shift``.
+    A set that no role names takes the role in its own option (``?role=shift``), else the catalogue's, else ``id`` while
+    that is free, else ``shift``.
 
     Raises:
         ConfigError: the file, an entry or an option is wrong; the message names it.
@@ -255,7 +255,7 @@ def _with_data(profile: Profile, given: DataEntry) -> Profile:
     roles = dict(profile.roles)
     placed = any(entry.name in names for names in roles.values())
     if given.role or not placed:
-        role = given.role or ("shift" if roles.get("id") else "id")
+        role = entry.role or ("shift" if roles.get("id") else "id")
         roles[role] = (*roles.get(role, ()), entry.name)
     return replace(
         profile,

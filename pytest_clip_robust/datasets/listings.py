@@ -39,8 +39,10 @@ def find_listings(entry: DataEntry) -> tuple[Path, list[Path]]:
     ``table`` names a file, a folder or a glob, in the folder of the images or anywhere.
 
     Raises:
-        DataError: the named listing is not there.
+        DataError: the set has no location, or the named listing is not there.
     """
+    if not entry.location:
+        raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
     root = Path(entry.location).expanduser().absolute()
     if entry.table:
         places = [root, Path()] if root.is_dir() else [Path()]

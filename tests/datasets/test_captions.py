@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.datasets.captions import load_caption_set, texts_in
-from pytest_clip_robust.datasets.entry import parse_data_option
+from pytest_clip_robust.datasets.entry import DataEntry, parse_data_option
 from pytest_clip_robust.errors import ConfigError, DataError
 
 TWO = {"a.png": ["a red thing", "something red"], "b.png": ["a blue thing"]}
@@ -253,6 +253,9 @@ def test_what_is_wrong_with_a_listing_is_said_in_one_line(captions, photos, cont
 
 def test_what_is_wrong_with_a_location_is_said_in_one_line(captions, photos, tmp_path, png):
     root = photos()
+    for entry in (DataEntry(name="set"), DataEntry(name="set", table="captions.json")):
+        with pytest.raises(DataError, match="data set 'set' has no location here; give one with --clip-data set=/path"):
+            load_caption_set(entry)
     with pytest.raises(DataError, match=r"holds no \.parquet and no \.tar files; name the listing of its images with"):
         captions(f"set={root}")
     with pytest.raises(DataError, match=r"no listing captions\.json in "):
