@@ -78,8 +78,10 @@ def proportion_interval(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, 
 
     After Korn and Graubard (1998). Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
     """
-    found = wilson_of_mean(float(outcomes.mean()), effective_size(outcomes, clusters), level=level)
-    return Interval(found.low, found.high, level, "Wilson, clustered")
+    alone = len(np.unique(clusters)) == len(outcomes)
+    size = float(len(outcomes)) if alone else effective_size(outcomes, clusters)
+    found = wilson_of_mean(float(outcomes.mean()), size, level=level)
+    return Interval(found.low, found.high, level, "Wilson" if alone else "Wilson, clustered")
 
 
 def mean_interval(
