@@ -178,7 +178,12 @@ def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
     base = catalog().get(name)
     entry = entry if base is None else merge(base, entry)
     beside = folder / entry.location
-    return replace(entry, location=str(beside)) if entry.location and beside.exists() else entry
+    if entry.location and beside.exists():
+        entry = replace(entry, location=str(beside))
+    listing = folder / entry.table
+    if entry.table and listing.exists() and not (Path(entry.location) / entry.table).exists():
+        entry = replace(entry, table=str(listing.absolute()))
+    return entry
 
 
 def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> DataEntry:
