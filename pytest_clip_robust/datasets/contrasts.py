@@ -41,7 +41,6 @@ CHANGES = ("replace", "replaced", "swap", "swapped", "add", "added")
 WHOLE_KINDS = ("attribution", "relation", "order")
 """Kinds that name a whole file, such as ``visual_genome_attribution.json``."""
 
-
 IMAGE, FIRST, SECOND = "image", "image_0", "image_1"
 
 
