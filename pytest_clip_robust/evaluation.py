@@ -11,6 +11,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.labels import IMAGENET, class_list
 from pytest_clip_robust.encoding.classifier import zero_shot_logits, zero_shot_weights
@@ -19,7 +20,7 @@ from pytest_clip_robust.measurement import Predictions, Provenance, together
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.models.spec import ModelKind
 from pytest_clip_robust.prompts.templates import PromptSet
-from pytest_clip_robust.properties import ood_scores, prompt_sensitivity, shape_bias
+from pytest_clip_robust.properties import composition, ood_scores, prompt_sensitivity, retrieval, shape_bias
 from pytest_clip_robust.properties.decisions import decide
 from pytest_clip_robust.properties.ood import Scores, shared_classes
 from pytest_clip_robust.properties.reliability import Reliability, assess, assess_pairs, fit_temperature, halves
@@ -32,6 +33,9 @@ LOGITS_KEPT = FEATURES_KEPT = 2**30
 WEIGHTS_KEPT = 16
 SUMMARIES_KEPT = 256
 """Scores and confidences are a number a sample."""
+
+COMPOSITION, WORD_ORDER = "composition", "word_order"
+"""The first parts of the metrics' ids."""
 
 NEGLABEL = "neglabel"
 NEGLABEL_PROMPTS = PromptSet("photo", ("a photo of a {}.",))
@@ -65,6 +69,9 @@ class EvaluatedModel:
         self._weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._build_weights)
         self._reliability = lru_cache(maxsize=SUMMARIES_KEPT)(self._assess)
         self._scores = lru_cache(maxsize=SUMMARIES_KEPT)(self._score)
+        self._rankings = lru_cache(maxsize=SUMMARIES_KEPT)(self._rank)
+        self._contrasts = lru_cache(maxsize=SUMMARIES_KEPT)(self._contrast)
+        self._matches = lru_cache(maxsize=SUMMARIES_KEPT)(self._match)
         self._temperatures: dict[tuple[str, str], float] = {}
 
     @property
@@ -160,6 +167,49 @@ class EvaluatedModel:
             for one in self.compared_prompts
         }
         return prompt_sensitivity.auroc_by_prompts(found, **self._about(f"auroc_{score}", dataset))
+
+    def captioned(self, dataset: str) -> retrieval.CaptionedImages:
+        """Give the features of a set's images and captions, and which belong together."""
+        found = self._workbench.captions(dataset)
+        return retrieval.CaptionedImages(
+            dataset=dataset,
+            images=self._workbench.encode_images(self._loaded, found.images),
+            captions=self.text_features(found.captions),
+            pairs=found.pairs,
+            image_names=found.images.samples,
+            texts=found.captions,
+            cut=self._workbench.cut_by(self._loaded, found.captions, dataset),
+            scale=self.scale,
+            provenance=self._origin(found.fingerprint),
+        )
+
+    def ranking(self, dataset: str, way: retrieval.Way) -> retrieval.Ranking:
+        """Rank a set's captions for every image, or its images for every caption."""
+        return self._rankings(dataset)[way]
+
+    def contrasts(self, dataset: str) -> composition.Contrasts:
+        """Compare true captions with false ones that differ in a detail.
+
+        Raises:
+            ConfigError: the set has pairs of images with pairs of captions instead: ask for its `matches`.
+        """
+        return self._contrasts(dataset, COMPOSITION)
+
+    def matches(self, dataset: str) -> composition.Matches:
+        """Compare two images and two captions an item, as Winoground has them.
+
+        Raises:
+            ConfigError: the set has no such items.
+        """
+        return self._matches(dataset)
+
+    def word_order(self, dataset: str) -> composition.Contrasts:
+        """Compare the first caption of every image with the same words in other orders."""
+        return self._contrasts(dataset, WORD_ORDER)
+
+    def has_matches(self, dataset: str) -> bool:
+        """Tell whether a set has pairs of images with pairs of captions, rather than true and false captions."""
+        return isinstance(self._workbench.contrasts(dataset), MatchSet)
 
     def _encode(self, dataset: str) -> NDArray[np.float32]:
         found = self._workbench.encode_images(self._loaded, self._workbench.images(dataset))
@@ -265,6 +315,50 @@ class EvaluatedModel:
                 f"all the same: {', '.join(shared[:10])}{', ...' if len(shared) > 10 else ''}"
             )
 
+    def _rank(self, dataset: str) -> dict[retrieval.Way, retrieval.Ranking]:
+        return retrieval.rank(self.captioned(dataset))
+
+    def _contrast(self, dataset: str, metric: str) -> composition.Contrasts:
+        if metric == WORD_ORDER:
+            found: ContrastSet | MatchSet = self._workbench.word_order(dataset)
+        else:
+            found = self._workbench.contrasts(dataset)
+        if isinstance(found, MatchSet):
+            raise ConfigError(f"{dataset!r} has pairs of images with pairs of captions; ask for its matches")
+        return composition.contrast(
+            self._workbench.encode_images(self._loaded, found.images),
+            self.text_features(found.texts),
+            texts=found.texts,
+            image_of=found.image_of,
+            true_of=found.true_of,
+            false_items=found.false_items,
+            false_of=found.false_of,
+            dataset=dataset,
+            metric=metric,
+            kinds=found.kinds,
+            samples=found.samples,
+            text_only=self._workbench.text_only(found),
+            scale=self.scale,
+            cut=self._workbench.cut_by(self._loaded, found.texts, dataset),
+            provenance=self._origin(found.fingerprint),
+        )
+
+    def _match(self, dataset: str) -> composition.Matches:
+        found = self._workbench.contrasts(dataset)
+        if not isinstance(found, MatchSet):
+            raise ConfigError(f"{dataset!r} has no pairs of images with pairs of captions; ask for its contrasts")
+        return composition.match(
+            self._workbench.encode_images(self._loaded, found.images),
+            self.text_features(found.texts),
+            image_of=found.image_of,
+            text_of=found.text_of,
+            dataset=dataset,
+            kinds=found.kinds,
+            samples=found.samples,
+            cut=self._workbench.cut_by(self._loaded, found.texts, dataset),
+            provenance=self._origin(found.fingerprint),
+        )
+
     def _about(self, quantity: str, dataset: str) -> dict[str, object]:
         sets = self.compared_prompts
         images = self._workbench.images(dataset)
@@ -277,12 +371,14 @@ class EvaluatedModel:
         }
 
     def _provenance(self, images: ImageSet, prompts: PromptSet) -> Provenance:
+        return replace(self._origin(images.fingerprint), prompts=prompts.digest)
+
+    def _origin(self, data: str) -> Provenance:
         return Provenance(
             model=self.spec.label,
             weights=self._loaded.weights,
             # A Python model's preprocessing is part of its identity, which is another for every checkpoint.
             preprocess="" if self.spec.kind is ModelKind.PYTHON else self._loaded.preprocess,
             precision=self._loaded.precision,
-            data=images.fingerprint,
-            prompts=prompts.digest,
+            data=data,
         )

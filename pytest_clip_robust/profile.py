@@ -24,7 +24,8 @@ ROLES = {
     "factors": "sets annotated with visual factors",
     "cue_conflict": "sets whose images have the shape of one class and the texture of another",
     "ood": "sets of what is none of the ID set's classes",
-    "captions": "sets of images with captions",
+    "captions": "sets of images with captions, measured by retrieval both ways",
+    "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views",
     "keypoints": "images with semantic keypoints",
     "questions": "closed-set questions about images",
@@ -80,8 +81,8 @@ class Profile:
 def load_profile(source: str | None, data_options: Iterable[str] = ()) -> Profile:
     """Read the profile `source` (a shipped name, a TOML file, or None for none) and apply ``--clip-data`` to it.
 
-    A set that no role names takes the role in its own option (``?role=shift``), else ``id`` while that is free,
-    else ``shift``.
+    A set that no role names takes the role in its own option (``?role=shift``), else the catalogue's, else ``id`` while
+    that is free, else ``shift``.
 
     Raises:
         ConfigError: the file, an entry or an option is wrong; the message names it.
@@ -177,7 +178,12 @@ def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
     base = catalog().get(name)
     entry = entry if base is None else merge(base, entry)
     beside = folder / entry.location
-    return replace(entry, location=str(beside)) if entry.location and beside.exists() else entry
+    if entry.location and beside.exists():
+        entry = replace(entry, location=str(beside))
+    listing = folder / entry.table
+    if entry.table and listing.exists() and not (Path(entry.location) / entry.table).exists():
+        entry = replace(entry, table=str(listing.absolute()))
+    return entry
 
 
 def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> DataEntry:
@@ -254,7 +260,7 @@ def _with_data(profile: Profile, given: DataEntry) -> Profile:
     roles = dict(profile.roles)
     placed = any(entry.name in names for names in roles.values())
     if given.role or not placed:
-        role = given.role or ("shift" if roles.get("id") else "id")
+        role = entry.role or ("shift" if roles.get("id") else "id")
         roles[role] = (*roles.get(role, ()), entry.name)
     return replace(
         profile,

@@ -12,18 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.datasets.caption_set import CaptionSet
+from pytest_clip_robust.datasets.captions import load_caption_set
+from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
+from pytest_clip_robust.datasets.contrasts import load_contrast_set
+from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.loading import load_image_set
+from pytest_clip_robust.datasets.word_order import word_order_set
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
 from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.encoder import KnowsItsContext, LoadedModel
 from pytest_clip_robust.models.loading import load_model, resolve_device
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.prompts.corpus import Corpus, corpus
 from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
+from pytest_clip_robust.properties.composition import tell_texts_apart
 from pytest_clip_robust.report.summary import RunSummary
+from pytest_clip_robust.text import printable
 
 
 class Workbench:
@@ -42,6 +50,9 @@ class Workbench:
         self._data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
         self._image_sets: dict[str, ImageSet] = {}
+        self._caption_sets: dict[str, CaptionSet] = {}
+        self._contrast_sets: dict[str, ContrastSet | MatchSet] = {}
+        self._text_only: dict[str, NDArray[np.float64] | None] = {}
 
     @cached_property
     def prompts(self) -> PromptSet:
@@ -66,12 +77,75 @@ class Workbench:
             DataError: the set cannot be read.
         """
         if name not in self._image_sets:
-            entries = self.run.profile.data
-            if name not in entries:
-                raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
+            entry = self._entry(name)
             prompted = name not in self.run.profile.sets("ood")
-            self._image_sets[name] = load_image_set(entries[name], cache_dir=self._data_cache, prompted=prompted)
+            self._image_sets[name] = load_image_set(entry, cache_dir=self._data_cache, prompted=prompted)
         return self._image_sets[name]
+
+    def captions(self, name: str) -> CaptionSet:
+        """Read a set of captioned images of the profile, once.
+
+        Raises:
+            ConfigError: the profile has no such set.
+            DataError: the set cannot be read.
+        """
+        if name not in self._caption_sets:
+            found = load_caption_set(self._entry(name), cache_dir=self._data_cache)
+            for remark in found.remarks:
+                self.notice(remark)
+            self._caption_sets[name] = found
+        return self._caption_sets[name]
+
+    def contrasts(self, name: str) -> ContrastSet | MatchSet:
+        """Read a set of hard pairs of the profile, once.
+
+        Raises:
+            ConfigError: the profile has no such set.
+            DataError: the set cannot be read.
+        """
+        if name not in self._contrast_sets:
+            self._contrast_sets[name] = load_contrast_set(self._entry(name), cache_dir=self._data_cache)
+        return self._contrast_sets[name]
+
+    def word_order(self, name: str) -> ContrastSet:
+        """Set the first captions of a set's images against their words in other orders.
+
+        Raises:
+            ConfigError, DataError: as for `captions`, or no caption has another order.
+        """
+        return word_order_set(self.captions(name))
+
+    def text_only(self, found: ContrastSet) -> NDArray[np.float64] | None:
+        """Say of every item whether its captions alone give the true one away, for all models once.
+
+        An item counts as its least sure false caption does.
+        """
+        if found.fingerprint not in self._text_only:
+            true = [found.texts[i] for i in found.true_of[found.false_items].tolist()]
+            false = [found.texts[i] for i in found.false_of.tolist()]
+            told = tell_texts_apart(true, false, found.image_of[found.false_items])
+            starts = np.searchsorted(found.false_items, np.arange(len(found.samples)))
+            self._text_only[found.fingerprint] = None if told is None else np.minimum.reduceat(told, starts)
+        return self._text_only[found.fingerprint]
+
+    def cut_by(self, loaded: LoadedModel, texts: Sequence[str], dataset: str) -> int:
+        """Count the captions that are longer than the model's context, and say so once."""
+        if not isinstance(loaded.encoder, KnowsItsContext):
+            self.notice(f"{loaded.spec.label}: which captions it cuts is not known; its encoder has no method too_long")
+            return 0
+        cut = [text for text, long in zip(texts, loaded.encoder.too_long(list(texts)), strict=True) if long]
+        if cut:
+            self.notice(
+                f"{loaded.spec.label}: {len(cut)} of {len(texts)} captions of {dataset!r} are longer than its context "
+                f"and were cut, such as {printable(cut[0][:60])!r}"
+            )
+        return len(cut)
+
+    def _entry(self, name: str) -> DataEntry:
+        entries = self.run.profile.data
+        if name not in entries:
+            raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
+        return entries[name]
 
     def encode_images(self, loaded: LoadedModel, images: ImageSet) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, in its order."""
@@ -122,11 +196,22 @@ class Workbench:
         """Say what was loaded and encoded so far, as plain data."""
         return RunSummary(
             models=dict(self._models),
-            data={
-                name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
-                for name, images in self._image_sets.items()
-            },
+            data=self._data_read(),
             notices=list(self._notices),
             images_encoded=self.counts.images,
             texts_encoded=self.counts.texts,
         )
+
+    def _data_read(self) -> dict[str, dict[str, Any]]:
+        """Say which sets were read, and how many texts those with captions have."""
+        read = {
+            name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
+            for name, images in self._image_sets.items()
+        }
+        texts: dict[str, int] = {name: len(found.captions) for name, found in self._caption_sets.items()}
+        texts |= {name: len(found.texts) + texts.get(name, 0) for name, found in self._contrast_sets.items()}
+        for name, found in (*self._caption_sets.items(), *self._contrast_sets.items()):
+            images = found.images
+            about = {"images": len(images), "fingerprint": found.fingerprint, "licence": images.licence}
+            read[name] = read.get(name, about) | {"texts": texts[name]}
+        return read

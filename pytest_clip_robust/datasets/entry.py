@@ -12,6 +12,7 @@ from pytest_clip_robust.errors import ConfigError, did_you_mean
 
 FORMATS = ("auto", "imagefolder", "cue-conflict", "table", "parquet", "webdataset", "hub")
 GROUPS = ("", "near", "far")
+DUPLICATES = ("apart", "together")
 NAME = re.compile(r"[\w.\-]+")
 
 
@@ -22,8 +23,9 @@ class DataEntry:
     location: a folder, a file, a glob of files, or the name of a repository on the hub.
     format: how to read it; ``auto`` looks at the location.
     split: which split of a hub repository or a folder of splits.
-    table: a CSV file in the folder that names image files and labels.
-    image, label: names of columns; ``""`` takes the usual names of the format.
+    table: a CSV file in the folder that names image files and labels, or the listing of a set of captions.
+    image, label, caption: names of columns; ``""`` takes the usual names of the format.
+    duplicates: whether equal captions, and equal pictures, of a set of captions are ``apart`` or one ``together``.
     classes: ``""`` for the set's own; ``imagenet-1k``, ``imagenet-a`` or ``imagenet-r``; a text file with one class
         name a line (or id, tab, name); or the names themselves.
     subset: ``all`` classes of the list, or only those ``present`` in the set (ImageNet-A and -R).
@@ -40,6 +42,8 @@ class DataEntry:
     table: str = ""
     image: str = ""
     label: str = ""
+    caption: str = ""
+    duplicates: str = "apart"
     classes: str | tuple[str, ...] = ""
     subset: str = "all"
     annotations: str = ""
@@ -52,7 +56,12 @@ class DataEntry:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"data set name {self.name!r}: use letters, digits, '.', '_' and '-'")
-        for field, allowed in (("format", FORMATS), ("subset", ("all", "present")), ("group", GROUPS)):
+        for field, allowed in (
+            ("format", FORMATS),
+            ("subset", ("all", "present")),
+            ("group", GROUPS),
+            ("duplicates", DUPLICATES),
+        ):
             value = getattr(self, field)
             if value not in allowed:
                 raise ConfigError(
@@ -119,7 +128,9 @@ def merge(base: DataEntry, override: DataEntry) -> DataEntry:
     changed = {key: getattr(override, key) for key in KEYS if getattr(override, key) != getattr(default, key)}
     if "location" in changed:
         # Columns and split are those of the old location's files.
-        changed = {key: getattr(override, key) for key in ("format", "split", "table", "image", "label")} | changed
+        changed = {
+            key: getattr(override, key) for key in ("format", "split", "table", "image", "label", "caption")
+        } | changed
     return replace(base, **changed)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,49 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         crop_border=entry.crop_border,
         licence=entry.licence,
     )
+
+
+def bare_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> ImageSet:
+    """Make the images of `rows` a set of one class, for whatever needs no labels.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    samples = [printable(sample) for sample in rows.samples]
+    try:
+        digests = content_digests(rows.read, rows.stamps, samples, memory=_memory(cache_dir, rows.origin))
+    except DataError as error:
+        raise DataError(f"data set {entry.name!r}: {error}") from error
+    labels = np.zeros(len(digests), np.int64)
+    return ImageSet(
+        name=entry.name,
+        read=rows.read,
+        samples=samples,
+        digests=digests,
+        labels=labels,
+        class_names=(entry.name,),
+        class_ids=(entry.name,),
+        fingerprint=_bare_fingerprint(digests, entry.crop_border),
+        crop_border=entry.crop_border,
+        licence=entry.licence,
+    )
+
+
+def part_of(images: ImageSet, positions: NDArray[np.int64]) -> ImageSet:
+    """Keep the images at `positions` of a set of one class, in that order."""
+    digests = [images.digests[i] for i in positions.tolist()]
+    return replace(
+        images,
+        read=_Part(images.read, positions),
+        samples=[images.samples[i] for i in positions.tolist()],
+        digests=digests,
+        labels=images.labels[positions],
+        fingerprint=_bare_fingerprint(digests, images.crop_border),
+    )
+
+
+def _bare_fingerprint(digests: list[str], crop_border: int) -> str:
+    return hashlib.sha256(json.dumps({"images": digests, "crop_border": crop_border}).encode()).hexdigest()
 
 
 class _Part:

@@ -96,11 +96,7 @@ def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True)
     Raises:
         DataError: nothing is there, or not in that form; the message names the set.
     """
-    if not entry.location:
-        raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
-    if entry.location.startswith(showroom.PREFIX):
-        path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
-        entry = replace(entry, location=str(path), format="parquet")
+    entry = _located(entry)
     kind = _kind(entry)
     if kind == "imagefolder" and not labelled and _is_flat(Path(_resolved(entry, kind).location)):
         return _flat_folder(_resolved(entry, kind))
@@ -116,6 +112,16 @@ def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True)
     if not rows.samples:
         raise DataError(f"data set {entry.name!r}: no images in {entry.location}")
     return rows
+
+
+def _located(entry: DataEntry) -> DataEntry:
+    """Return the entry with a location, the file's own for a subset of the showroom."""
+    if not entry.location:
+        raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
+    if entry.location.startswith(showroom.PREFIX):
+        path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
+        return replace(entry, location=str(path), format="parquet")
+    return entry
 
 
 def _kind(entry: DataEntry) -> str:
@@ -254,7 +260,60 @@ def _stamps(paths: Sequence[str]) -> list[str | None]:
     return stamps
 
 
+def open_table(entry: DataEntry, cache_dir: str | None) -> Any:
+    """Open a Parquet, webdataset or hub location, or a subset of the showroom, as a `datasets.Dataset`.
+
+    Raises:
+        DataError: nothing is there, or not in that form; the message names the set.
+    """
+    entry = _located(entry)
+    kind = _kind(entry)
+    if kind not in {"parquet", "webdataset", "hub"}:
+        raise DataError(
+            f"data set {entry.name!r}: {entry.location} holds no .parquet and no .tar files; "
+            "name the listing of its images with ?table="
+        )
+    opened = _open_hub(entry, cache_dir) if kind == "hub" else _open_files(_resolved(entry, kind), cache_dir)
+    if not len(opened.found):
+        raise DataError(f"data set {entry.name!r}: no rows in {entry.location}")
+    return opened.found
+
+
+def table_images(entry: DataEntry, found: Any, *, column: str = "") -> Rows:
+    """Return the images of a table's `column`, by default the entry's or the usual one; all of one class.
+
+    Raises:
+        DataError: there is no such column, or it holds no images.
+    """
+    images, image = _images(entry, found, column or entry.image)
+    return Rows(
+        read=ArrowReader(images, image),
+        samples=_sample_names(images, image, found),
+        labels=[entry.name] * len(found),
+        stamps=[str(row) for row in range(len(found))],
+        origin=f"{images._fingerprint}|{image}",  # noqa: SLF001 - `datasets` keys its own caches by it
+    )
+
+
+def file_rows(names: Sequence[str], paths: Sequence[str], *, origin: str) -> Rows:
+    """Return image files as rows of one class."""
+    return _files(list(names), list(paths), [""] * len(paths), None, origin=origin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A `datasets.Dataset`, and the file of class names that lies beside it, if any."""
+
+    found: Any
+    names_file: Path | None
+
+
 def _arrow_files(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> Rows:
+    opened = _open_files(entry, cache_dir)
+    return _arrow(entry, opened.found, names_file=opened.names_file, labelled=labelled)
+
+
+def _open_files(entry: DataEntry, cache_dir: str | None) -> _Opened:
     kind = _kind(entry)
     suffix = {"parquet": ".parquet", "webdataset": ".tar"}[kind]
     location = Path(entry.location)
@@ -267,10 +326,15 @@ def _arrow_files(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> 
         raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
     beside = (location if location.is_dir() else Path(files[0]).parent) / NAMES_FILE
     found = _load(entry, kind, [glob.escape(file) for file in files], cache_dir)
-    return _arrow(entry, found, names_file=beside if beside.is_file() else None, labelled=labelled)
+    return _Opened(found, beside if beside.is_file() else None)
 
 
 def _hub(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> Rows:
+    opened = _open_hub(entry, cache_dir)
+    return _arrow(entry, opened.found, names_file=opened.names_file, labelled=labelled)
+
+
+def _open_hub(entry: DataEntry, cache_dir: str | None) -> _Opened:
     from pytest_clip_robust.hub import reachable  # noqa: PLC0415 - as late as `datasets`
 
     try:
@@ -291,8 +355,7 @@ def _hub(entry: DataEntry, cache_dir: str | None, *, labelled: bool) -> Rows:
         ) from error
     except Exception as error:  # builders of foreign data raise whatever they meet
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
-    names_file = _names_from_hub(entry.location) if online else None
-    return _arrow(entry, found, names_file=names_file, labelled=labelled)
+    return _Opened(found, _names_from_hub(entry.location) if online else None)
 
 
 @contextmanager
@@ -344,21 +407,27 @@ def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str
     return found
 
 
-def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None, labelled: bool) -> Rows:
+def _images(entry: DataEntry, found: Any, image: str) -> tuple[Any, str]:
+    """Return the column of images alone, undecoded, and its name."""
     import datasets  # noqa: PLC0415
 
     columns = list(found.features)
     typed = next((name for name, feature in found.features.items() if isinstance(feature, datasets.Image)), "")
-    image = entry.image or typed or _column(entry, "image", "", IMAGE_NAMES, columns)
+    image = image or typed or _column(entry, "image", "", IMAGE_NAMES, columns)
     image = _column(entry, "image", image, (), columns)
-    label = _label_column(entry, columns, labelled=labelled)
     with _quiet():
         try:
-            images = found.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+            return found.select_columns([image]).cast_column(image, datasets.Image(decode=False)), image
         except Exception as error:
             raise DataError(
                 f"data set {entry.name!r}: column {image!r} of type {found.features[image]} holds no images"
             ) from error
+
+
+def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None, labelled: bool) -> Rows:
+    columns = list(found.features)
+    label = _label_column(entry, columns, labelled=labelled)
+    images, image = _images(entry, found, entry.image)
     labels = list(found[label]) if label else [entry.name] * len(found)
     blank = next((row for row, value in enumerate(labels) if value is None or value == -1), None)
     if blank is not None:

@@ -23,6 +23,9 @@ BY_METRIC: Mapping[str, float] = {
     "ood.class_mean_fpr95_": 0.02,
     "ood.mean_fpr95_": 0.02,
     "calibration.nll": 0.02,
+    "retrieval.mean_rank_": 1.0,
+    "retrieval.median_rank_": 1.0,
+    "features.": 0.05,
 }
 """By the first letters of a metric's id: what is no share, or jumps more than one by nature."""
 

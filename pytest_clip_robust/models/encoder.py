@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -33,6 +34,14 @@ class DualEncoder(Protocol):
 
     def encode_text(self, texts: list[str]) -> Any:
         """Turn B strings into (B, D) features, of any length (not normalised)."""
+
+
+@runtime_checkable
+class KnowsItsContext(Protocol):
+    """What an encoder may have besides: it knows which texts it cuts."""
+
+    def too_long(self, texts: list[str]) -> Sequence[bool]:
+        """Tell which of `texts` have more tokens than the context, so that `encode_text` cuts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.models.recipe import Recipe, recipe_for
@@ -53,6 +54,10 @@ class OpenClipEncoder:
         with self._arithmetic():
             features: torch.Tensor = self._clip.encode_text(self._tokenizer(texts).to(self._device))
         return features
+
+    def too_long(self, texts: list[str]) -> list[bool]:
+        """Tell which of `texts` have more tokens than the context length."""
+        return [count > self._tokenizer.context_length for count in _token_counts(self._tokenizer, texts)]
 
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
@@ -189,6 +194,15 @@ def _text_digest(tokenizer: Any) -> str:
     vocabulary: dict[str, int] = getattr(getattr(tokenizer, "tokenizer", None), "get_vocab", dict)()
     tokens = tokenizer(list(PROBE_TEXTS)).tolist()
     return _digest([type(tokenizer).__name__, tokens, sorted(vocabulary.items())])
+
+
+def _token_counts(tokenizer: Any, texts: list[str]) -> list[int]:
+    """Count the tokens of each text, the marks of start and end included, before anything is cut."""
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return [len(tokenizer.encode(text)) + 2 for text in texts]
+    clean = getattr(tokenizer, "clean_fn", str)
+    with hushed():  # transformers warns of what is counted here
+        return [len(ids) for ids in tokenizer.tokenizer([clean(text) for text in texts]).input_ids]
 
 
 def _digest(value: object) -> str:

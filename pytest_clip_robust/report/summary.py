@@ -21,7 +21,8 @@ def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
     merged = RunSummary(models={}, data={}, notices=[], images_encoded=0, texts_encoded=0)
     for summary in summaries:
         merged["models"] |= summary["models"]
-        merged["data"] |= summary["data"]
+        for name, about in summary["data"].items():
+            merged["data"].setdefault(name, {}).update(about)
         merged["notices"] += [notice for notice in summary["notices"] if notice not in merged["notices"]]
         merged["images_encoded"] += summary["images_encoded"]
         merged["texts_encoded"] += summary["texts_encoded"]

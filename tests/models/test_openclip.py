@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models import recipe as recipe_module
+from pytest_clip_robust.models.encoder import KnowsItsContext
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.recipe import default_tag, recipe_for
 from pytest_clip_robust.models.spec import ModelSpec
@@ -292,3 +293,28 @@ def test_a_hub_repository_is_fetched_file_by_file_and_read_as_a_folder(folder, m
     assert settle("hf-hub:org/repo").checkpoint == folder / "open_clip_model.safetensors"
     assert asked[0] == ("org/repo", ("open_clip_config.json",))
     assert asked[-1][1][0] == "open_clip_model.safetensors"
+
+
+def long_text(words):
+    return " ".join(["cat"] * words)
+
+
+def test_texts_longer_than_the_context_are_told_from_those_that_just_fit(config, checkpoint):
+    """The context has 16 tokens, two of which mark start and end."""
+    encoder = load_model(ModelSpec.parse(f"{config}@{checkpoint}"), device="cpu", precision="fp32").encoder
+    assert isinstance(encoder, KnowsItsContext)
+    texts = [long_text(14), long_text(15), "", long_text(40)]
+    assert encoder.too_long(texts) == [False, True, False, True]
+    just, more = encoder.encode_text([long_text(15), long_text(16)])
+    assert torch.equal(just, more)  # beyond the context nothing is seen
+    fits, cut = encoder.encode_text([long_text(13), long_text(14)])
+    assert not torch.equal(fits, cut)
+
+
+def test_tokenizers_of_transformers_count_before_they_cut():
+    encoder = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32").encoder
+    tokens = encoder._tokenizer
+    fits = next(n for n in range(200, 0, -1) if not encoder.too_long([long_text(n)])[0])
+    assert fits == tokens.context_length - 2
+    assert not torch.equal(tokens(long_text(fits - 1)), tokens(long_text(fits)))
+    assert torch.equal(tokens(long_text(fits)), tokens(long_text(fits + 1)))

@@ -163,3 +163,20 @@ def test_a_wrong_comparison_observer_or_corpus_is_one_line(write, text, message)
 def test_comparing_without_a_main_set_keeps_the_default(write):
     profile = load_profile(write('[prompts]\ncompare = ["name", "photo"]'))
     assert profile.prompts == "simple-7"
+
+
+def test_a_set_of_the_catalogue_takes_the_role_that_it_has_there():
+    profile = load_profile(None, ["sugarcrepe=/data/coco?table=/data/sugarcrepe", "photos=/data/photos"])
+    assert profile.sets("composition") == ("sugarcrepe",)
+    assert profile.sets("id") == ("photos",)
+    assert load_profile(None, ["sugarcrepe=/data/coco?role=transfer"]).sets("composition") == ()
+
+
+def test_a_listing_lies_in_the_folder_of_the_images_or_else_beside_the_profile(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "captions.json").touch()
+    profile = tmp_path / "p.toml"
+    profile.write_text('[data.photos]\nlocation = "photos"\ntable = "captions.json"\n')
+    assert load_profile(str(profile)).data["photos"].table == str(tmp_path / "captions.json")
+    (tmp_path / "photos" / "captions.json").touch()
+    assert load_profile(str(profile)).data["photos"].table == "captions.json"

@@ -58,6 +58,7 @@ class EffLiteMiniLM:
         self._vision = _session(folder / "efficientnet_lite0.onnx")
         self._language = _session(folder / "minilm_l6_int8.onnx")
         self._tokenizer = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
+        self._uncut = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
         self._tokenizer.enable_truncation(MAX_TOKENS)
         with np.load(folder / "bridge.npz") as bridge:
             self._to_image_space, self._mean_features = bridge["A"], bridge["mu"]
@@ -80,6 +81,10 @@ class EffLiteMiniLM:
         sentences = np.stack([self._sentence(text) for text in texts])
         with_constant = np.concatenate([sentences, np.ones((len(sentences), 1), np.float32)], axis=1)
         return _unit(with_constant @ self._to_image_space)
+
+    def too_long(self, texts: list[str]) -> list[bool]:
+        """Tell which of `texts` have more than 128 tokens."""
+        return [len(self._uncut.encode(text).ids) > MAX_TOKENS for text in texts]
 
     def _sentence(self, text: str) -> Floats:
         ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)

@@ -1,0 +1,123 @@
+"""Samples that come in clusters, such as the five captions of one image: fewer independent facts than rows.
+
+Variances are those of a mean over clusters drawn at random, by linearisation (Cochran 1977, section 11).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from pytest_clip_robust import evidence
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.evidence import Evidence
+from pytest_clip_robust.measurement import Interval
+from pytest_clip_robust.stats.bootstrap import SEED, percentile_interval
+from pytest_clip_robust.stats.intervals import LEVEL, wilson_of_mean
+
+Floats = NDArray[np.float64]
+
+REPLICATES = 1000
+_REPLICATES_AT_A_TIME = 50
+
+
+def cluster_values(values: Floats, clusters: NDArray[np.int64]) -> Floats:
+    """Return a number a cluster, (G,): their mean is that of (N,) `values`, their spread that of drawing clusters.
+
+    >>> cluster_values(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    array([0., 1.])
+    """
+    distinct, place = np.unique(clusters, return_inverse=True)
+    mean = values.mean()
+    found: Floats = mean + np.bincount(place, weights=values - mean) * (len(distinct) / len(values))
+    return found
+
+
+def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
+    """Return the variance of the mean of (N,) `values` that are drawn by whole `clusters` (N,).
+
+    Raises:
+        MeasurementError: there is a single cluster, which has no spread.
+
+    >>> variance_of_mean(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
+    0.25
+    """
+    of_clusters = cluster_values(values, clusters)
+    if len(of_clusters) < 2:
+        raise MeasurementError("1 cluster has no spread, so its mean has no interval; give at least 2 images")
+    return float(of_clusters.var(ddof=1) / len(of_clusters))
+
+
+def mean_evidence(dataset: str, values: NDArray[Any], clusters: NDArray[np.int64]) -> Evidence:
+    """Return the evidence of a mean of (N,) `values`: of single samples, or of clusters where these hold several.
+
+    A test that paired the captions of one image as if each were independent would find differences that are none.
+    """
+    if len(np.unique(clusters)) == len(values):
+        return evidence.mean_evidence(dataset, values)
+    return evidence.mean_evidence(dataset, cluster_values(values.astype(np.float64), clusters))
+
+
+def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64]) -> float:
+    """Return how many independent 0/1 outcomes tell as much as these (N,) between 0 and 1; from 1 to N.
+
+    Where all outcomes are alike, nothing tells how alike a cluster is: every cluster then counts as one.
+    """
+    p = float(outcomes.mean())
+    if p in {0.0, 1.0}:
+        return float(len(np.unique(clusters)))
+    variance = variance_of_mean(outcomes.astype(np.float64), clusters)
+    return float(np.clip(p * (1 - p) / variance, 1, len(outcomes))) if variance > 0 else float(len(outcomes))
+
+
+def proportion_interval(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+    """Return Wilson's interval of the mean of outcomes between 0 and 1, at the clusters' effective size.
+
+    After Korn and Graubard (1998). Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
+    """
+    alone = len(np.unique(clusters)) == len(outcomes)
+    size = float(len(outcomes)) if alone else effective_size(outcomes, clusters)
+    found = wilson_of_mean(float(outcomes.mean()), size, level=level)
+    return Interval(found.low, found.high, level, "Wilson" if alone else "Wilson, clustered")
+
+
+def mean_interval(
+    values: Floats,
+    clusters: NDArray[np.int64],
+    *,
+    level: float = LEVEL,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval:
+    """Return Student's interval of the mean of (N,) `values` over the spread between clusters, cut at `bounds`.
+
+    Raises:
+        MeasurementError: there is a single cluster.
+    """
+    mean, degrees = float(values.mean()), len(np.unique(clusters)) - 1
+    half = variance_of_mean(values, clusters) ** 0.5 * float(t.ppf(0.5 + level / 2, max(degrees, 1)))
+    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), level, "Student t, clustered")
+
+
+def median_interval(values: Floats, clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+    """Return the bootstrap interval of the median of (N,) `values` over drawn clusters."""
+    _, place = np.unique(clusters, return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    ranked, place = values[order], place[order]
+    n_clusters = int(place.max()) + 1
+    rng = np.random.default_rng(SEED)
+    medians = []
+    for _ in range(0, REPLICATES, _REPLICATES_AT_A_TIME):
+        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=_REPLICATES_AT_A_TIME)
+        medians += [_median(ranked, np.cumsum(counts[place])) for counts in drawn]
+    found = percentile_interval(np.array(medians), level=level)
+    return Interval(found.low, found.high, level, "bootstrap percentile, clustered")
+
+
+def _median(ranked: Floats, below: NDArray[np.int64]) -> float:
+    """Return the median of sorted values, of which `below` counts those drawn up to each place."""
+    n = below[-1]
+    lower, upper = np.searchsorted(below, [(n + 1) // 2, n // 2 + 1], side="left")
+    return float(ranked[lower] + ranked[upper]) / 2

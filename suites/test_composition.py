@@ -1,0 +1,60 @@
+"""Composition: does a caption that is true of the image beat one that differs in a detail, and does it take looking?"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_clip_robust.properties import composition
+
+pytestmark = pytest.mark.clip_suite
+
+
+@pytest.fixture
+def contrasts(model, dataset):
+    """Give the true captions against the false ones, if the set has such."""
+    if model.has_matches(dataset):
+        pytest.skip(f"{dataset!r} has pairs of images with pairs of captions, and no false captions")
+    return model.contrasts(dataset)
+
+
+@pytest.fixture(params=["", *composition.KINDS], ids=["all", *composition.KINDS])
+def kind(contrasts, request):
+    """Give a kind of false captions, if the set has any of it."""
+    if request.param and request.param not in contrasts.kinds:
+        pytest.skip(f"{contrasts.dataset!r} has no false captions of the kind {request.param!r}")
+    return request.param
+
+
+@pytest.mark.clip_role("composition")
+def test_accuracy(contrasts, kind, gate):
+    gate(composition.accuracy(contrasts, kind))
+
+
+@pytest.mark.clip_role("composition")
+def test_gain_over_blind(contrasts, kind, gate):
+    gate(composition.gain_over_blind(contrasts, kind))
+
+
+@pytest.mark.clip_role("composition")
+def test_text_only(contrasts, kind, gate):
+    if contrasts.text_only is None:
+        pytest.skip(f"{contrasts.dataset!r} has too few images to learn from their captions alone")
+    gate(composition.text_only(contrasts, kind))
+
+
+@pytest.mark.clip_role("composition")
+@pytest.mark.parametrize("score", composition.WINOGROUND)
+def test_winoground(model, dataset, score, gate):
+    if not model.has_matches(dataset):
+        pytest.skip(f"{dataset!r} has no pairs of images with pairs of captions")
+    gate(composition.winoground(model.matches(dataset), score))
+
+
+@pytest.mark.clip_role("captions")
+def test_word_order(model, dataset, gate):
+    gate(composition.accuracy(model.word_order(dataset)))
+
+
+@pytest.mark.clip_role("captions")
+def test_word_order_gain_over_blind(model, dataset, gate):
+    gate(composition.gain_over_blind(model.word_order(dataset)))

@@ -1,0 +1,46 @@
+"""Retrieval: is the right caption among the first for an image, the right image among the first for a caption?
+
+Then how the two towers' features lie, which fine-tuning often moves before any accuracy.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_clip_robust.properties import modality, retrieval
+
+pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("captions")]
+
+both_ways = pytest.mark.parametrize("way", retrieval.WAYS)
+
+
+@both_ways
+@pytest.mark.parametrize("k", retrieval.RECALLS)
+def test_recall(model, dataset, way, k, gate):
+    ranking = model.ranking(dataset, way)
+    if k >= len(ranking.candidate_names):
+        pytest.skip(f"recall at {k} says nothing among {len(ranking.candidate_names)} candidates")
+    gate(retrieval.recall(ranking, k))
+
+
+@both_ways
+def test_median_rank(model, dataset, way, gate):
+    gate(retrieval.median_rank(model.ranking(dataset, way)))
+
+
+@both_ways
+def test_mean_rank(model, dataset, way, gate):
+    gate(retrieval.mean_rank(model.ranking(dataset, way)))
+
+
+def test_modality_gap(model, dataset, gate):
+    gate(modality.modality_gap(model.captioned(dataset)))
+
+
+def test_alignment(model, dataset, gate):
+    gate(modality.alignment(model.captioned(dataset)))
+
+
+@pytest.mark.parametrize("tower", modality.TOWERS)
+def test_uniformity(model, dataset, tower, gate):
+    gate(modality.uniformity(model.captioned(dataset), tower))
