@@ -47,7 +47,8 @@ class Collector:
         self._summarise = summarise
         self._records: list[Record] = []
         self._summaries: list[RunSummary] = []
-        self._whole_run = True
+        # A test file, or a test, on the command line is a part, like a selection with -k.
+        self._whole_run = not any(".py" in str(argument) for argument in config.args)
         self._report_line = ""
         self._recorder = Recorder()
         self._recorded: list[str] = []

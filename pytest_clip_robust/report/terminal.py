@@ -27,6 +27,7 @@ STYLES = {
 }
 WIDTH_WITHOUT_TERMINAL = 120
 ASPECTS_WORTH_A_TABLE = 3
+NAMES_SHOWN = 10
 
 
 def headline(run: RunConfig) -> str:
@@ -117,7 +118,9 @@ def unused_thresholds(thresholds: Mapping[str, Threshold], records: Iterable[Rec
     unused = [key for key in thresholds if key not in used]
     if not unused:
         return []
-    return [f"thresholds that judged nothing: {', '.join(unused)}; check their names against the table"]
+    more = f" and {len(unused) - NAMES_SHOWN} more" if len(unused) > NAMES_SHOWN else ""
+    named = ", ".join(unused[:NAMES_SHOWN])
+    return [f"thresholds that judged nothing: {named}{more}; check their names against the table"]
 
 
 def _verdict_cell(record: Record) -> Text:

@@ -188,6 +188,8 @@ def test_a_threshold_that_judges_nothing_is_named(colours):
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["thresholds that judged nothing: zero_shot.top9*"])
+    part = colours.runpytest(MODEL, "--clip-profile=profile.toml", "test_suite.py")
+    part.stdout.no_fnmatch_line("thresholds that judged nothing*")
 
 
 def test_a_threshold_can_stand_in_the_test_itself(colours):

@@ -147,6 +147,8 @@ def test_a_threshold_that_judged_nothing_is_named():
     assert unused_thresholds(thresholds, [record()]) == [
         "thresholds that judged nothing: zero_shot.topl; check their names against the table"
     ]
+    many = {f"m{i}": Threshold(at_least=0.1) for i in range(14)}
+    assert "m8, m9 and 4 more; check" in unused_thresholds(many, [record()])[0]
     assert unused_thresholds({"zero_shot.top1[photos]": Threshold(at_least=0.1)}, [record()]) == []
 
 
