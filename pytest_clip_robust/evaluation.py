@@ -11,6 +11,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from pytest_clip_robust.corrupted_evaluation import CorruptedEvaluation
 from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.labels import IMAGENET, class_list
@@ -73,6 +74,7 @@ class EvaluatedModel:
         self._contrasts = lru_cache(maxsize=SUMMARIES_KEPT)(self._contrast)
         self._matches = lru_cache(maxsize=SUMMARIES_KEPT)(self._match)
         self._temperatures: dict[tuple[str, str], float] = {}
+        self.corrupted = CorruptedEvaluation(loaded, workbench, predict=self._predictions_of, zero_shot=self.zero_shot)
 
     @property
     def compared_prompts(self) -> tuple[PromptSet, ...]:
@@ -217,10 +219,16 @@ class EvaluatedModel:
         return found
 
     def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
-        images = self._workbench.images(dataset)
+        return self._predictions_of(self._workbench.images(dataset), self.image_features(dataset), prompts)
+
+    def _predictions_of(
+        self, images: ImageSet, features: NDArray[np.float32], prompts: PromptSet | None = None
+    ) -> Predictions:
+        prompts = prompts or self._workbench.prompts
+        weights = self._weights(images.prompt_names, prompts)
         return Predictions(
-            dataset=dataset,
-            logits=self._logits(dataset, self._weights(images.prompt_names, prompts)),
+            dataset=images.name,
+            logits=zero_shot_logits(features, weights, scale=self.scale, bias=self.bias),
             labels=images.labels,
             class_names=images.class_names,
             class_ids=images.class_ids,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is not None and "dataset" in metafunc.fixturenames:
         roles = _roles_of(marker)
         names = list(dict.fromkeys(name for role in roles for name in run.profile.sets(role)))
-        metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
+        if "corruption" in metafunc.fixturenames:
+            _parametrize_corruptions(metafunc, names, run.profile)
+        else:
+            metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
+
+
+def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:
+    """Run a test once a kind of corruption, and once a severity if it asks for `severity`."""
+    from pytest_clip_robust.datasets.corrupted_folders import corrupted_kinds  # noqa: PLC0415 - reads the disk
+
+    pairs: list[Any] = []
+    also = metafunc.definition.get_closest_marker("clip_also")
+    unasked = also is not None and also.args[0] not in profile.corruptions.also
+    for name in names if not unasked else ():
+        kinds: Iterable[str] = profile.corruptions.kinds
+        if name in profile.sets("corrupted"):
+            try:
+                kinds = corrupted_kinds(profile.data[name])
+            except ClipRobustError:
+                kinds = ["unreadable"]  # the test itself will say why
+        pairs += [pytest.param(name, kind, id=f"{name}-{kind}") for kind in kinds]
+    reason = f"not asked for: add {also.args[0]!r} to the profile's corruptions.also" if also and unasked else ""
+    skip = pytest.mark.skip(reason=reason or _no_set("rgbd", profile))
+    absent = pytest.param("", "", id="not-asked-for" if reason else "no-rgbd-set", marks=skip)
+    metafunc.parametrize(("dataset", "corruption"), pairs or [absent], indirect=["dataset"])
+    if "severity" in metafunc.fixturenames:
+        metafunc.parametrize("severity", profile.corruptions.severities if pairs else ["none"])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,7 @@ TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 MARKERS = (
     "clip_suite: a shipped robustness suite; collecting one without --model is a usage error.",
+    "clip_also(name): run the test only if the profile's corruptions.also has the name.",
     "clip_role(role, ...): run the test once for each data set that plays one of the roles, as argument `dataset`.",
 )
 

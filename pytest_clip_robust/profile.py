@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_clip_robust.corruption_plan import CorruptionPlan, read_plan
 from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.entry import DataEntry, entry_from_table, merge, parse_data_option
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -24,13 +25,15 @@ ROLES = {
     "factors": "sets annotated with visual factors",
     "cue_conflict": "sets whose images have the shape of one class and the texture of another",
     "ood": "sets of what is none of the ID set's classes",
+    "rgbd": "sets that are corrupted on the fly; kinds that use the scene's geometry take its depth",
+    "corrupted": "sets that are corrupted already, as KIND/SEVERITY/CLASS/IMAGE",
     "captions": "sets of images with captions, measured by retrieval both ways",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views",
     "keypoints": "images with semantic keypoints",
     "questions": "closed-set questions about images",
 }
-SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "tolerances", "panels", "observers", "ood")
+SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "tolerances", "panels", "observers", "ood", "corruptions")
 DEFAULT_PROMPTS = "simple-7"
 DEFAULT_NEGATIVES = "imagenet-22k/10"
 OOD_KEYS = ("negatives", "scores")
@@ -53,6 +56,7 @@ class Profile:
     observers: cue-conflict set -> tables of decisions (files or globs), for error consistency.
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label a line.
     ood_scores: the scores that OOD detection is measured by; all, where none is named.
+    corruptions: which kinds and severities, on how many images.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Profile:
     observers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     negatives: str = DEFAULT_NEGATIVES
     ood_scores: tuple[str, ...] = ()
+    corruptions: CorruptionPlan = field(default_factory=CorruptionPlan)
 
     def sets(self, role: str) -> tuple[str, ...]:
         """Name the sets that play `role`.
@@ -147,6 +152,7 @@ def _read_profile(path: Path) -> Profile:
             for name in table
         },
         **_read_ood(_table(content, "ood", source), path),
+        corruptions=_read_corruptions(_table(content, "corruptions", source), path),
     )
 
 
@@ -177,13 +183,17 @@ def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
     entry = entry_from_table(name, table)
     base = catalog().get(name)
     entry = entry if base is None else merge(base, entry)
-    beside = folder / entry.location
-    if entry.location and beside.exists():
-        entry = replace(entry, location=str(beside))
+    entry = replace(entry, location=_there(entry.location, folder), depth=_there(entry.depth, folder))
     listing = folder / entry.table
     if entry.table and listing.exists() and not (Path(entry.location) / entry.table).exists():
         entry = replace(entry, table=str(listing.absolute()))
     return entry
+
+
+def _there(place: str, folder: Path) -> str:
+    """Return a path relative to the profile as one that is not, if something is there."""
+    beside = folder / place
+    return str(beside) if place and beside.exists() else place
 
 
 def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> DataEntry:
@@ -242,6 +252,12 @@ def _read_ood(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 f"known: {', '.join(OOD_SCORES)}"
             )
     return {"negatives": _beside(value, path), "ood_scores": scores}
+
+
+def _read_corruptions(table: Mapping[str, Any], path: Path) -> CorruptionPlan:
+    plan = read_plan(table, source=f"profile {path.name}")
+    beside = path.parent / plan.depth
+    return replace(plan, depth=str(beside)) if plan.depth and beside.is_dir() else plan
 
 
 def _read_panels(table: Mapping[str, Any], path: Path) -> dict[str, Path]:

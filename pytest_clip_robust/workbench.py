@@ -20,6 +20,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.loading import load_image_set
 from pytest_clip_robust.datasets.word_order import word_order_set
+from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
 from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
@@ -47,7 +48,7 @@ class Workbench:
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
         # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
-        self._data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
+        self.data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
         self._image_sets: dict[str, ImageSet] = {}
         self._caption_sets: dict[str, CaptionSet] = {}
@@ -79,7 +80,7 @@ class Workbench:
         if name not in self._image_sets:
             entry = self._entry(name)
             prompted = name not in self.run.profile.sets("ood")
-            self._image_sets[name] = load_image_set(entry, cache_dir=self._data_cache, prompted=prompted)
+            self._image_sets[name] = load_image_set(entry, cache_dir=self.data_cache, prompted=prompted)
         return self._image_sets[name]
 
     def captions(self, name: str) -> CaptionSet:
@@ -90,7 +91,7 @@ class Workbench:
             DataError: the set cannot be read.
         """
         if name not in self._caption_sets:
-            found = load_caption_set(self._entry(name), cache_dir=self._data_cache)
+            found = load_caption_set(self._entry(name), cache_dir=self.data_cache)
             for remark in found.remarks:
                 self.notice(remark)
             self._caption_sets[name] = found
@@ -104,7 +105,7 @@ class Workbench:
             DataError: the set cannot be read.
         """
         if name not in self._contrast_sets:
-            self._contrast_sets[name] = load_contrast_set(self._entry(name), cache_dir=self._data_cache)
+            self._contrast_sets[name] = load_contrast_set(self._entry(name), cache_dir=self.data_cache)
         return self._contrast_sets[name]
 
     def word_order(self, name: str) -> ContrastSet:
@@ -147,7 +148,7 @@ class Workbench:
             raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
         return entries[name]
 
-    def encode_images(self, loaded: LoadedModel, images: ImageSet) -> NDArray[np.float32]:
+    def encode_images(self, loaded: LoadedModel, images: ImageSet | CorruptedImages) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, in its order."""
         return encode_images(
             loaded,
@@ -156,16 +157,17 @@ class Workbench:
             batch_size=self.run.batch_size,
             workers=self.run.workers,
             counts=self.counts,
-            progress=self._progress,
+            progress=self.progress,
             notice=self.notice,
         )
 
     def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`."""
-        return encode_texts(loaded, texts, self._store, counts=self.counts, progress=self._progress, notice=self.notice)
+        return encode_texts(loaded, texts, self._store, counts=self.counts, progress=self.progress, notice=self.notice)
 
     @contextmanager
-    def _progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
+    def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
+        """Show long work around pytest's capture."""
         with self.uncaptured(), show_progress(things, whole, total, notice=self.notice) as advance:
             yield advance
 

@@ -31,6 +31,8 @@ class DataEntry:
     subset: ``all`` classes of the list, or only those ``present`` in the set (ImageNet-A and -R).
     annotations: a JSON-lines file with boolean columns, joined to the images by file name.
     factors: boolean columns to read as visual factors; ``()`` takes all of the 16 known ones that are there.
+    depth: a column of depth images, or a folder that has one under the name of every image; ``""`` takes the column
+        ``depth`` where there is one.
     crop_border: pixels cut from every side before preprocessing.
     role: what the set is for, where no profile says so; group: ``near`` or ``far``, of an OOD set.
     """
@@ -48,6 +50,7 @@ class DataEntry:
     subset: str = "all"
     annotations: str = ""
     factors: tuple[str, ...] = ()
+    depth: str = ""
     crop_border: int = 0
     role: str = ""
     group: str = ""
@@ -129,7 +132,7 @@ def merge(base: DataEntry, override: DataEntry) -> DataEntry:
     if "location" in changed:
         # Columns and split are those of the old location's files.
         changed = {
-            key: getattr(override, key) for key in ("format", "split", "table", "image", "label", "caption")
+            key: getattr(override, key) for key in ("format", "split", "table", "image", "label", "caption", "depth")
         } | changed
     return replace(base, **changed)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.datasets.depth import Depths
 
 
 class ImageReader(Protocol):
@@ -31,6 +35,7 @@ class ImageSet:
     textures: (N,) int64 in ``[0, C)``, the class of the texture in a cue-conflict set; None for other sets.
     fingerprint: hex digest of the digests, labels, class ids and annotations; a set with another one is another set.
     crop_border: pixels to cut from every side before preprocessing (ObjectNet: 2).
+    depths: a depth map of every image, where the set has them.
     """
 
     name: str
@@ -46,6 +51,7 @@ class ImageSet:
     synonyms: tuple[tuple[str, ...], ...] = ()
     crop_border: int = 0
     licence: str = ""
+    depths: Depths | None = None
 
     @property
     def prompt_names(self) -> tuple[tuple[str, ...], ...]:
@@ -54,3 +60,31 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def take(self, positions: NDArray[np.int64]) -> ImageSet:
+        """Return the images at `positions`, which may repeat, as a set of their own."""
+        places = positions.tolist()
+        digests = [self.digests[i] for i in places]
+        whole = "|".join([self.fingerprint, *digests])
+        return replace(
+            self,
+            read=TakenReader(self.read, positions),
+            samples=[self.samples[i] for i in places],
+            digests=digests,
+            labels=self.labels[positions],
+            annotations={name: column[positions] for name, column in self.annotations.items()},
+            textures=None if self.textures is None else self.textures[positions],
+            fingerprint=hashlib.sha256(whole.encode()).hexdigest(),
+            depths=None if self.depths is None else self.depths.take(positions),
+        )
+
+
+class TakenReader:
+    """Reads another reader's images at other positions."""
+
+    def __init__(self, read: ImageReader, positions: NDArray[np.int64]) -> None:
+        self._read, self._positions = read, positions
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the undecoded file at position `index` of the new order."""
+        return self._read(int(self._positions[index]))

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.datasets.annotations import read_factor_annotations
+from pytest_clip_robust.datasets.depth import Depths
 from pytest_clip_robust.datasets.digests import content_digests
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.image_set import ImageReader, ImageSet
+from pytest_clip_robust.datasets.image_set import ImageSet, TakenReader
 from pytest_clip_robust.datasets.labels import ClassList, class_list, named_classes, to_positions
 from pytest_clip_robust.datasets.sources import Label, Rows, read_rows
 from pytest_clip_robust.errors import DataError
@@ -44,7 +45,7 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         labels = np.searchsorted(present, labels)
         textures = None if textures is None else np.searchsorted(present, textures)
         classes = classes.keep(present)
-    read = rows.read if len(kept) == len(rows.samples) else _Part(rows.read, kept)
+    read = rows.read if len(kept) == len(rows.samples) else TakenReader(rows.read, kept)
     samples = [printable(rows.samples[i]) for i in kept]
     try:
         digests = content_digests(read, [rows.stamps[i] for i in kept], samples, memory=_memory(cache_dir, rows.origin))
@@ -64,6 +65,7 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         synonyms=classes.synonyms,
         crop_border=entry.crop_border,
         licence=entry.licence,
+        depths=_depths(rows, kept, samples, cache_dir),
     )
 
 
@@ -98,7 +100,7 @@ def part_of(images: ImageSet, positions: NDArray[np.int64]) -> ImageSet:
     digests = [images.digests[i] for i in positions.tolist()]
     return replace(
         images,
-        read=_Part(images.read, positions),
+        read=TakenReader(images.read, positions),
         samples=[images.samples[i] for i in positions.tolist()],
         digests=digests,
         labels=images.labels[positions],
@@ -110,14 +112,17 @@ def _bare_fingerprint(digests: list[str], crop_border: int) -> str:
     return hashlib.sha256(json.dumps({"images": digests, "crop_border": crop_border}).encode()).hexdigest()
 
 
-class _Part:
-    """Reads some of another reader's images."""
-
-    def __init__(self, read: ImageReader, positions: NDArray[np.int64]) -> None:
-        self._read, self._positions = read, positions
-
-    def __call__(self, index: int, /) -> bytes:
-        return self._read(int(self._positions[index]))
+def _depths(rows: Rows, kept: NDArray[np.int64], samples: list[str], cache_dir: Path | None) -> Depths | None:
+    if rows.depth is None:
+        return None
+    read, stamps = rows.depth
+    return Depths(
+        read=TakenReader(read, kept),
+        stamps=[stamps[i] for i in kept],
+        samples=samples,
+        memory=_memory(cache_dir, f"{rows.origin}|depth"),
+        intrinsics=None if rows.intrinsics is None else rows.intrinsics[kept],
+    )
 
 
 def _understand(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, NDArray[np.int64]]:

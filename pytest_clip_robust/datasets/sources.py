@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.cue_names import read_cues
+from pytest_clip_robust.datasets.depth import SUFFIXES as DEPTH_SUFFIXES
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import DataError, did_you_mean
@@ -35,6 +36,9 @@ SETTLED_SECONDS = 2
 """A file changed more recently could change again without its time of change showing it."""
 
 TEXTURE = "texture"
+DEPTH = "depth"
+INTRINSICS = "intrinsics"
+BYTES_OR_PATHS = frozenset({"binary", "large_binary", "string", "large_string"})
 FLAGS = {"1": True, "0": False, "true": True, "false": False}
 
 Label = str | int
@@ -46,6 +50,7 @@ class Rows:
 
     labels: strings, or positions in `names` where that is not None.
     textures: of a cue-conflict set, the names of the classes whose surface the images show.
+    depth: the reader of N depth maps and their stamps; intrinsics: (N, 3, 3) float32 in pixels.
     stamps: what changes whenever an image's bytes change, or None; origin: names the set of stamps.
     """
 
@@ -57,6 +62,8 @@ class Rows:
     names: tuple[str, ...] | None = None
     textures: list[Label] | None = None
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    depth: tuple[ImageReader, list[str | None]] | None = None
+    intrinsics: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,8 @@ def _flat_folder(entry: DataEntry) -> Rows:
     root = Path(entry.location)
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     samples = [str(path.relative_to(root)) for path in paths]
-    return _files(samples, [str(path) for path in paths], [entry.name] * len(paths), None, origin=str(root))
+    rows = _files(samples, [str(path) for path in paths], [entry.name] * len(paths), None, origin=str(root))
+    return replace(rows, depth=_depth_files(entry, samples))
 
 
 def _image_folder(entry: DataEntry, cache_dir: str | None) -> Rows:
@@ -180,7 +188,8 @@ def _image_folder(entry: DataEntry, cache_dir: str | None) -> Rows:
     if stray is not None:
         raise DataError(f"data set {entry.name!r}: {stray} lies in no class folder; lay images out as CLASS/IMAGE")
     samples = [str(Path(path).relative_to(root)) for path in paths]
-    return _files(samples, paths, list(found["label"]), tuple(found.features["label"].names), origin=str(root))
+    rows = _files(samples, paths, list(found["label"]), tuple(found.features["label"].names), origin=str(root))
+    return replace(rows, depth=_depth_files(entry, samples))
 
 
 def _has_cue_names(root: Path) -> bool:
@@ -216,7 +225,7 @@ def _table(entry: DataEntry, _: str | None, *, labelled: bool) -> Rows:
             columns, lines = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"data set {entry.name!r}: table {path} cannot be read: {error}") from error
-    image = _column(entry, "image", entry.image, IMAGE_NAMES, columns)
+    image = _image_column(entry, columns)
     label = _label_column(entry, columns, labelled=labelled)
     for number, line in enumerate(lines, start=2):
         for column in (image, label) if label else (image,):
@@ -235,6 +244,7 @@ def _table(entry: DataEntry, _: str | None, *, labelled: bool) -> Rows:
         rows,
         textures=_texture_names(entry, columns, lambda column: [line[column] for line in lines]),
         annotations=_factors(entry, columns, lambda factor: [line[factor] for line in lines]),
+        depth=_depth_of_table(entry, columns, lines),
     )
 
 
@@ -244,6 +254,34 @@ def _files(
     return Rows(
         read=FileReader(paths), samples=samples, labels=labels, names=names, stamps=_stamps(paths), origin=origin
     )
+
+
+def _depth_files(entry: DataEntry, samples: Sequence[str]) -> tuple[ImageReader, list[str | None]] | None:
+    """Find the depth map of every image in the folder that the entry names."""
+    if not entry.depth:
+        return None
+    folder = Path(entry.depth).expanduser()
+    paths = []
+    for sample in samples:
+        places = [folder / Path(sample).with_suffix(suffix) for suffix in DEPTH_SUFFIXES]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise DataError(f"data set {entry.name!r}: no depth map {places[0]} for {sample!r}")
+        paths.append(str(found))
+    return FileReader(paths), _stamps(paths)
+
+
+def _depth_of_table(
+    entry: DataEntry, columns: Sequence[str], lines: Sequence[Mapping[str, str]]
+) -> tuple[ImageReader, list[str | None]] | None:
+    column = entry.depth or DEPTH
+    if column not in columns:
+        return _depth_files(entry, [line[_image_column(entry, columns)] for line in lines])
+    paths = [str(Path(entry.location) / line[column]) for line in lines]
+    missing = next((path for path in paths if not Path(path).is_file()), None)
+    if missing is not None:
+        raise DataError(f"data set {entry.name!r}: no depth map {missing}")
+    return FileReader(paths), _stamps(paths)
 
 
 def _stamps(paths: Sequence[str]) -> list[str | None]:
@@ -447,7 +485,37 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None, labelled: b
         names=None if names is None else tuple(names),
         textures=_texture_names(entry, columns, lambda column: list(found[column])),
         annotations=_factors(entry, columns, lambda factor: list(found[factor])),
+        depth=_depth_column(entry, found),
+        intrinsics=_intrinsics(entry, found),
     )
+
+
+def _depth_column(entry: DataEntry, found: Any) -> tuple[ImageReader, list[str | None]] | None:
+    import datasets  # noqa: PLC0415
+
+    column = entry.depth or DEPTH
+    if column not in found.features:
+        if entry.depth:
+            _column(entry, "depth", column, (), list(found.features))
+        return None
+    feature = found.features[column]
+    if not isinstance(feature, datasets.Image | dict) and getattr(feature, "dtype", "") not in BYTES_OR_PATHS:
+        raise DataError(f"data set {entry.name!r}: column {column!r} of type {feature} holds no depth maps")
+    with _quiet():
+        maps = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    return ArrowReader(maps, column), [str(row) for row in range(len(found))]
+
+
+def _intrinsics(entry: DataEntry, found: Any) -> NDArray[np.float32] | None:
+    """Read the column of camera matrices, row by row: nine numbers, or three rows of three."""
+    if INTRINSICS not in found.features:
+        return None
+    try:
+        return np.array(list(found[INTRINSICS]), np.float32).reshape(-1, 3, 3)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"data set {entry.name!r}: column {INTRINSICS!r} has no nine numbers a row; expected a 3 x 3 camera matrix"
+        ) from error
 
 
 def _sample_names(images: Any, image: str, found: Any) -> list[str]:
@@ -456,6 +524,10 @@ def _sample_names(images: Any, image: str, found: Any) -> list[str]:
     # Straight from Arrow: a row's path without its bytes.
     paths = images.data.column(image).combine_chunks().field("path").to_pylist()
     return [f"row {row}: {Path(path).name}" if path else f"row {row}" for row, path in enumerate(paths)]
+
+
+def _image_column(entry: DataEntry, columns: Sequence[str]) -> str:
+    return _column(entry, "image", entry.image, IMAGE_NAMES, columns)
 
 
 def _column(entry: DataEntry, what: str, wanted: str, usual: Sequence[str], columns: Sequence[str]) -> str:

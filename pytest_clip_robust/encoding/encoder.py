@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.text import printable
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.encoding.corruption import CorruptedImages
 
 FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
@@ -43,7 +47,7 @@ class EncodeCounts:
 
 def encode_images(
     model: LoadedModel,
-    images: ImageSet,
+    images: ImageSet | CorruptedImages,
     store: FeatureStore,
     *,
     batch_size: int | None = None,
@@ -56,8 +60,9 @@ def encode_images(
 
     By default a batch has 64 images on an accelerator and 16 on a CPU, where larger ones only move memory.
 
-    Only images that the store lacks are read. Features do not depend on `batch_size` and `workers` beyond rounding: in
-    fp32 their cosine distance to those of one image at a time is below 1e-6.
+    Only images that the store lacks are read; corrupted ones are made on the way to the model, and their features
+    alone are kept. Features do not depend on `batch_size` and `workers` beyond rounding: in fp32 their cosine distance
+    to those of one image at a time is below 1e-6.
 
     Raises:
         DataError: an image cannot be read; what was encoded before is in the store.
@@ -65,27 +70,31 @@ def encode_images(
         StoreError: the store cannot be read.
     """
     size = batch_size or (IMAGES_ON_CPU if model.device == "cpu" else IMAGES_ON_ACCELERATOR)
-    key = image_key(model, images)
-    position_of = {digest: position for position, digest in enumerate(images.digests)}
+    alter = None if isinstance(images, ImageSet) else images
+    sources = images if isinstance(images, ImageSet) else images.sources
+    digests = images.digests
+    key = image_key(model, sources)
+    position_of = {digest: position for position, digest in enumerate(digests)}
     encode = BatchEncoder(model.encoder.encode_image, who=_name(model), notice=notice)
 
-    def encode_missing(digests: Sequence[str]) -> Iterator[EncodedBatch]:
+    def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
         for batch in read_pixels(
-            images,
-            [position_of[digest] for digest in digests],
+            sources,
+            [position_of[digest] for digest in missing],
             model.encoder.preprocess,
             batch_size=size,
             workers=workers,
             pin_memory=model.device.startswith("cuda"),
+            alter=alter,
             notice=notice,
         ):
-            features = encode(batch.pixels, [images.samples[position] for position in batch.positions])
+            features = encode(batch.pixels, [sources.samples[position] for position in batch.positions])
             if counts is not None:
                 counts.images += len(features)
-            yield [images.digests[position] for position in batch.positions], features
+            yield [digests[position] for position in batch.positions], features
 
     show = partial(progress or partial(show_progress, notice=notice), "images", images.name)
-    return _complete(store, key, images.digests, encode_missing, show=show, who=_name(model))
+    return _complete(store, key, digests, encode_missing, show=show, who=_name(model))
 
 
 def encode_texts(

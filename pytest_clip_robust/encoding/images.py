@@ -29,6 +29,10 @@ MORE_WORKERS_THAN_CORES = "This DataLoader will create"
 """Torch warns of what is the user's choice, some releases when the loader is made and others when it starts."""
 
 
+Alter = Callable[[Image.Image, int], Image.Image]
+"""Takes a decoded image and its position in the set; raises DataError where it cannot be altered."""
+
+
 @dataclass(frozen=True, slots=True)
 class PixelBatch:
     """The (B, C, H, W) float32 `pixels` of the images at `positions` of their set."""
@@ -52,15 +56,18 @@ def read_pixels(
     batch_size: int,
     workers: int,
     pin_memory: bool = False,
+    alter: Alter | None = None,
     notice: Notice = log_notice,
 ) -> Iterator[PixelBatch]:
     """Yield the images at `positions` in order, `batch_size` at a time; `workers` processes read ahead.
+
+    `alter` changes decoded images before `preprocess` sees them.
 
     Raises:
         DataError: an image cannot be read, decoded or stacked; the message names set and sample.
         ConfigError: a worker process was killed.
     """
-    pixels = _Pixels(images, positions, preprocess)
+    pixels = _Pixels(images, positions, preprocess, alter)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
         loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
@@ -94,8 +101,14 @@ def decode(content: bytes, *, crop_border: int = 0) -> Image.Image:
 class _Pixels(Dataset[Any]):
     """What the worker processes run: position -> (position, pixels), or why not."""
 
-    def __init__(self, images: ImageSet, positions: Sequence[int], preprocess: Callable[[Image.Image], Any]) -> None:
-        self._images, self._positions, self._preprocess = images, positions, preprocess
+    def __init__(
+        self,
+        images: ImageSet,
+        positions: Sequence[int],
+        preprocess: Callable[[Image.Image], Any],
+        alter: Alter | None = None,
+    ) -> None:
+        self._images, self._positions, self._preprocess, self._alter = images, positions, preprocess, alter
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -128,7 +141,8 @@ class _Pixels(Dataset[Any]):
             raise DataError(f"it cannot be read ({error.strerror or error})") from error
         if hashlib.sha256(content).hexdigest() != self._images.digests[position]:
             raise DataError("its bytes changed since the set was loaded: run again")
-        return decode(content, crop_border=self._images.crop_border)
+        image = decode(content, crop_border=self._images.crop_border)
+        return image if self._alter is None else self._alter(image, position)
 
 
 def _loader(

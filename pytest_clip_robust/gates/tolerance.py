@@ -26,6 +26,9 @@ BY_METRIC: Mapping[str, float] = {
     "retrieval.mean_rank_": 1.0,
     "retrieval.median_rank_": 1.0,
     "features.": 0.05,
+    "corruption3d.relative_robustness": 0.02,
+    "corruption3d.mce_alexnet": 0.02,
+    "corruption3d.half": 0.2,
 }
 """By the first letters of a metric's id: what is no share, or jumps more than one by nature."""
 

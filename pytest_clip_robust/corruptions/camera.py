@@ -1,0 +1,97 @@
+"""The camera: intrinsics of every image, and what they say about surfaces."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pytest_clip_robust.errors import DataError
+
+DEFAULT_FOCAL = 1.2
+"""Focal length over the longer side where none is known: 45 degrees across, a phone's or a normal lens."""
+
+
+def usual_intrinsics(height: int, width: int) -> Tensor:
+    """Return the (3, 3) matrix of a camera of ordinary field of view; the first pixel's centre is at (0.5, 0.5)."""
+    focal = DEFAULT_FOCAL * max(height, width)
+    return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float32)
+
+
+def check_intrinsics(intrinsics: Tensor, height: int, width: int) -> None:
+    """Refuse (B, 3, 3) matrices that cannot belong to images of this size.
+
+    Raises:
+        DataError: a matrix is none of a pinhole camera, or its principal point lies outside of the image.
+    """
+    for matrix in intrinsics.tolist():
+        (fx, skew, cx), (zero, fy, cy), last = matrix
+        if not (torch.isfinite(intrinsics).all() and fx > 0 and fy > 0 and zero == 0 and last == [0, 0, 1]):
+            raise DataError(
+                f"intrinsics {matrix}: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels with fx, fy above 0"
+            )
+        if skew != 0 or not (0 < cx < width and 0 < cy < height):
+            raise DataError(
+                f"intrinsics with principal point ({cx:g}, {cy:g}) and skew {skew:g} do not match "
+                f"an image of {width}x{height}: give those of this resolution"
+            )
+
+
+def rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
+    """Return (B, 2, H, W): x / z and y / z of the ray through each pixel's centre."""
+    x = torch.arange(width, device=intrinsics.device) + 0.5
+    y = torch.arange(height, device=intrinsics.device) + 0.5
+    fx, fy, cx, cy = (intrinsics[:, i, j, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    batch = len(intrinsics)
+    across = ((x - cx) / fx).expand(batch, height, width)
+    down = ((y[:, None] - cy) / fy).expand(batch, height, width)
+    return torch.stack([across, down], dim=1)
+
+
+def facing(depth: Tensor, intrinsics: Tensor, *, reach: int) -> Tensor:
+    """Return the (B, H, W) cosine between each surface's normal and its direction to the camera, in (0, 1].
+
+    On a plane the inverse depth w is linear in pixels, ``n . ray = h w`` for normal n and distance h, so that n is
+    ``(fx dw/dx, fy dw/dy, w - (x - cx) dw/dx - (y - cy) dw/dy)`` and the cosine ``w / |n| / |ray|``. Slopes are
+    taken over `reach` pixels on the side where they are smaller: an edge of an object is no slope of it.
+    """
+    height, width = depth.shape[-2:]
+    fx, fy = intrinsics[:, 0, 0, None, None], intrinsics[:, 1, 1, None, None]
+    inverse = _smooth(1 / depth, reach=reach)
+    across, down = rays(intrinsics, height, width).unbind(dim=1)
+    x, y = fx * _slope(inverse, reach, dim=2), fy * _slope(inverse, reach, dim=1)
+    z = inverse - across * x - down * y
+    normal, ray = (x**2 + y**2 + z**2).sqrt(), (across**2 + down**2 + 1).sqrt()
+    return (inverse / (normal * ray)).clamp(0, 1)
+
+
+def _slope(values: Tensor, reach: int, *, dim: int) -> Tensor:
+    size = values.shape[dim]
+    there = torch.arange(size, device=values.device)
+    after = values.index_select(dim, (there + reach).clamp(max=size - 1)) - values
+    before = values - values.index_select(dim, (there - reach).clamp(min=0))
+    inner = (there >= reach) if dim == 2 else (there >= reach)[:, None]
+    outer = (there < size - reach) if dim == 2 else (there < size - reach)[:, None]
+    use_after = ~inner | (outer & (after.abs() < before.abs()))
+    return torch.where(use_after, after, before) / reach
+
+
+def _smooth(inverse: Tensor, *, reach: int) -> Tensor:
+    """Average over neighbours within a twentieth of the same distance, along rows and then columns.
+
+    Always over both of a pair, to the left and to the right as far: the average of a plane is the plane.
+    """
+    for dim in (2, 1):
+        size = inverse.shape[dim]
+        there = torch.arange(size, device=inverse.device)
+        total, weight = inverse.clone(), torch.ones_like(inverse)
+        for shift in range(1, reach + 1):
+            before = inverse.index_select(dim, (there - shift).clamp(min=0))
+            after = inverse.index_select(dim, (there + shift).clamp(max=size - 1))
+            inner = (there >= shift) & (there < size - shift)
+            same = inner if dim == 2 else inner[:, None]
+            for near in (before, after):
+                same = same & ((near - inverse).abs() < inverse / 20)
+            total += same * (before + after)
+            weight += 2 * same
+        inverse = total / weight
+    return inverse

@@ -1,0 +1,72 @@
+"""The canvas: images, depth and camera brought to one size, at which severities mean the same for every image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE
+from pytest_clip_robust.errors import DataError
+
+SAME_SHAPE = 0.02
+"""By how much sides of images and depth may differ in proportion: rounding, not another picture."""
+
+
+class Canvas(NamedTuple):
+    """One image: (1, 3, H, W) uint8, (1, H, W) depth or None, (1, 3, 3) intrinsics or None."""
+
+    rgb: Tensor
+    depth: Tensor | None
+    intrinsics: Tensor | None
+
+
+def canvas_size(width: int, height: int) -> tuple[int, int]:
+    """Return the width and height that an image is corrupted at: its own, or a shorter side of 224 if that is less.
+
+    The proportions stay, so that the model's own preprocessing cuts out what it would cut out of the clean image.
+
+    >>> canvas_size(500, 375), canvas_size(128, 128)
+    ((299, 224), (128, 128))
+    """
+    factor = min(1.0, REFERENCE_SIDE / min(width, height))
+    return round(width * factor), round(height * factor)
+
+
+def to_canvas(
+    image: Image.Image, *, depth: NDArray[np.float32] | None = None, intrinsics: NDArray[np.float32] | None = None
+) -> Canvas:
+    """Bring an RGB image, its depth (h, w) and its (3, 3) intrinsics, in pixels of the image, to the canvas.
+
+    Depth may have another resolution; it is picked, never averaged, since between two surfaces there is none.
+
+    Raises:
+        DataError: the depth has other proportions than the image.
+    """
+    width, height = canvas_size(*image.size)
+    resized = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+    rgb = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None]
+    if intrinsics is not None:
+        scale = np.array([[width / image.width], [height / image.height], [1]], np.float32)
+        intrinsics = np.asarray(intrinsics, np.float32) * scale
+    return Canvas(
+        rgb.contiguous(),
+        None if depth is None else torch.from_numpy(_pick(depth, image, width, height))[None],
+        None if intrinsics is None else torch.from_numpy(intrinsics)[None],
+    )
+
+
+def _pick(depth: NDArray[np.float32], image: Image.Image, width: int, height: int) -> NDArray[np.float32]:
+    rows, columns = depth.shape
+    if abs(rows * image.width - columns * image.height) > SAME_SHAPE * rows * image.width:
+        raise DataError(
+            f"its depth is {columns}x{rows}, the image {image.width}x{image.height}: "
+            "they do not show the same view; depth must cover the whole image"
+        )
+    row = ((np.arange(height) + 0.5) * (rows / height)).astype(np.int64)
+    column = ((np.arange(width) + 0.5) * (columns / width)).astype(np.int64)
+    return np.ascontiguousarray(depth[row][:, column], np.float32)

@@ -1,0 +1,34 @@
+"""Flash: a light at the camera, in the ratio that an exposure for it leaves of the light that was there."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pytest_clip_robust.corruptions.camera import facing, rays
+from pytest_clip_robust.corruptions.depth import quantile
+from pytest_clip_robust.corruptions.focus import NEAREST, scale_of
+from pytest_clip_robust.corruptions.light import to_codes, to_linear
+
+AMBIENT = (0.7, 0.55, 0.4, 0.3, 0.2)
+POWER = (1.0, 2.0, 3.5, 5.5, 8.0)
+"""Light of the flash on a surface that faces it at the nearest distance, over the light that was there."""
+
+BOUNCED = 0.25
+"""Share of the flash that comes back from the surroundings and finds surfaces that face away."""
+
+GLOSS, SHARPNESS = 0.02, 24
+"""Share of the flash that surfaces mirror, and how narrowly (Phong 1975)."""
+
+
+def flash(rgb: Tensor, depth: Tensor, intrinsics: Tensor, severity: int) -> Tensor:
+    """Light the scene from the camera: by Lambert's law and the inverse square of the distance.
+
+    Near surfaces clip, frontal ones glare, and the background, exposed for the flash, sinks into the dark.
+    """
+    ambient, power = AMBIENT[severity - 1], POWER[severity - 1]
+    squared_ray = (rays(intrinsics, *depth.shape[-2:]) ** 2).sum(dim=1) + 1
+    falloff = (quantile(depth, NEAREST) / depth).clamp(max=1.2) ** 2 / squared_ray
+    cosine = facing(depth, intrinsics, reach=max(1, round(3 * scale_of(rgb))))
+    lit = ambient + power * falloff * (BOUNCED + (1 - BOUNCED) * cosine)
+    glare = power * falloff * GLOSS * cosine**SHARPNESS
+    return to_codes(to_linear(rgb) * lit[:, None] + glare[:, None])

@@ -1,0 +1,49 @@
+"""The sensor: few photons, the noise of reading them, and few bits to keep them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_clip_robust.corruptions.light import quantise, to_codes, to_linear
+
+ISO_PHOTONS = (16.0, 13.0, 9.0, 6.0, 3.5)
+"""Photons that a white pixel collects: fewer, as the sensor's amplification (ISO) goes up for a shorter exposure."""
+
+LOW_LIGHT_PHOTONS = 250.0
+"""The same in ordinary light, of which a dark scene leaves a part."""
+
+READ_NOISE = 0.6
+"""Standard deviation of the noise of reading a pixel, in photons."""
+
+GAIN = (0.6, 0.5, 0.4, 0.3, 0.2)
+BITS = (5, 4, 3, 2, 1)
+
+
+def iso_noise(rgb: Tensor, severity: int, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Expose for fewer photons and amplify them: Poisson noise of light and Gaussian noise of reading."""
+    return to_codes(_expose(to_linear(rgb), ISO_PHOTONS[severity - 1], rngs))
+
+
+def low_light(rgb: Tensor, severity: int, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Scale display values down, then add the sensor's noise."""
+    dark = quantise(rgb.float() / 255 * GAIN[severity - 1])
+    return to_codes(_expose(to_linear(dark), LOW_LIGHT_PHOTONS, rngs))
+
+
+def color_quant(rgb: Tensor, severity: int) -> Tensor:
+    """Keep 5, 4, 3, 2 or 1 bits a channel; the levels span the whole range."""
+    top = 2 ** BITS[severity - 1] - 1
+    return quantise((rgb.float() / 255 * top).round() / top)
+
+
+def _expose(light: Tensor, photons: float, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Count photons, image by image and on the CPU: their number is the same whatever the device and the batch."""
+    counted = []
+    for one, rng in zip(light.cpu().numpy() * photons, rngs, strict=True):
+        read = rng.standard_normal(one.shape, dtype=np.float32) * np.float32(READ_NOISE)
+        counted.append(torch.from_numpy(rng.poisson(one).astype(np.float32) + read))
+    return torch.stack(counted).to(light.device) / photons
