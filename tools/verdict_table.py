@@ -2,7 +2,7 @@
 
     python tools/verdict_table.py NAME=report.json [NAME=report.json ...]
 
-A row an aspect (the first part of a metric's id), a column a run; below it every gate that failed, with its numbers.
+A row an aspect (the first part of a metric's id), a column a run; below it the gates that regressed, the surest first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+
+LISTED = 6
 
 SHORT = {
     "error": "error",
@@ -38,11 +40,14 @@ def main(arguments: list[str]) -> None:
         regressed = [gate for gate in gates if gate["verdict"] == "regressed"]
         if regressed:
             print(f"\n{name}:\n\n| regressed | before | now | p |\n|---|---|---|---|")
-        for gate in sorted(regressed, key=lambda gate: gate["change"]["p_worse"]):
+        for gate in sorted(regressed, key=lambda gate: gate["change"]["p_worse"])[:LISTED]:
             change = gate["change"]
             print(
                 f"| `{gate['measurement']}` | {change['value']:.3f} | {gate['value']:.3f} | {change['p_worse']:.1g} |"
             )
+
+        if len(regressed) > LISTED:
+            print(f"| and {len(regressed) - LISTED} more | | | |")
 
 
 def tell(gates: list[dict[str, object]]) -> str:

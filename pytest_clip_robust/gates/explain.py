@@ -61,10 +61,10 @@ def _threshold_lines(judgement: Judgement, threshold: Threshold) -> list[str]:
 def _change_lines(change: Change) -> list[str]:
     found = change.comparison
     p = found.p_worse if change.loss > 0 else found.p_better
+    band = _range(found.interval.low, found.interval.high, signed=True)
     lines = [
-        f"  baseline    {change.earlier.value:.4f} ({change.earlier.name})",
-        f"  difference  {found.difference:+.4f}, {_range(found.interval.low, found.interval.high, signed=True)}"
-        f" ({found.interval.level:.0%} {found.interval.method})".replace("%", " %"),
+        f"  before      {change.earlier.value:.4f} ({change.earlier.name})",
+        f"  difference  {found.difference:+.4f}, {band} ({found.interval.level:.0%} {found.interval.method})",
         f"  p           {p:.2g} ({found.method}), significant up to {change.alpha:.2g}",
         f"  tolerance   {change.tolerance:.4g}; detectable {change.detectable:.4g} (in four of five cases)",
     ]

@@ -127,8 +127,8 @@ def test_the_explanation_says_all_that_a_decision_needs():
     assert lines[0] == (
         "zero_shot.top1[photos] = 0.6600 is worse than 0.7000 of baseline b and is below its threshold 0.9000"
     )
-    assert "  baseline    0.7000 (baseline b)" in lines
-    assert "  difference  -0.0400, -0.0524 to -0.0275 (95 % Bonett-Price)" in lines
+    assert "  before      0.7000 (baseline b)" in lines
+    assert "  difference  -0.0400, -0.0524 to -0.0275 (95% Bonett-Price)" in lines
     assert "  p           9.1e-13 (McNemar, exact), significant up to 0.05" in lines
     assert any(line.startswith("  tolerance   0.01; detectable 0.0") for line in lines)
     assert "  right before and wrong now, the largest loss of confidence in the truth first:" in lines

@@ -71,8 +71,8 @@ def test_a_worse_model_regresses_and_the_failure_says_everything(recorded):
     result.stdout.fnmatch_lines(
         [
             "zero_shot.top1[[]photos] = 0.* is worse than 1.0000 of baseline colour_clip.load/test_suite.json",
-            "  baseline    1.0000 (baseline colour_clip.load/test_suite.json)",
-            "  difference  -0.*, -0.* to -0.* (95 % Bonett-Price)",
+            "  before      1.0000 (baseline colour_clip.load/test_suite.json)",
+            "  difference  -0.*, -0.* to -0.* (95% Bonett-Price)",
             "  p *e-* (McNemar, exact), significant up to 0.025",
             "  tolerance   0.01; detectable 0.* (in four of five cases)",
             "  right before and wrong now, the largest loss of confidence in the truth first:",

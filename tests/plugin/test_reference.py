@@ -18,7 +18,7 @@ def test_a_model_is_held_against_its_reference(crowd):
         [
             "clip-robust: py:colour_clip:load_forgetful against py:colour_clip:load | *",
             "zero_shot.top1[[]photos] = 0.* is worse than 1.0000 of reference py:colour_clip:load",
-            "  difference  -0.*(95 % Bonett-Price)",
+            "  difference  -0.*(95% Bonett-Price)",
             "regressed *",
         ]
     )
