@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class RunConfig:
     reference: the model that others are compared with in the place of their baselines, or None.
     baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
     alpha: the chance, over all gates of a run, of calling any of them regressed that is not.
+    worker_memory: the GiB that a worker of xdist needs on its device, or None for a device to itself.
     """
 
     models: tuple[ModelSpec, ...]
@@ -43,6 +45,7 @@ class RunConfig:
     precision: str
     batch_size: int | None
     workers: int
+    worker_memory: float | None
     strict: bool
 
 
@@ -72,10 +75,11 @@ def read_config(config: pytest.Config) -> RunConfig:
         profile=load_profile(profile, data_options),
         cache=str(_value(config, "clip_cache")) or platformdirs.user_cache_dir("pytest-clip-robust"),
         report=config.invocation_params.dir / report if report else None,
-        device=str(_value(config, "clip_device")),
+        device=device_asked(config),
         precision=precision,
         batch_size=_whole_number(config, "clip_batch_size", at_least=1) if _value(config, "clip_batch_size") else None,
         workers=_whole_number(config, "clip_workers", at_least=0),
+        worker_memory=worker_memory_asked(config),
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
     )
 
@@ -83,6 +87,29 @@ def read_config(config: pytest.Config) -> RunConfig:
 def requested_models(config: pytest.Config) -> list[str]:
     """List the model specs of the command line, or else of the ini file."""
     return list(config.getoption("clip_models") or config.getini("clip_model"))
+
+
+def device_asked(config: pytest.Config) -> str:
+    """Return the device of the command line, or else of the ini file, as it is written."""
+    return str(_value(config, "clip_device"))
+
+
+def worker_memory_asked(config: pytest.Config) -> float | None:
+    """Return the GiB that a worker of xdist needs, or None where nobody says.
+
+    Raises:
+        ConfigError: it is no amount of memory.
+    """
+    text = str(_value(config, "clip_worker_memory"))
+    if not text:
+        return None
+    try:
+        memory = float(text)
+    except ValueError:
+        memory = 0.0
+    if not 0 < memory < math.inf:
+        raise ConfigError(f"--clip-worker-memory {text!r}: expected GiB, a number above 0 such as 6")
+    return memory
 
 
 def _value(config: pytest.Config, name: str) -> object:

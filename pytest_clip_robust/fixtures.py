@@ -11,7 +11,17 @@ import pytest
 
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.gate import PLACES, RECORDS, RUN, UPDATES, Gate, baseline_folder, model_label, model_spec
+from pytest_clip_robust.gate import (
+    PLACES,
+    RECORDS,
+    RUN,
+    UPDATES,
+    Gate,
+    baseline_folder,
+    model_label,
+    model_spec,
+    short_name,
+)
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.reference import run_twin
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
@@ -181,7 +191,9 @@ def pytest_runtest_makereport(
     unjudged = report.failed and not any(record["verdict"] != "passed" for record in records)
     if unjudged and _is_ours(item):
         line = str(error) if isinstance(error, ClipRobustError) else f"{type(error).__name__}: {error}".splitlines()[0]
-        records.append(record_error(line, model=model_label(item), measurement=_short_name(item)))
+        records.append(
+            record_error(line, model=model_label(item), measurement=short_name(item.name, model_label(item)))
+        )
         report.user_properties.append(("clip_verdict", "error"))
     if report.when == "call" or report.failed:
         report.clip_records = records  # type: ignore[attr-defined]
@@ -262,11 +274,6 @@ def _no_set(role: str, profile: Profile) -> str:
         f"no data set plays the role {role!r} in profile {profile.name!r}; "
         f"give one with --clip-data NAME=LOCATION?role={role}"
     )
-
-
-def _short_name(item: pytest.Item) -> str:
-    """Name the test without its model, which has a column of its own."""
-    return item.name.replace(f"{model_label(item)}-", "", 1).replace(f"[{model_label(item)}]", "", 1)
 
 
 def _is_ours(item: pytest.Item) -> bool:

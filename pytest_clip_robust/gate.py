@@ -138,6 +138,11 @@ def model_label(item: pytest.Item) -> str:
     return "" if spec is None else spec.label
 
 
+def short_name(name: str, label: str) -> str:
+    """Take a model's label out of a test's name; it has a column of its own."""
+    return name.replace(f"{label}-", "", 1).replace(f"[{label}]", "", 1)
+
+
 def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str) -> Threshold | None:
     bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
     return Threshold(**bounds, source=f"the test {nodeid.rpartition('::')[2]}") if bounds else None

@@ -62,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     _add(parser, group, "precision", "P", "fp32, bf16 or fp16 (default: fp32)", "fp32")
     _add(parser, group, "batch-size", "N", "images a batch (default: 64, on a CPU 16)", "")
     _add(parser, group, "workers", "N", "processes that decode images; 0 for none (default: 2)", "2")
+    _add(parser, group, "worker-memory", "GIB", "memory a worker of -n needs, so that several share a GPU", "")
     group.addoption("--clip-strict", action="store_true", help="fail what has no baseline, and what is inconclusive")
     parser.addini("clip_strict", "the ini twin of --clip-strict", type="bool", default=False)
 
@@ -83,6 +84,16 @@ def pytest_configure(config: pytest.Config) -> None:
         _start(config)
     else:
         config.pluginmanager.register(_NoModel(), "clip-robust-no-model")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Count the workers of ``-n auto``, which pytest-xdist asks for before pytest is configured."""
+    if not (config.getoption("clip_models") or config.getini("clip_model")):
+        return None
+    from pytest_clip_robust.scheduling.room import auto_workers  # noqa: PLC0415
+
+    return auto_workers(config)
 
 
 @pytest.hookimpl(trylast=True)
@@ -112,6 +123,10 @@ def _start(config: pytest.Config) -> None:
     summarise = partial(fixtures.summarise, config)
     reporter = WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)
     config.pluginmanager.register(reporter, "clip-robust-report")
+    if hasattr(config, "workerinput") or config.getoption("tx", None):
+        from pytest_clip_robust.scheduling.hooks import start  # noqa: PLC0415
+
+        start(config)
 
 
 def _check_rootdir(config: pytest.Config) -> None:

@@ -1,0 +1,1 @@
+"""Many workers: which GPU each gets, which tests, and what happens when one dies."""

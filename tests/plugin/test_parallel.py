@@ -1,0 +1,299 @@
+"""Runs on several workers as a user meets them; GPUs are fakes, workers are real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+
+import pytest
+
+from pytest_clip_robust.scheduling.room import THREAD_CAPS
+
+MODEL = "--model=py:colour_clip:load"
+OTHER = "--model=py:colour_clip:load_other"
+PROFILE = "--clip-profile=profile.toml"
+GPU = "--clip-device=auto"
+
+CONFTEST = """
+import json, os, sys
+import pytest
+
+NAMES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+AT_IMPORT = {name: os.environ.get(name, "") for name in NAMES}
+TORCH_BEFORE = "torch" in sys.modules
+CRASH = os.environ.get("CRASH_IN", "nowhere")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with open(os.environ["LOG"], "a") as log:
+        seen = {"test": item.name, "worker": worker, "torch_before": TORCH_BEFORE, **AT_IMPORT}
+        log.write(json.dumps(seen) + "\\n")
+    if CRASH in item.name:
+        os._exit(9)
+"""
+
+# Tests that are grouped like those of a model, and load none.
+LIGHT = """
+import pytest
+
+@pytest.mark.clip_role("id", "shift")
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_top(clip_model_spec, dataset, k):
+    pass
+
+@pytest.mark.clip_role("shift")
+def test_relative(clip_model_spec, dataset, id_set):
+    pass
+
+def test_unit():
+    pass
+"""
+
+REAL = """
+import pytest
+from pytest_clip_robust.properties import accuracy, shift
+
+@pytest.mark.clip_role("id", "shift")
+@pytest.mark.parametrize("k", [1, 2])
+def test_top(model, dataset, k, gate):
+    gate(accuracy.top_k(model.zero_shot(dataset), k=k))
+
+@pytest.mark.clip_role("shift")
+def test_relative(model, dataset, id_set, gate):
+    gate(shift.relative_robustness(model.zero_shot(dataset), model.zero_shot(id_set)))
+"""
+
+
+@pytest.fixture
+def bench(crowd, monkeypatch):
+    """The colour world with light tests, and a log of which worker ran what, where."""
+    crowd.makeconftest(CONFTEST)
+    crowd.makepyfile(test_suite=LIGHT)
+    monkeypatch.setenv("LOG", str(crowd.path / "log"))
+    for name in (*THREAD_CAPS, "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+    return crowd
+
+
+@pytest.fixture
+def real(bench):
+    """The same with tests that measure."""
+    bench.makepyfile(test_suite=REAL)
+    return bench
+
+
+def run(pytester, *arguments):
+    """Return the result of a run, and the log of its workers."""
+    (pytester.path / "log").unlink(missing_ok=True)
+    result = pytester.runpytest(MODEL, PROFILE, "-p", "no:hypothesispytest", *arguments)
+    log = pytester.path / "log"
+    return result, [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def document(pytester, folder):
+    """Read a report without what belongs to the moment; the order of remarks is that of workers."""
+    found = json.loads((pytester.path / folder / "report.json").read_text())
+    del found["created"]
+    return found
+
+
+def by_worker(log, key):
+    found = defaultdict(set)
+    for line in log:
+        found[line["worker"]].add(line[key])
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options", "pins"),
+    [
+        ("16,16", [], ["GPU-fake-0", "GPU-fake-1"]),
+        ("16,9", ["--clip-worker-memory=8"], ["GPU-fake-0", "GPU-fake-1", "GPU-fake-0"]),
+    ],
+)
+def test_auto_is_as_many_workers_as_gpus_hold_each_pinned_before_torch(bench, monkeypatch, gpus, options, pins):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", gpus)
+    result, log = run(bench, GPU, "-n", "auto", *options)
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines([f"clip-robust: {len(pins)} workers on 2 GPUs, * thread* each"])
+    assert not any(line["torch_before"] for line in log)
+    assert {line["CUDA_DEVICE_ORDER"] for line in log} == {"PCI_BUS_ID"}
+    seen = {worker: found.pop() for worker, found in by_worker(log, "CUDA_VISIBLE_DEVICES").items()}
+    assert all(seen[worker] == pins[int(worker.removeprefix("gw"))] for worker in seen)
+    assert len(seen) > 1
+
+
+def test_pins_stay_within_what_the_caller_allows_and_his_caps_stand(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16,16,16,16")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-fake-1")
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    result, log = run(bench, GPU, "-n", "auto")
+    result.assert_outcomes(passed=8)
+    assert {line["CUDA_VISIBLE_DEVICES"] for line in log} == {"3", "GPU-fake-1"}
+    assert {line["MKL_NUM_THREADS"] for line in log} == {"7"}
+    assert all(int(line["OMP_NUM_THREADS"]) >= 1 for line in log)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "options", "complaint"),
+    [
+        ("16,16", ["-n3"], "-n 3: 2 GPUs have room for 2 workers, one each; use -n 2, or let *--clip-worker-memory*"),
+        (
+            "16",
+            ["-n3", "--clip-worker-memory=8"],
+            "-n 3: 1 GPU has room for 2 workers, --clip-worker-memory 8 GiB each; use -n 2, or lower it",
+        ),
+        ("16,4", ["-n3", GPU + "=cuda:1"], "-n 3: 1 GPU has room for 1 worker, one each; use -n 1, or *"),
+        ("4,6", ["-nauto", "--clip-worker-memory=8"], "*: no worker fits on 2 GPUs with at most 6.0 GiB free; lower*"),
+        ("16", ["-nauto", "--clip-worker-memory=much"], "*'much': expected GiB, a number above 0 such as 6"),
+        ("16", ["-n1", "--clip-worker-memory=-1"], "*'-1': expected GiB, a number above 0 such as 6"),
+    ],
+)
+def test_more_workers_than_there_is_room_for_is_a_usage_error(bench, monkeypatch, gpus, options, complaint):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", gpus)
+    options = [option.replace("auto=", "") if option.endswith("cuda:1") else option for option in options]
+    result = bench.runpytest(MODEL, PROFILE, GPU, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {complaint}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_on_the_cpu_gpus_count_for_nothing_and_xdist_s_variable_wins(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16")
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "2")
+    result, log = run(bench, "--clip-device=cpu", "-n", "auto")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["clip-robust: 2 workers on * core*, 1 thread each"])
+    assert {line["CUDA_VISIBLE_DEVICES"] for line in log} == {""}
+
+
+def test_all_tests_of_a_model_and_its_sets_run_on_one_worker_in_a_row(bench):
+    result, log = run(bench, OTHER, "-n", "2")
+    result.assert_outcomes(passed=15)
+    homes = defaultdict(set)
+    for line in log:
+        if line["test"].startswith("test_top["):
+            homes[line["test"].rpartition("-")[0].removeprefix("test_top[")].add(line["worker"])
+    assert len(homes) == 4
+    assert all(len(workers) == 1 for workers in homes.values())
+    assert len(by_worker(log, "test")) == 2
+    assert (bench.path / ".pytest_cache" / "v" / "clip-robust" / "seconds").is_file()
+
+
+def test_a_crash_costs_one_test_and_the_worker_comes_back_on_its_gpu(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16,16")
+    monkeypatch.setenv("CRASH_IN", "dim-2")
+    result, log = run(bench, GPU, "-n", "2", "--clip-report=out", "-v")
+    result.assert_outcomes(passed=7, failed=1)
+    result.stdout.fnmatch_lines(
+        ["scheduling tests via GroupScheduling", "replacing crashed worker *", "error *test_top[[]dim-2]*"]
+    )
+    ran = [line["test"] for line in log]
+    assert len(ran) == len(set(ran)) == 8
+    gpu = next(line for line in log if "dim-2" in line["test"])["CUDA_VISIBLE_DEVICES"]
+    others = {line["CUDA_VISIBLE_DEVICES"] for line in log if line["worker"] == "gw2"}
+    assert others <= {gpu}
+    lost = [gate for gate in document(bench, "out")["gates"] if gate["verdict"] == "error"]
+    assert [gate["measurement"] for gate in lost] == ["test_top[dim-2]"]
+    assert lost[0]["message"].endswith("out of memory? See --clip-batch-size and --clip-worker-memory")
+
+
+def test_a_lone_worker_that_crashes_is_replaced_and_nothing_hangs(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16,16")
+    monkeypatch.setenv("CRASH_IN", "photos-1")
+    result, log = run(bench, GPU, "-n", "1")
+    result.assert_outcomes(passed=7, failed=1)
+    assert {line["CUDA_VISIBLE_DEVICES"] for line in log} == {"GPU-fake-0"}
+    assert {line["worker"] for line in log} == {"gw0", "gw1"}
+
+
+def test_a_worker_that_always_dies_ends_the_run(bench, monkeypatch):
+    monkeypatch.setenv("CRASH_IN", "test_top")
+    result, _ = run(bench, "-n", "1", "--max-worker-restart=1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*maximum crashed workers reached: 1*"])
+
+
+def test_reports_are_the_same_for_any_number_of_workers_and_no_image_is_encoded_twice(real, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16")
+    real.runpytest(MODEL, PROFILE, GPU, "--clip-report=zero", "--clip-cache=cache-0").assert_outcomes(passed=5)
+    for folder, options in (("two", ["-n2", "--clip-worker-memory=8"]), ("auto", ["-nauto"])):
+        result, _ = run(real, GPU, f"--clip-report={folder}", f"--clip-cache=cache-{folder}", *options)
+        result.assert_outcomes(passed=5)
+    zero, two, auto = (document(real, folder) for folder in ("zero", "two", "auto"))
+    for found in (zero, two, auto):
+        del found["encoded"]["texts"]  # the few prompts of both sets may be encoded by both workers
+    assert zero == two == auto
+    assert zero["encoded"] == {"images": 132}
+
+
+def test_a_worker_killed_while_baselines_are_recorded_loses_none_but_its_own(real, monkeypatch):
+    real.runpytest(MODEL, PROFILE, "--snapshot-update", "--clip-baselines=whole").assert_outcomes(passed=5)
+    monkeypatch.setenv("CRASH_IN", "photos-1")
+    result, _ = run(real, "--snapshot-update", "--clip-baselines=killed", "-n", "1")
+    result.assert_outcomes(passed=4, failed=1)
+    files = [real.path / name / "colour_clip.load" / "test_suite.json" for name in ("whole", "killed")]
+    whole, killed = (json.loads(file.read_text())["gates"] for file in files)
+    assert len(whole) == 5
+    assert killed == {key: entry for key, entry in whole.items() if key != "zero_shot.top1[photos]"}
+
+
+@pytest.mark.parametrize(
+    ("options", "scheduling"),
+    [
+        (["--dist=load"], "LoadScheduling"),
+        (["--dist", "worksteal"], "WorkStealingScheduling"),
+        (["-d", "--tx=2*popen"], "LoadScheduling"),
+    ],
+)
+def test_the_user_s_own_way_of_distributing_stands(bench, options, scheduling):
+    number = [] if "-d" in options else ["-n2"]
+    result, _ = run(bench, "-v", *number, *options)
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines([f"scheduling tests via {scheduling}"])
+
+
+def test_selections_and_early_ends_work_as_ever(bench):
+    suite = (bench.path / "test_suite.py").read_text()
+    bench.makepyfile(test_suite=suite.replace("def test_unit():\n    pass", "def test_unit():\n    assert False"))
+    result, _ = run(bench, "-n2", "-k", "top or unit", "--maxfail=3")
+    result.assert_outcomes(passed=6, failed=1)
+    result, log = run(bench, "-n2", "--lf", "-x")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert [line["test"] for line in log] == ["test_unit"]
+    result.stdout.fnmatch_lines(["*stopping after 1 failures*"])
+
+
+def test_without_xdist_a_run_is_what_it_was_and_its_hooks_stay_unread(bench):
+    program = (
+        "import sys, pytest\n"
+        "sys.modules.update(xdist=None, execnet=None)\n"
+        f"code = pytest.main(['-p', 'syrupy', '-p', 'pytest_clip_robust.plugin', {MODEL!r}, {PROFILE!r}, '-q'])\n"
+        "print([name for name in sys.modules if name.startswith('pytest_clip_robust.scheduling')])\n"
+        "sys.exit(code)\n"
+    )
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=bench.path, capture_output=True, text=True, check=True, env=environment
+    )
+    assert "8 passed" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_with_xdist_and_no_workers_its_hooks_stay_unread(bench):
+    hooks = "pytest_clip_robust.scheduling.hooks"
+    bench.makepyfile(test_suite=f"import sys\ndef test_it(clip_model_spec): assert '{hooks}' not in sys.modules")
+    for options in ([], ["-n0"]):
+        bench.runpytest(MODEL, PROFILE, *options).assert_outcomes(passed=1)
+
+
+def test_a_run_without_a_model_is_scheduled_by_xdist_alone(pytester):
+    pytester.makepyfile("def test_one(): pass\ndef test_two(): pass")
+    result = pytester.runpytest("-n2", "-v", "-p", "no:hypothesispytest")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["scheduling tests via LoadScheduling"])
+    result.stdout.no_fnmatch_line("clip-robust:*")
