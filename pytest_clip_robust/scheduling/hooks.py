@@ -135,7 +135,7 @@ class ParallelRun:
     def _announce(self, places: str, caps: Mapping[str, str]) -> None:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         if terminal is not None and terminal.verbosity >= 0:
-            threads = f", {count(int(min(caps.values())), 'thread')} each" if caps else ""
+            threads = f", {count(int(next(iter(caps.values()))), 'thread')} each" if caps else ""
             terminal.write_line(f"clip-robust: {count(self._workers, 'worker')} on {places}{threads}")
 
 
