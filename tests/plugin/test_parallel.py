@@ -288,7 +288,7 @@ def test_with_xdist_and_no_workers_its_hooks_stay_unread(bench):
     hooks = "pytest_clip_robust.scheduling.hooks"
     bench.makepyfile(test_suite=f"import sys\ndef test_it(clip_model_spec): assert '{hooks}' not in sys.modules")
     for options in ([], ["-n0"]):
-        bench.runpytest(MODEL, PROFILE, *options).assert_outcomes(passed=1)
+        bench.runpytest_subprocess(MODEL, PROFILE, *options).assert_outcomes(passed=1)
 
 
 def test_a_run_without_a_model_is_scheduled_by_xdist_alone(pytester):
