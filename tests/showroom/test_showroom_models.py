@@ -118,10 +118,11 @@ def test_a_near_name_is_offered():
         load_model(ModelSpec.parse("showrom-clip"), device="cpu", precision="fp32")
 
 
-def test_the_main_job_needs_nothing_but_the_model(tmp_path, request):
-    """In distribution only, for time; the whole profile is run by the README's command."""
+def test_the_main_job_needs_nothing_but_the_model_and_holds_its_baselines_on_this_machine(tmp_path, request):
+    """In distribution only and uncorrupted, for time; the whole profile is run by the README's command."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "hf")}
-    options = ["--model=showroom-clip", "-k", "showroom-id", f"--clip-cache={tmp_path}/c", f"--clip-report={tmp_path}"]
+    options = ["--model=showroom-clip", "-k", "showroom-id and not corruption", "--clip-strict"]
+    options += [f"--clip-cache={tmp_path}/c", f"--clip-report={tmp_path}"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options],
         cwd=request.config.rootpath,
@@ -135,3 +136,4 @@ def test_the_main_job_needs_nothing_but_the_model(tmp_path, request):
     assert report["profile"] == "showroom"
     assert {gate["verdict"] for gate in report["gates"]} == {"passed"}
     assert all(gate["threshold"] for gate in report["gates"] if gate["metric"] == "zero_shot.top1")
+    assert max(abs(gate["change"]["difference"]) for gate in report["gates"]) < 0.01
