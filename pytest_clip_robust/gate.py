@@ -22,6 +22,7 @@ from pytest_clip_robust.gates import (
     find_tolerance,
     judge,
     most_specific,
+    tolerance_from_value,
 )
 from pytest_clip_robust.gates.baseline_files import pack
 from pytest_clip_robust.gates.record import Record, junit_properties, record_judgement
@@ -67,13 +68,16 @@ class Gate:
         threshold = _inline_threshold(at_least, at_most, self._item.nodeid)
         if threshold is None:
             threshold = most_specific(measurement, self._run.profile.thresholds)
-        allowed = find_tolerance(measurement, self._run.profile.tolerances) if tolerance is None else tolerance
-        objection, held = "", Asserted(change=None, update=None)
+        if tolerance is None:
+            tolerance = find_tolerance(measurement, self._run.profile.tolerances)
+        else:
+            tolerance = tolerance_from_value(tolerance, key=measurement.metric, source=_test_of(self._item.nodeid))
+        objection, held = "", Asserted()
         try:
-            held = self._hold(measurement, allowed)
+            held = self._hold(measurement, tolerance)
         except ClipRobustError as error:
             objection = str(error)
-        if self._run.strict and not objection and held == Asserted(change=None, update=None):
+        if self._run.strict and not objection and not held.known:
             objection = NONE_YET
         self._settle(judge(measurement, threshold, held.change, objection=objection), held)
 
@@ -92,7 +96,7 @@ class Gate:
                 raise BaselineError(f"{earlier.name} does not compare: {'; '.join(objections)}{way_out}")
             return change_since(measurement, earlier, tolerance=tolerance, alpha=alpha)
 
-        held = Asserted(change=None, update=None)
+        held = Asserted()
         # Without syrupy (`-p no:syrupy`) there are no baselines; a run may want only thresholds, or a reference.
         stored = config.pluginmanager.hasplugin("syrupy")
         folder = baseline_folder(self._run, model_spec(self._item)) if stored else None
@@ -104,13 +108,13 @@ class Gate:
             return held
         other = reference.measured(self._item, measurement.key)
         earlier = earlier_from(other, name=f"reference {self._run.reference.label}")
-        return Asserted(change=compare(earlier, across_models=True), update=held.update)
+        return Asserted(change=compare(earlier, across_models=True), update=held.update, known=True)
 
     def _settle(self, judgement: Judgement, held: Asserted) -> None:
         fails = judgement.verdict.fails(strict=self._run.strict)
         message = "" if judgement.verdict in {Verdict.PASSED, Verdict.IMPROVED} else explain(judgement)
         record = record_judgement(judgement, model=model_label(self._item), message=message, failed=fails)
-        record["recorded"] = held.update is not None
+        record["known"] = held.known
         record["place"] = self._request.config.stash[PLACES][self._item.nodeid]
         self._item.stash.setdefault(RECORDS, []).append(record)
         self._item.user_properties.extend(junit_properties(record))
@@ -145,4 +149,8 @@ def short_name(name: str, label: str) -> str:
 
 def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str) -> Threshold | None:
     bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
-    return Threshold(**bounds, source=f"the test {nodeid.rpartition('::')[2]}") if bounds else None
+    return Threshold(**bounds, source=_test_of(nodeid)) if bounds else None
+
+
+def _test_of(nodeid: str) -> str:
+    return f"the test {nodeid.rpartition('::')[2]}"

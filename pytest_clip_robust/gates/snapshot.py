@@ -56,10 +56,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asserted:
-    """What came of it: a change where there is a baseline, and an update where one is to be recorded."""
+    """What came of it: a change where a baseline was compared, and an update where one is to be recorded.
 
-    change: Change | None
-    update: Update | None
+    known: whether there is a baseline now, compared, recorded or found to be the same to the last digit.
+    """
+
+    change: Change | None = None
+    update: Update | None = None
+    known: bool = False
 
 
 class BaselineExtension(AbstractSyrupyExtension):
@@ -164,7 +168,7 @@ def assert_baseline(snapshot: SnapshotAssertion, candidate: Candidate) -> Assert
     location = Path(BaselineExtension.get_location(test_location=snapshot.test_location, index=key))
     recording = snapshot.update_snapshots or snapshot.update_new_snapshots_only
     if not recording and key not in entries_in(location):
-        return Asserted(change=None, update=None)
+        return Asserted()
     _ = assertion(name=key) == candidate
     (result,) = assertion.executions.values()
     if result.exception is not None:
@@ -172,7 +176,8 @@ def assert_baseline(snapshot: SnapshotAssertion, candidate: Candidate) -> Assert
     extension = assertion.extension
     assert isinstance(extension, BaselineExtension)  # noqa: S101 - what it was made with
     written = result.created or result.updated
-    return Asserted(change=extension.change, update=_update(location, candidate.measurement) if written else None)
+    update = _update(location, candidate.measurement) if written else None
+    return Asserted(change=extension.change, update=update, known=True)
 
 
 @cache

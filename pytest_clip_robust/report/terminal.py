@@ -101,8 +101,8 @@ def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
         return []
     lines = []
     for label in dict.fromkeys(record["model"] for record in records):
-        own = [record for record in records if record["model"] == label and "value" in record]
-        new = sum(record["change"] is None and not record["recorded"] for record in own)
+        own = [record for record in records if record["model"] == label and record["verdict"] != Verdict.ERROR]
+        new = sum(not record["known"] for record in own)
         if new:
             gates = "any gate" if new == len(own) else f"{new} of {len(own)} gates"
             lines.append(f"no baseline yet for {gates} of {label or 'the tests'}: record one with --snapshot-update")

@@ -103,6 +103,14 @@ def test_recording_a_worse_model_is_a_decision_that_is_done_exactly(recorded):
     recorded.runpytest(WORSE, AS_MODEL, PROFILE, "--clip-strict").assert_outcomes(passed=4)
 
 
+def test_recording_what_is_recorded_already_changes_nothing_and_misses_nothing(recorded):
+    before = files(recorded)
+    result = recorded.runpytest(MODEL, PROFILE, RECORD, "--clip-strict")
+    result.assert_outcomes(passed=4)
+    result.stdout.no_fnmatch_line("no baseline yet*")
+    assert files(recorded) == before
+
+
 def test_only_new_entries_are_added_where_that_is_asked(recorded):
     path = recorded.path / "baselines" / "colour_clip.load" / "test_suite.json"
     lines = [line for line in path.read_text().splitlines() if "shift.top1" not in line]
@@ -146,6 +154,7 @@ def test_a_shrunken_set_is_refused_with_the_difference(recorded):
         ["*: baseline colour_clip.load/test_suite.json does not compare: data * (n=120) then, * (n=119) now; *"]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("no baseline yet*")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +236,14 @@ def test_a_tolerance_can_stand_in_the_profile_and_in_the_test(recorded):
     suite = (recorded.path / "test_suite.py").read_text()
     (recorded.path / "test_suite.py").write_text(suite.replace("k=k))", "k=k), tolerance=0.9)"))
     recorded.runpytest(WORSE, AS_MODEL, PROFILE, "-k", "test_accuracy and 1").assert_outcomes(passed=1, deselected=3)
+
+
+def test_a_tolerance_below_0_is_refused(recorded):
+    suite = (recorded.path / "test_suite.py").read_text()
+    (recorded.path / "test_suite.py").write_text(suite.replace("k=k))", "k=k), tolerance=-0.1)"))
+    result = recorded.runpytest(MODEL, PROFILE, "-k", "test_accuracy and 1")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["tolerance 'zero_shot.top1' in the test test_accuracy* is -0.1; expected a number*"])
 
 
 def test_two_tests_that_measure_one_key_differently_are_told_apart(crowd):

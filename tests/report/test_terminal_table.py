@@ -19,7 +19,7 @@ def record(
     high=0.65,
     model="A",
     change=None,
-    recorded=False,
+    known=False,
     place=0,
 ):
     metric, dataset = re.fullmatch(r"(.*)\[(.*)\]", name).groups()
@@ -28,7 +28,7 @@ def record(
         "failed": verdict in {"regressed", "below_threshold", "error"},
         "direction": "higher",
         "change": change,
-        "recorded": recorded,
+        "known": known,
         "place": place,
         "model": model,
         "measurement": name,
@@ -116,7 +116,7 @@ def test_the_largest_change_in_tolerances_comes_first():
 
 def test_gates_without_a_baseline_are_counted_by_model():
     run = SimpleNamespace(reference=None)
-    known = record(change=CHANGE)
+    known = record(change=CHANGE, known=True)
     assert uncompared(run, [known]) == []
     assert uncompared(run, [record(), known]) == [
         "no baseline yet for 1 of 2 gates of A: record one with --snapshot-update"
@@ -124,7 +124,7 @@ def test_gates_without_a_baseline_are_counted_by_model():
     assert uncompared(run, [record(), known, record(model="B")])[1] == (
         "no baseline yet for any gate of B: record one with --snapshot-update"
     )
-    assert uncompared(run, [record(recorded=True)]) == []
+    assert uncompared(run, [record(known=True)]) == []
     assert uncompared(SimpleNamespace(reference="other"), [record()]) == []
 
 
