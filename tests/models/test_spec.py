@@ -71,3 +71,20 @@ def test_any_text_is_a_spec_or_an_error_of_one_printable_line(text):
         assert ModelSpec.parse(str(spec)) == spec
         assert spec.label.isprintable()
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("ViT-B-32@runs/42/epoch_3.pt", "ViT-B-32"),
+        ("ViT-B-32@openai", "ViT-B-32"),
+        ("configs/mine.json@best.safetensors", "mine"),
+        ("hf-hub:org/ViT-B-16-x", "ViT-B-16-x"),
+        ("py:my.module:load", "my.module.load"),
+        ("py:models/mine.py:load", "mine.load"),
+        ("showroom-clip", "showroom-clip"),
+        ("local-dir:runs/42", ""),
+    ],
+)
+def test_a_family_stays_from_checkpoint_to_checkpoint_and_is_no_path(text, family):
+    assert ModelSpec.parse(text).family == family
