@@ -1,0 +1,27 @@
+"""The examples in docstrings say what the code does."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import pytest_clip_robust
+
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(pytest_clip_robust.__path__, "pytest_clip_robust.")
+    if ".suites" not in found.name
+)
+
+
+def test_there_are_modules_to_look_at():
+    assert "pytest_clip_robust.measurement" in MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_hold(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
