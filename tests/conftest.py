@@ -22,3 +22,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder} with real data; set CLIP_ROBUST_SHARED to run this test")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_cache(monkeypatch):
+    """Runs inside of tests have a home of their own, whose cache this variable would replace by the user's."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
