@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 
@@ -16,6 +17,8 @@ from pytest_clip_robust.profile import Profile, load_profile
 
 if TYPE_CHECKING:
     import pytest
+
+Number = TypeVar("Number", int, float)
 
 DEFAULT_PROFILE = "showroom"
 """What a run measures that names neither a profile nor data."""
@@ -103,12 +106,10 @@ def worker_memory_asked(config: pytest.Config) -> float | None:
     text = str(_value(config, "clip_worker_memory"))
     if not text:
         return None
-    try:
-        memory = float(text)
-    except ValueError:
-        memory = 0.0
+    wanted = "GiB, a number above 0 such as 6"
+    memory = _number(config, "clip_worker_memory", float, wanted)
     if not 0 < memory < math.inf:
-        raise ConfigError(f"--clip-worker-memory {text!r}: expected GiB, a number above 0 such as 6")
+        raise ConfigError(f"--clip-worker-memory {text!r}: expected {wanted}")
     return memory
 
 
@@ -126,24 +127,27 @@ def _baselines(config: pytest.Config) -> Path:
 
 
 def _share(config: pytest.Config, name: str) -> float:
-    value = _value(config, name)
-    option = f"--{name.replace('_', '-')}"
-    try:
-        share = float(str(value))
-    except ValueError:
-        raise ConfigError(f"{option} {value!r}: expected a number between 0 and 1, such as 0.05") from None
+    wanted = "a number between 0 and 1, such as 0.05"
+    share = _number(config, name, float, wanted)
     if not 0 < share < 1:
-        raise ConfigError(f"{option} {share}: expected a number between 0 and 1, such as 0.05")
+        raise ConfigError(f"{_option(name)} {share}: expected {wanted}")
     return share
 
 
 def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int:
-    value = _value(config, name)
-    option = f"--{name.replace('_', '-')}"
-    try:
-        number = int(str(value))
-    except ValueError:
-        raise ConfigError(f"{option} {value!r}: expected a whole number") from None
+    number = _number(config, name, int, "a whole number")
     if number < at_least:
-        raise ConfigError(f"{option} {number}: expected at least {at_least}")
+        raise ConfigError(f"{_option(name)} {number}: expected at least {at_least}")
     return number
+
+
+def _number(config: pytest.Config, name: str, kind: Callable[[str], Number], wanted: str) -> Number:
+    value = _value(config, name)
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise ConfigError(f"{_option(name)} {value!r}: expected {wanted}") from None
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

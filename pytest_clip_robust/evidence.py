@@ -19,6 +19,9 @@ from pytest_clip_robust.errors import MeasurementError
 Floats = NDArray[np.float64]
 Column = NDArray[Any]
 
+SHORT_DIGEST = 12
+"""Hex digits that are kept of a digest where it is stored to be compared and read by people."""
+
 CONFIDENCE_STEPS = 255
 """Confidences that only explain are kept in steps of 1/255, a byte each."""
 
@@ -94,13 +97,13 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Identify the numbers, 12 hex digits."""
+        """Identify the numbers, by `SHORT_DIGEST` hex digits."""
         found = hashlib.sha256()
         for stratum in self.strata:
             for name, column in stratum.columns.items():
                 found.update(f"{stratum.name}|{name}|{column.dtype.str}|{len(column)}|".encode())
                 found.update(np.ascontiguousarray(column).tobytes())
-        return found.hexdigest()[:12]
+        return found.hexdigest()[:SHORT_DIGEST]
 
     def same_numbers(self, other: Evidence) -> bool:
         """Tell whether every sample contributes the same to both."""

@@ -18,6 +18,7 @@ from pytest_clip_robust.gate import (
     UPDATES,
     Gate,
     baseline_folder,
+    is_recording,
     model_label,
     model_spec,
     short_name,
@@ -208,8 +209,7 @@ def check_recording(config: pytest.Config, run: RunConfig) -> None:
     Raises:
         ConfigError: two models would write the same folder, or a model has none.
     """
-    flags = ("update_snapshots", "update_new_snapshots_only")
-    if not any(config.getoption(flag, default=False) for flag in flags):
+    if not is_recording(config):
         return
     owners: dict[Path, str] = {}
     for spec in run.models:

@@ -85,9 +85,7 @@ class Gate:
         """Compare with the reference where there is one, and with the stored baseline otherwise or to record one."""
         config = self._request.config
         alpha = self._run.alpha / len(config.stash[PLACES])
-        updating, adding = (
-            bool(config.getoption(flag, default=False)) for flag in ("update_snapshots", "update_new_snapshots_only")
-        )
+        updating = bool(config.getoption("update_snapshots", default=False))
 
         def compare(earlier: Earlier, *, across_models: bool = False) -> Change:
             objections = differences(earlier, measurement, across_models=across_models)
@@ -100,7 +98,7 @@ class Gate:
         # Without syrupy (`-p no:syrupy`) there are no baselines; a run may want only thresholds, or a reference.
         stored = config.pluginmanager.hasplugin("syrupy")
         folder = baseline_folder(self._run, model_spec(self._item)) if stored else None
-        if folder is not None and (updating or adding or self._run.reference is None):
+        if folder is not None and (is_recording(config) or self._run.reference is None):
             self._item.stash[FOLDER] = folder
             candidate = Candidate(measurement=measurement, compare=compare, updating=updating)
             held = assert_baseline(self._request.getfixturevalue("snapshot"), candidate)
@@ -122,6 +120,11 @@ class Gate:
             self._item.stash.setdefault(UPDATES, []).append(pack(held.update))
         if fails:
             pytest.fail(message, pytrace=False)
+
+
+def is_recording(config: pytest.Config) -> bool:
+    """Tell whether syrupy is asked to record baselines, all or those that are new."""
+    return any(config.getoption(flag, default=False) for flag in ("update_snapshots", "update_new_snapshots_only"))
 
 
 def baseline_folder(run: RunConfig, spec: ModelSpec | None) -> Path | None:

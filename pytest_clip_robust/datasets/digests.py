@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import ClipRobustError, DataError
+from pytest_clip_robust.files import write_whole
 
 THREADS = 8
 
@@ -57,11 +57,6 @@ def _recall(memory: Path | None) -> dict[str, str]:
 
 
 def _remember(memory: Path, digest_of: dict[str, str]) -> None:
-    part = memory.with_name(f"{memory.name}.{os.getpid()}.part")
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(digest_of), encoding="utf-8")
-        part.replace(memory)
-    except OSError:  # the digests are worth a second of reading, not the run
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    # The digests are worth a second of reading, not the run.
+    with contextlib.suppress(OSError):
+        write_whole(memory, json.dumps(digest_of).encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.encoding.images import decode
 from pytest_clip_robust.encoding.progress import ShowProgress, show_progress
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,7 @@ def estimated_depths(
 def _estimate(images: ImageSet, position: int, estimator: DepthEstimator, path: Path) -> None:
     try:
         image = decode(images.read(position), crop_border=images.crop_border)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(estimator.estimate([image])[0])
-        part.replace(path)
+        write_whole(path, estimator.estimate([image])[0])
     except OSError as error:
         raise DataError(
             f"{images.name}: the depth of {images.samples[position]!r} cannot be kept in {path.parent} "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +31,7 @@ from pytest_clip_robust.encoding.shard import (
     unpack,
 )
 from pytest_clip_robust.errors import ModelError, StoreError
+from pytest_clip_robust.files import write_whole
 
 SHARD_ROWS = 4096
 """At most this many rows a shard, 8 MB at 512 dimensions: a reader holds one shard beside its result."""
@@ -199,13 +199,7 @@ def _put(files: Any, folder: str, name: str, content: bytes) -> None:
         files.makedirs(folder, exist_ok=True)
         files.pipe_file(f"{folder}/{name}", content)  # one put, which object stores make visible at its end
         return
-    part = Path(folder, f"{name}.{uuid.uuid4().hex}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part.write_bytes(content)
-        part.replace(Path(folder, name))
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(Path(folder, name), content)
 
 
 def _take(rows: Rows, row_of: Mapping[str, int], features: NDArray[np.float32], found: NDArray[np.bool_]) -> None:

@@ -8,10 +8,8 @@ list of its type, and the schema's metadata says which columns make up which evi
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +21,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import BaselineError
-from pytest_clip_robust.evidence import Evidence
+from pytest_clip_robust.evidence import SHORT_DIGEST, Evidence
+from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.measurement import Measurement
 
 FORMAT = 1
 DIGITS = 6
-SHORT = 12
 TYPES = ("bool", "uint8", "int32", "float32")
 EVIDENCE = "evidence"
 RESTORE = "restore it from version control, or remove it and record anew with --snapshot-update"
@@ -58,13 +56,13 @@ def entry_of(measurement: Measurement, *, versions: Mapping[str, str]) -> Entry:
         "low": round(float(measurement.interval.low), DIGITS),
         "high": round(float(measurement.interval.high), DIGITS),
         "n": int(measurement.n),
-        "data": origin.data[:SHORT],
-        "prompts": origin.prompts[:SHORT],
+        "data": origin.data[:SHORT_DIGEST],
+        "prompts": origin.prompts[:SHORT_DIGEST],
         "outcomes": "" if measurement.evidence is None else measurement.evidence.digest,
         "run": {
             "model": origin.model,
-            "weights": origin.weights[:SHORT],
-            "preprocess": origin.preprocess[:SHORT],
+            "weights": origin.weights[:SHORT_DIGEST],
+            "preprocess": origin.preprocess[:SHORT_DIGEST],
             "precision": origin.precision,
             "versions": dict(versions),
         },
@@ -162,7 +160,6 @@ def record(path: Path, updates: Iterable[Update]) -> None:
                 columns[update.entry["outcomes"]] = update.columns
         used = {entry["outcomes"] for entry in entries.values()}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             _write_columns(beside, columns)
             _replace(path, dump_entries(entries).encode())
             _write_columns(beside, {digest: one for digest, one in columns.items() if digest in used})
@@ -182,7 +179,7 @@ def dump_entries(entries: Mapping[str, Entry]) -> str:
 
 def run_id(run: Mapping[str, Any]) -> str:
     """Identify weights, preprocessing, precision and versions, 12 hex digits."""
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:SHORT]
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:SHORT_DIGEST]
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
@@ -216,7 +213,9 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
 def _remember(values: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
     if values.dtype.name not in TYPES:
         raise TypeError(f"evidence of type {values.dtype}; expected one of {', '.join(TYPES)}")
-    digest = hashlib.sha256(values.dtype.name.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()[:SHORT]
+    digest = hashlib.sha256(values.dtype.name.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()[
+        :SHORT_DIGEST
+    ]
     arrays[digest] = values
     return digest
 
@@ -224,11 +223,4 @@ def _remember(values: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
 def _replace(path: Path, content: bytes) -> None:
     if path.exists() and path.read_bytes() == content:
         return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)

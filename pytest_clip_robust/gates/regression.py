@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.evidence import CONFIDENCE_STEPS, Evidence
+from pytest_clip_robust.evidence import CONFIDENCE_STEPS, SHORT_DIGEST, Evidence
 from pytest_clip_robust.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.stats.paired import Comparison, compare, unpaired
 
 FLIPS_KEPT = 10
 SLACK = 1e-9
 """Differences of rounded numbers: 0.79 - 0.80 is -0.010000000000000009."""
-
-DIGEST_SHOWN = 12
 
 
 class Trend(StrEnum):
@@ -136,7 +134,7 @@ def differences(earlier: Earlier, measurement: Measurement, *, across_models: bo
     fields = ("data", "prompts", "precision") if across_models else ("data", "prompts", "precision", "preprocess")
     found = []
     for field in fields:
-        before, after = getattr(then, field)[:DIGEST_SHOWN], getattr(now, field)[:DIGEST_SHOWN]
+        before, after = getattr(then, field)[:SHORT_DIGEST], getattr(now, field)[:SHORT_DIGEST]
         if before != after:
             sizes = (f" (n={earlier.n})", f" (n={measurement.n})") if field == "data" else ("", "")
             found.append(f"{field} {before or 'none'}{sizes[0]} then, {after or 'none'}{sizes[1]} now")

@@ -7,8 +7,6 @@ recorded leaves with the test's report, and the process that owns the terminal w
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.location import PyTestLocation
 
-from pytest_clip_robust import __version__
 from pytest_clip_robust.gates.baseline_files import (
     Column,
     Entry,
@@ -35,6 +32,7 @@ from pytest_clip_robust.gates.baseline_files import (
 from pytest_clip_robust.gates.regression import Change, Earlier, Trend, with_columns
 from pytest_clip_robust.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.stats.intervals import LEVEL
+from pytest_clip_robust.versions import installed_versions
 
 FOLDER: pytest.StashKey[Path] = pytest.StashKey()
 """Of a test: where the baselines of its model lie."""
@@ -183,11 +181,7 @@ def assert_baseline(snapshot: SnapshotAssertion, candidate: Candidate) -> Assert
 @cache
 def versions() -> dict[str, str]:
     """Name the versions that a baseline was recorded with."""
-    found = {"pytest-clip-robust": __version__}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+    return installed_versions(PACKAGES)
 
 
 def entries_in(path: Path) -> dict[str, Entry]:

@@ -19,7 +19,7 @@ from pytest_clip_robust.measurement import Interval, Measurement
 from pytest_clip_robust.properties.reliability import BINS, EDGES, Floats, Reliability, bin_of
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import mean_interval
-from pytest_clip_robust.stats.roc import cell_edges
+from pytest_clip_robust.stats.roc import cells_of
 
 REPLICATES = 1000
 CELLS = 100
@@ -37,9 +37,7 @@ def expected_error(reliability: Reliability) -> Measurement:
     `plot` has the reliability diagram: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` of each bin that has
     samples.
     """
-    bins = bin_of(reliability.confidence)
-    n, sure, right = _binned(bins, reliability.confidence, reliability.correct)
-    value = float(np.abs(right - sure).sum() / len(reliability))
+    n, sure, right = _binned(bin_of(reliability.confidence), reliability.confidence, reliability.correct)
     used = n > 0
     diagram = {
         "low": EDGES[:-1][used],
@@ -48,27 +46,12 @@ def expected_error(reliability: Reliability) -> Measurement:
         "confidence": sure[used] / n[used],
         "accuracy": right[used] / n[used],
     }
-    return _measurement(
-        reliability,
-        f"ece_{BINS}_equal_width",
-        value,
-        _binned_interval(reliability, bins, value, _ece),
-        evidence=_binned_evidence(reliability, bin_of, _ece),
-        plot=diagram,
-    )
+    return _of_bins(reliability, f"ece_{BINS}_equal_width", bin_of, _ece, plot=diagram)
 
 
 def expected_error_equal_mass(reliability: Reliability) -> Measurement:
     """Measure ECE with 15 bins of equal counts (Nixon et al. 2019); with fewer samples, one bin each."""
-    bins, right = _equal_mass(reliability.confidence), _tie_averaged(reliability.confidence, reliability.correct)
-    value = float(_ece(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
-    return _measurement(
-        reliability,
-        f"ece_{BINS}_equal_mass",
-        value,
-        _binned_interval(reliability, bins, value, _ece),
-        evidence=_binned_evidence(reliability, _equal_mass, _ece),
-    )
+    return _of_bins(reliability, f"ece_{BINS}_equal_mass", _equal_mass, _ece)
 
 
 def debiased_error(reliability: Reliability) -> Measurement:
@@ -85,29 +68,12 @@ def debiased_error(reliability: Reliability) -> Measurement:
             f"{reliability.dataset!r}: {len(reliability)} samples in {BINS} bins; a debiased error needs two a bin, "
             f"at least {2 * BINS}"
         )
-    bins, right = _equal_mass(reliability.confidence), _tie_averaged(reliability.confidence, reliability.correct)
-    value = float(_debiased(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
-    return _measurement(
-        reliability,
-        f"rms_ce_{BINS}_debiased",
-        value,
-        _binned_interval(reliability, bins, value, _debiased),
-        evidence=_binned_evidence(reliability, _equal_mass, _debiased),
-    )
+    return _of_bins(reliability, f"rms_ce_{BINS}_debiased", _equal_mass, _debiased)
 
 
 def maximum_error(reliability: Reliability) -> Measurement:
     """Measure MCE: the largest gap of the 15 equal-width bins, however few samples are in it (Naeini et al. 2015)."""
-    bins = bin_of(reliability.confidence)
-    n, sure, right = _binned(bins, reliability.confidence, reliability.correct)
-    value = float(_largest(n[None], sure[None], right[None])[0])
-    return _measurement(
-        reliability,
-        f"mce_{BINS}",
-        value,
-        _binned_interval(reliability, bins, value, _largest),
-        evidence=_binned_evidence(reliability, bin_of, _largest),
-    )
+    return _of_bins(reliability, f"mce_{BINS}", bin_of, _largest)
 
 
 def classwise_error(reliability: Reliability) -> Measurement:
@@ -348,18 +314,38 @@ def _binned_interval(
     return bootstrap_rows(rows, of_counts, value=value, bounds=(0.0, 1.0), replicates=REPLICATES)
 
 
-def _binned_evidence(
+def _of_bins(
     reliability: Reliability,
+    metric: str,
     bins_of: Callable[[Floats], Counts],
     statistic: Callable[[Floats, Floats, Floats], Floats],
-) -> Evidence:
+    *,
+    plot: Mapping[str, Floats] | None = None,
+) -> Measurement:
+    """Measure a statistic of what the samples of each bin add up to."""
+    bins, right = _into_bins(bins_of, reliability.confidence, reliability.correct)
+    value = float(statistic(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
+
     def terms(columns: Mapping[str, Column]) -> list[Term]:
         confidence = columns["confidence"].astype(np.float64)
-        bins = bins_of(confidence)
-        right = columns["correct"] if bins_of is bin_of else _tie_averaged(confidence, columns["correct"])
+        bins, right = _into_bins(bins_of, confidence, columns["correct"])
         return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
 
-    return sums_evidence([_stratum(reliability)], terms, lambda sums: statistic(*sums[0]))
+    return _measurement(
+        reliability,
+        metric,
+        value,
+        _binned_interval(reliability, bins, value, statistic),
+        evidence=sums_evidence([_stratum(reliability)], terms, lambda sums: statistic(*sums[0])),
+        plot=plot,
+    )
+
+
+def _into_bins(
+    bins_of: Callable[[Floats], Counts], confidence: Floats, correct: NDArray[Any]
+) -> tuple[Counts, NDArray[Any]]:
+    """Return each sample's bin and whether it was right; equal confidences that rank apart share what was right."""
+    return bins_of(confidence), correct if bins_of is bin_of else _tie_averaged(confidence, correct)
 
 
 def _risk_evidence(reliability: Reliability) -> Evidence:
@@ -377,7 +363,7 @@ def _stratum(reliability: Reliability) -> Stratum:
 
 def _cells(confidence: Floats) -> Counts:
     """Sort confidences into at most 100 cells of about equal counts, equal ones into the same."""
-    return np.searchsorted(cell_edges([confidence], cells=CELLS), confidence, side="left")
+    return cells_of([confidence], cells=CELLS)[0]
 
 
 def _aurc(n: NDArray[Any], wrong: NDArray[Any]) -> Floats:

@@ -199,9 +199,8 @@ def auroc_by_prompts(found: Mapping[str, tuple[Scores, Scores]], **about: object
 
     strata: list[dict[str, Column]] = [{}, {}]
     for name, pair in found.items():
-        edges = roc.cell_edges([one.values for one in pair], cells=CELLS)
-        for columns, one in zip(strata, pair, strict=True):
-            columns[f"cell.{name}"] = np.searchsorted(edges, one.values, side="left").astype(np.uint8)
+        for columns, cell in zip(strata, roc.cells_of([one.values for one in pair], cells=CELLS), strict=True):
+            columns[f"cell.{name}"] = cell.astype(np.uint8)
     exact = [roc.tally(*(one.values for one in pair)) for pair in found.values()]
     values = np.array([float(roc.auroc(one.positives, one.negatives)) for one in exact])
     return _by_prompt_set(names, values, strata, terms, areas, direction="higher", about=about)

@@ -242,10 +242,8 @@ def _consistency_evidence(found: CueAnswers, observers: Sequence[CueAnswers]) ->
 
     def statistic(sums: Sequence[Sums]) -> Floats:
         n, agreeing, own, theirs = (np.hstack(sums[0][i::4]) for i in range(4))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            p, q = own / n, theirs / n
-            expected = p * q + (1 - p) * (1 - q)
-            kappa: Floats = ((agreeing / n - expected) / (1 - expected)).mean(axis=1)
+        with np.errstate(invalid="ignore"):
+            kappa: Floats = _kappa_of_shares(agreeing / n, own / n, theirs / n).mean(axis=1)
         return kappa
 
     return sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, statistic)
@@ -259,7 +257,11 @@ def _by_stem(samples: Sequence[str], right: NDArray[np.bool_]) -> dict[str, bool
 def _kappa(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
     one, other = rows[:, 0], rows[:, 1]
     n = counts.sum(axis=1)
-    observed, p, q = counts @ (one == other) / n, counts @ one / n, counts @ other / n
+    return _kappa_of_shares(counts @ (one == other) / n, counts @ one / n, counts @ other / n)
+
+
+def _kappa_of_shares(observed: Floats, p: Floats, q: Floats) -> Floats:
+    """Return kappa from the shares of agreement and of either's right answers, NaN where chance agrees on all."""
     expected = p * q + (1 - p) * (1 - q)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import json
-import os
 import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_clip_robust import __version__
 from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.summary import RunSummary
+from pytest_clip_robust.versions import installed_versions
 
 SCHEMA = 2
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
@@ -49,22 +47,12 @@ def write_document(document: dict[str, Any], path: Path) -> None:
     Raises:
         ConfigError: the folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise ConfigError(f"--clip-report {path.parent}: cannot write report.json: {error}") from error
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "platform": sys.platform, "pytest-clip-robust": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), "platform": sys.platform} | installed_versions(PACKAGES)

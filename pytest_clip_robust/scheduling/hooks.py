@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.gate import RUN, model_label, short_name
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.scheduling.grouping import Group, Need, group_tests
@@ -47,9 +48,7 @@ class NeedsWriter:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write the needs of all tests; every worker writes the same, whole."""
         needs = {item.nodeid: asdict(need) for item in session.items if (need := needs_of(item, self._run)).model}
-        part = self._path.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps(needs), encoding="utf-8")
-        part.replace(self._path)
+        write_whole(self._path, json.dumps(needs).encode())
 
 
 class ParallelRun:

@@ -144,6 +144,12 @@ def cell_edges(scores: Sequence[Floats], *, cells: int = CELLS) -> Floats:
     return np.unique(np.quantile(np.concatenate(scores), shares, method="inverted_cdf")).astype(np.float64)
 
 
+def cells_of(scores: Sequence[Floats], *, cells: int = CELLS) -> list[NDArray[np.int64]]:
+    """Return which of the cells that `cell_edges` makes of all `scores` each of them lies in, the lowest in cell 0."""
+    edges = cell_edges(scores, cells=cells)
+    return [np.searchsorted(edges, one, side="left") for one in scores]
+
+
 def coarse_tallies(positives: Floats, groups: list[Floats], *, cells: int = CELLS) -> list[Tally]:
     """Tally every group of negatives against the same positives, in the same at most `cells` cells of scores."""
     edges = cell_edges([positives, *groups], cells=cells)
