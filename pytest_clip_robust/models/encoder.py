@@ -44,6 +44,18 @@ class KnowsItsContext(Protocol):
         """Tell which of `texts` have more tokens than the context, so that `encode_text` cuts them."""
 
 
+@runtime_checkable
+class EncodesDensely(Protocol):
+    """What an encoder may have besides: features of an image's parts, for correspondence between images."""
+
+    def encode_dense(self, pixels: Any) -> Any:
+        """Turn a (B, 3, H, W) torch tensor into (B, D, h, w) features, of any length (not normalised).
+
+        `pixels` are RGB in [0, 1], not yet normalised with a mean, of any size from 32 x 32 up. The grid of features
+        covers the whole image evenly, H / h by W / w pixels a cell.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """A model that passed its checks, with the digests that key its features.
