@@ -58,6 +58,7 @@ def cold(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     import torch
 
     from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.local import LocalEngine
     from pytest_clip_robust.encoding.store import FeatureStore
 
     model, images = load_model(folder), load_images(photographs(folder, options.images))
@@ -70,7 +71,7 @@ def cold(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
                 model.encoder.encode_image(batch)
 
     def pipeline() -> None:
-        encode_images(model, images, next(stores), batch_size=64, workers=2, progress=silent)
+        encode_images(model, images, next(stores), engine=LocalEngine(batch_size=64, workers=2), progress=silent)
 
     pipeline()
     bare_seconds, seconds = alternate(bare, pipeline, repeats=options.repeats)

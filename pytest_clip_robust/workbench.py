@@ -22,6 +22,8 @@ from pytest_clip_robust.datasets.loading import load_image_set
 from pytest_clip_robust.datasets.word_order import word_order_set
 from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
+from pytest_clip_robust.encoding.engine import Engine
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -47,6 +49,7 @@ class Workbench:
         self.counts = EncodeCounts()
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
+        self._engine: Engine = LocalEngine(batch_size=run.batch_size, workers=run.workers, notice=self.notice)
         # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
         self.data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
@@ -154,8 +157,7 @@ class Workbench:
             loaded,
             images,
             self._store,
-            batch_size=self.run.batch_size,
-            workers=self.run.workers,
+            engine=self._engine,
             counts=self.counts,
             progress=self.progress,
             notice=self.notice,
@@ -163,7 +165,15 @@ class Workbench:
 
     def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`."""
-        return encode_texts(loaded, texts, self._store, counts=self.counts, progress=self.progress, notice=self.notice)
+        return encode_texts(
+            loaded,
+            texts,
+            self._store,
+            engine=self._engine,
+            counts=self.counts,
+            progress=self.progress,
+            notice=self.notice,
+        )
 
     @contextmanager
     def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.datasets.image_set import ImageSet
-from pytest_clip_robust.encoding.batches import BatchEncoder
-from pytest_clip_robust.encoding.images import read_pixels
+from pytest_clip_robust.encoding.engine import EncodedBatch, Engine, ImageJob, TextJob
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.notice import Notice, log_notice
 from pytest_clip_robust.encoding.progress import Advance, ShowProgress, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
-
-TEXTS_ON_ACCELERATOR, TEXTS_ON_CPU = 256, 16
-IMAGES_ON_ACCELERATOR, IMAGES_ON_CPU = 64, 16
-
-EncodedBatch = tuple[Sequence[str], NDArray[np.float32]]
-"""The digests of B samples and their (B, D) features."""
 
 
 @dataclass(slots=True)
@@ -50,18 +44,15 @@ def encode_images(
     images: ImageSet | CorruptedImages,
     store: FeatureStore,
     *,
-    batch_size: int | None = None,
-    workers: int = 2,
+    engine: Engine | None = None,
     counts: EncodeCounts | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
 ) -> NDArray[np.float32]:
     """Return the (N, D) features of a set's images in its order, not normalised.
 
-    By default a batch has 64 images on an accelerator and 16 on a CPU, where larger ones only move memory.
-
     Only images that the store lacks are read; corrupted ones are made on the way to the model, and their features
-    alone are kept. Features do not depend on `batch_size` and `workers` beyond rounding: in fp32 their cosine distance
+    alone are kept. Features do not depend on the engine and its settings beyond rounding: in fp32 their cosine distance
     to those of one image at a time is below 1e-6.
 
     Raises:
@@ -69,32 +60,17 @@ def encode_images(
         ModelError: the model's features are unusable.
         StoreError: the store cannot be read.
     """
-    size = batch_size or (IMAGES_ON_CPU if model.device == "cpu" else IMAGES_ON_ACCELERATOR)
-    alter = None if isinstance(images, ImageSet) else images
-    sources = images if isinstance(images, ImageSet) else images.sources
-    digests = images.digests
-    key = image_key(model, sources)
-    position_of = {digest: position for position, digest in enumerate(digests)}
-    encode = BatchEncoder(model.encoder.encode_image, who=_name(model), notice=notice)
+    engine = engine or LocalEngine(notice=notice)
+    key = image_key(model, images if isinstance(images, ImageSet) else images.sources)
 
     def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
-        for batch in read_pixels(
-            sources,
-            [position_of[digest] for digest in missing],
-            model.encoder.preprocess,
-            batch_size=size,
-            workers=workers,
-            pin_memory=model.device.startswith("cuda"),
-            alter=alter,
-            notice=notice,
-        ):
-            features = encode(batch.pixels, [sources.samples[position] for position in batch.positions])
+        for batch in engine.encode(ImageJob(model=model, images=images, digests=missing)):
             if counts is not None:
-                counts.images += len(features)
-            yield [digests[position] for position in batch.positions], features
+                counts.images += len(batch.digests)
+            yield batch
 
     show = partial(progress or partial(show_progress, notice=notice), "images", images.name)
-    return _complete(store, key, digests, encode_missing, show=show, who=_name(model))
+    return _complete(store, key, images.digests, encode_missing, show=show, who=_name(model))
 
 
 def encode_texts(
@@ -102,36 +78,29 @@ def encode_texts(
     texts: Sequence[str],
     store: FeatureStore,
     *,
-    batch_size: int | None = None,
+    engine: Engine | None = None,
     counts: EncodeCounts | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
 ) -> NDArray[np.float32]:
     """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
 
-    Texts of about equal length share a batch, whatever class they belong to, so that tokenizers that pad to the longest
-    pad little. By default a batch has 256 texts on an accelerator, which needs much work at once, and 16 on a CPU,
-    whose caches hold no more. The order changes features by rounding only, as in `encode_images`.
+    Texts of all classes go to the engine in one job. It changes features by rounding only, as in `encode_images`.
 
     Raises:
         ModelError: the model's features are unusable.
         StoreError: the store cannot be read.
     """
-    size = batch_size or (TEXTS_ON_CPU if model.device == "cpu" else TEXTS_ON_ACCELERATOR)
-    text_of = {_text_digest(text): text for text in texts}
-    encode = BatchEncoder(model.encoder.encode_text, who=_name(model), notice=notice)
-
-    def encode_missing(digests: Sequence[str]) -> Iterator[EncodedBatch]:
-        by_length = sorted(digests, key=lambda digest: (len(text_of[digest]), text_of[digest]))
-        for start in range(0, len(by_length), size):
-            batch = by_length[start : start + size]
-            inputs = [text_of[digest] for digest in batch]
-            features = encode(inputs, [printable(text) for text in inputs])
-            if counts is not None:
-                counts.texts += len(features)
-            yield batch, features
-
+    engine = engine or LocalEngine(notice=notice)
     digests = [_text_digest(text) for text in texts]
+    text_of = dict(zip(digests, texts, strict=True))
+
+    def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+        for batch in engine.encode(TextJob(model=model, texts={digest: text_of[digest] for digest in missing})):
+            if counts is not None:
+                counts.texts += len(batch.digests)
+            yield batch
+
     show = partial(progress or partial(show_progress, notice=notice), "texts", _name(model))
     return _complete(store, text_key(model), digests, encode_missing, show=show, who=_name(model))
 
@@ -171,6 +140,10 @@ def _complete(
                 features[rows], found[rows] = new, True
                 write(batch, new)
                 advance(len(batch))
+        if not found.all():
+            raise ModelError(
+                f"{who}: the engine left {len(found) - found.sum()} of {len(missing)} samples without features"
+            )
     if len(distinct) == len(digests):
         return features
     row_of = {digest: row for row, digest in enumerate(distinct)}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pytest_clip_robust.encoding import encoder as encoder_module
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts, image_key
 from pytest_clip_robust.encoding.images import decode
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
 
@@ -72,20 +73,24 @@ def open_clip_encoder():
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_features_do_not_depend_on_batch_size_and_workers(model, encoder, photos, store, batch_size, workers):
-    features = encode_images(model, photos, store, batch_size=batch_size, workers=workers)
+    features = encode_images(model, photos, store, engine=LocalEngine(batch_size=batch_size, workers=workers))
     assert features.dtype == np.float32
     assert cosine_distances(features, one_at_a_time(encoder, photos)).max() < TOLERANCE
 
 
 @pytest.mark.parametrize(("device", "batches"), [("cpu", [16, 4]), ("mps", [20])])
 def test_a_cpu_has_smaller_batches(load, encoder, image_set, png, store, device, batches):
-    encode_images(load(encoder, device=device), image_set([png(seed) for seed in range(20)]), store, workers=0)
+    encode_images(
+        load(encoder, device=device), image_set([png(seed) for seed in range(20)]), store, engine=LocalEngine(workers=0)
+    )
     assert encoder.image_batches == batches
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 2), (64, 0)])
 def test_features_of_an_open_clip_model_equal_a_plain_loop(open_clip_encoder, load, photos, store, batch_size, workers):
-    features = encode_images(load(open_clip_encoder), photos, store, batch_size=batch_size, workers=workers)
+    features = encode_images(
+        load(open_clip_encoder), photos, store, engine=LocalEngine(batch_size=batch_size, workers=workers)
+    )
     assert cosine_distances(features, one_at_a_time(open_clip_encoder, photos)).max() < TOLERANCE
 
 
@@ -109,7 +114,7 @@ def test_a_second_run_encodes_nothing_and_reads_no_image(model, photos, tmp_path
 def test_equal_images_are_encoded_once(model, image_set, png, store):
     images = image_set([png(seed) for seed in (0, 1, 0, 2, 1, 0)])
     counts = EncodeCounts()
-    features = encode_images(model, images, store, batch_size=2, counts=counts)
+    features = encode_images(model, images, store, engine=LocalEngine(batch_size=2), counts=counts)
     assert counts.images == 3
     np.testing.assert_array_equal(features[[2, 4, 5]], features[[0, 1, 0]])
     assert len(np.unique(features, axis=0)) == 3
@@ -145,8 +150,8 @@ def test_any_order_with_any_repeats_gives_each_image_its_own_features(
     images = image_set([png(seed) for seed in seeds])
     store = FeatureStore(tmp_path_factory.mktemp("store"))
     counts = EncodeCounts()
-    encode_images(model, image_set([png(seed) for seed in range(0, 10, 2)]), store, workers=0)
-    features = encode_images(model, images, store, batch_size=batch_size, workers=0, counts=counts)
+    encode_images(model, image_set([png(seed) for seed in range(0, 10, 2)]), store, engine=LocalEngine(workers=0))
+    features = encode_images(model, images, store, engine=LocalEngine(batch_size=batch_size, workers=0), counts=counts)
     assert counts.images == len({seed for seed in seeds if seed % 2})
     assert cosine_distances(features, one_at_a_time(encoder, images)).max() < TOLERANCE
 
@@ -157,12 +162,14 @@ def test_an_empty_set_of_texts_has_no_features(model, store):
 
 def test_a_damaged_shard_is_encoded_again_alone(model, photos, tmp_path, notices, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 4)
-    first = encode_images(model, photos, FeatureStore(tmp_path), batch_size=4)
+    first = encode_images(model, photos, FeatureStore(tmp_path), engine=LocalEngine(batch_size=4))
     shard = min(tmp_path.rglob("*.parquet"))
     rows = 3 if shard.stat().st_size < max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) else 4
     shard.write_bytes(shard.read_bytes()[:-1])
     counts = EncodeCounts()
-    again = encode_images(model, photos, FeatureStore(tmp_path, notice=notices.append), batch_size=4, counts=counts)
+    again = encode_images(
+        model, photos, FeatureStore(tmp_path, notice=notices.append), engine=LocalEngine(batch_size=4), counts=counts
+    )
     assert counts.images == rows
     assert len(notices) == 1
     assert cosine_distances(first, again).max() < TOLERANCE
@@ -179,17 +186,19 @@ def test_what_was_encoded_before_an_error_is_kept(model, encoder, photos, store,
 
     monkeypatch.setattr(encoder, "encode_image", fail_at_the_third)
     with pytest.raises(error):
-        encode_images(model, photos, store, batch_size=5)
+        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
     monkeypatch.undo()
     counts = EncodeCounts()
-    encode_images(model, photos, store, batch_size=5, counts=counts)
+    encode_images(model, photos, store, engine=LocalEngine(batch_size=5), counts=counts)
     assert counts.images == len(photos) - 10
 
 
 def test_what_was_encoded_before_an_unreadable_image_is_kept(model, image_set, png, store):
     files = [png(seed) for seed in range(12)]
     with pytest.raises(DataError, match=r"image '9\.png'"):
-        encode_images(model, image_set([*files[:9], b"not an image", *files[9:]]), store, batch_size=4)
+        encode_images(
+            model, image_set([*files[:9], b"not an image", *files[9:]]), store, engine=LocalEngine(batch_size=4)
+        )
     counts = EncodeCounts()
     encode_images(model, image_set(files), store, counts=counts)
     assert counts.images == 4
@@ -198,6 +207,7 @@ def test_what_was_encoded_before_an_unreadable_image_is_kept(model, image_set, p
 SLOW_RUN = """
 import runpy, sys, time
 from pytest_clip_robust.encoding import encoder as module
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.store import FeatureStore
 world = runpy.run_path(sys.argv[1])
 model = world["loaded_model"](world["FakeEncoder"]())
@@ -208,7 +218,7 @@ def slowly(pixels):
     return encode(pixels)
 model.encoder.encode_image = slowly
 module.FLUSH_ROWS = 8
-module.encode_images(model, images, FeatureStore(sys.argv[2]), batch_size=8)
+module.encode_images(model, images, FeatureStore(sys.argv[2]), engine=LocalEngine(batch_size=8))
 """
 
 
@@ -237,13 +247,13 @@ def test_a_killed_run_resumes_where_it_was(model, encoder, image_set, png, tmp_p
 
 def test_a_shard_is_written_every_few_rows(model, photos, store, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 10)
-    encode_images(model, photos, store, batch_size=5)
+    encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
 def test_a_slow_model_writes_a_shard_after_a_while(model, photos, store, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_SECONDS", 0)
-    encode_images(model, photos, store, batch_size=5)
+    encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
     assert len(list(tmp_path.rglob("*.parquet"))) == 5
 
 
@@ -265,7 +275,7 @@ def test_when_memory_runs_out_the_batch_is_halved_for_good(model, encoder, photo
     expected = one_at_a_time(encoder, photos)
     encoder.image_batches.clear()
     run_out_of_memory_above(encoder, 3)
-    features = encode_images(model, photos, store, batch_size=10, notice=notices.append)
+    features = encode_images(model, photos, store, engine=LocalEngine(batch_size=10, notice=notices.append))
     assert encoder.image_batches == [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
     assert cosine_distances(features, expected).max() < TOLERANCE
     assert notices == [
@@ -276,13 +286,13 @@ def test_when_memory_runs_out_the_batch_is_halved_for_good(model, encoder, photo
 
 def test_texts_are_halved_as_well(model, encoder, store):
     run_out_of_memory_above(encoder, 2)
-    assert len(encode_texts(model, ["a", "bb", "ccc"], store, notice=lambda _: None)) == 3
+    assert len(encode_texts(model, ["a", "bb", "ccc"], store, engine=LocalEngine(notice=lambda _: None))) == 3
 
 
 def test_a_model_too_large_for_one_image_is_an_error_of_one_line(model, encoder, photos, store):
     run_out_of_memory_above(encoder, 0)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, batch_size=2, notice=lambda _: None)
+        encode_images(model, photos, store, engine=LocalEngine(batch_size=2, notice=lambda _: None))
     assert str(error.value) == "fake: one sample does not fit into the device's memory: try --clip-device cpu"
 
 
@@ -297,7 +307,7 @@ def test_features_that_are_nan_name_the_first_sample(model, encoder, photos, sto
 
     monkeypatch.setattr(encoder, "encode_image", spoil)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, batch_size=5)
+        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
     assert str(error.value) == (
         "fake: the features of '6.png' are NaN or infinite: check the checkpoint, or try --clip-precision fp32"
     )
@@ -306,7 +316,7 @@ def test_features_that_are_nan_name_the_first_sample(model, encoder, photos, sto
 def test_features_of_the_wrong_shape_are_refused(model, encoder, photos, store, monkeypatch):
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: pixels)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, batch_size=5)
+        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
     assert str(error.value) == "fake: features of shape (5, 3, 16, 16) for 5 samples: expected (5, D)"
 
 
@@ -336,7 +346,9 @@ def test_progress_is_told_what_was_missing(model, image_set, png, store):
         yield calls.append
 
     encode_images(model, image_set([png(0)]), store, progress=progress)
-    encode_images(model, image_set([png(seed) for seed in range(6)]), store, batch_size=3, progress=progress)
+    encode_images(
+        model, image_set([png(seed) for seed in range(6)]), store, engine=LocalEngine(batch_size=3), progress=progress
+    )
     assert calls == [("images", "photos", 1), 1, ("images", "photos", 5), 3, 2]
 
 
@@ -345,13 +357,13 @@ TEXTS = ["a photo of a cat", "a cat", "dog", "a bad picture of the face", "a cat
 
 def test_texts_come_back_in_their_order_and_each_is_encoded_once(model, encoder, store):
     counts = EncodeCounts()
-    features = encode_texts(model, TEXTS, store, batch_size=2, counts=counts)
+    features = encode_texts(model, TEXTS, store, engine=LocalEngine(text_batch_size=2), counts=counts)
     assert counts.texts == 5
     np.testing.assert_array_equal(features, encoder.encode_text(TEXTS))
 
 
 def test_texts_of_about_equal_length_share_a_batch(model, encoder, store):
-    encode_texts(model, TEXTS, store, batch_size=2)
+    encode_texts(model, TEXTS, store, engine=LocalEngine(text_batch_size=2))
     assert encoder.text_batches == [["dog", "a cat"], ["a dog bag", "a photo of a cat"], ["a bad picture of the face"]]
 
 
@@ -371,7 +383,7 @@ def test_another_tokenizer_encodes_texts_again(model, store):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
 def test_text_features_of_an_open_clip_model_do_not_depend_on_the_batch(open_clip_encoder, load, store, batch_size):
-    features = encode_texts(load(open_clip_encoder), TEXTS, store, batch_size=batch_size)
+    features = encode_texts(load(open_clip_encoder), TEXTS, store, engine=LocalEngine(text_batch_size=batch_size))
     with torch.inference_mode():
         alone = np.concatenate([open_clip_encoder.encode_text([text]).numpy() for text in TEXTS])
     assert cosine_distances(features, alone).max() < TOLERANCE
@@ -394,7 +406,9 @@ def test_workers_and_model_overlap(model, encoder, image_set, png, store, monkey
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: (time.sleep(0.1), encode(pixels))[1])
     monkeypatch.setattr(encoder, "preprocess", lambda image: (time.sleep(0.025), preprocess(image))[1])
     started = time.monotonic()
-    encode_images(model, image_set([png(seed) for seed in range(80)]), store, batch_size=4, workers=1)
+    encode_images(
+        model, image_set([png(seed) for seed in range(80)]), store, engine=LocalEngine(batch_size=4, workers=1)
+    )
     assert time.monotonic() - started < 3.3  # 2.0 s and 2.0 s, and the first batch before all
 
 
@@ -406,7 +420,7 @@ def test_workers_run_in_other_processes(model, encoder, photos, store, tmp_path,
         return preprocess(image)
 
     monkeypatch.setattr(encoder, "preprocess", note)
-    encode_images(model, photos, store, batch_size=4, workers=2)
+    encode_images(model, photos, store, engine=LocalEngine(batch_size=4, workers=2))
     processes = {path.stem for path in tmp_path.glob("*.pid")}
     assert len(processes) == 2
     assert str(os.getpid()) not in processes

@@ -11,6 +11,7 @@ from pytest_clip_robust.datasets.captions import load_caption_set
 from pytest_clip_robust.datasets.contrasts import load_contrast_set
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.encoding.encoder import encode_images, encode_texts
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
@@ -26,7 +27,7 @@ def encoder(shared, request, tmp_path_factory):
     model = load_model(ModelSpec.parse(f"py:{path}:load"), device="cpu", precision="fp32")
     store = FeatureStore(tmp_path_factory.mktemp("features"))
     return (
-        lambda images: encode_images(model, images, store, workers=0),
+        lambda images: encode_images(model, images, store, engine=LocalEngine(workers=0)),
         lambda texts: encode_texts(model, texts, store),
     )
 
