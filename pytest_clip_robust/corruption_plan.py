@@ -66,7 +66,7 @@ def read_plan(table: Mapping[str, Any], *, source: str) -> CorruptionPlan:
             plan[key] = _some_of(table[key], allowed, where=f"{where}.{key}")
     for key in ("images", "seed"):
         if key in table:
-            plan[key] = _count(table[key], where=f"{where}.{key}")
+            plan[key] = read_count(table[key], where=f"{where}.{key}")
     if "depth" in table:
         if not isinstance(table["depth"], str):
             raise ConfigError(f"{where}.depth={table['depth']!r}; expected a folder or a hub name")
@@ -85,7 +85,12 @@ def _some_of(value: object, allowed: tuple[Any, ...], *, where: str) -> tuple[An
     return tuple(one for one in allowed if one in value)
 
 
-def _count(value: object, *, where: str) -> int:
+def read_count(value: object, *, where: str) -> int:
+    """Return a whole number of at least 0, as TOML gives it.
+
+    Raises:
+        ConfigError: it is none; the message names `where`.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"{where}={value!r}; expected a whole number, 0 or more")
     return value

@@ -11,6 +11,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from pytest_clip_robust.correspondence_evaluation import CorrespondenceEvaluation
 from pytest_clip_robust.corrupted_evaluation import CorruptedEvaluation
 from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.image_set import ImageSet
@@ -75,6 +76,7 @@ class EvaluatedModel:
         self._matches = lru_cache(maxsize=SUMMARIES_KEPT)(self._match)
         self._temperatures: dict[tuple[str, str], float] = {}
         self.corrupted = CorruptedEvaluation(loaded, workbench, predict=self._predictions_of, zero_shot=self.zero_shot)
+        self.correspondence = CorrespondenceEvaluation(loaded, workbench, origin=self._origin)
 
     @property
     def compared_prompts(self) -> tuple[PromptSet, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clip_robust.correspondence_plan import bin_name
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.gate import (
@@ -154,6 +155,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             _parametrize_corruptions(metafunc, names, run.profile)
         else:
             metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
+    if "angles" in metafunc.fixturenames:
+        metafunc.parametrize("angles", run.profile.correspondence.bins, ids=bin_name)
 
 
 def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_clip_robust.correspondence_plan import CorrespondencePlan, read_correspondence_plan
 from pytest_clip_robust.corruption_plan import CorruptionPlan, read_plan
 from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.entry import DataEntry, entry_from_table, merge, parse_data_option
@@ -29,11 +30,23 @@ ROLES = {
     "corrupted": "sets that are corrupted already, as KIND/SEVERITY/CLASS/IMAGE",
     "captions": "sets of images with captions, measured by retrieval both ways",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
-    "views": "posed RGB-D views",
-    "keypoints": "images with semantic keypoints",
+    "views": "posed RGB-D views, measured by geometric correspondence",
+    "keypoints": "images with semantic keypoints, measured by semantic correspondence",
     "questions": "closed-set questions about images",
 }
-SECTIONS = ("name", "roles", "data", "prompts", "thresholds", "tolerances", "panels", "observers", "ood", "corruptions")
+SECTIONS = (
+    "name",
+    "roles",
+    "data",
+    "prompts",
+    "thresholds",
+    "tolerances",
+    "panels",
+    "observers",
+    "ood",
+    "corruptions",
+    "correspondence",
+)
 DEFAULT_PROMPTS = "simple-7"
 DEFAULT_NEGATIVES = "imagenet-22k/10"
 OOD_KEYS = ("negatives", "scores")
@@ -57,6 +70,7 @@ class Profile:
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label a line.
     ood_scores: the scores that OOD detection is measured by; all, where none is named.
     corruptions: which kinds and severities, on how many images.
+    correspondence: how large pictures are, how many pairs, which bins of view angles.
     """
 
     name: str
@@ -71,6 +85,7 @@ class Profile:
     negatives: str = DEFAULT_NEGATIVES
     ood_scores: tuple[str, ...] = ()
     corruptions: CorruptionPlan = field(default_factory=CorruptionPlan)
+    correspondence: CorrespondencePlan = field(default_factory=CorrespondencePlan)
 
     def sets(self, role: str) -> tuple[str, ...]:
         """Name the sets that play `role`.
@@ -153,6 +168,7 @@ def _read_profile(path: Path) -> Profile:
         },
         **_read_ood(_table(content, "ood", source), path),
         corruptions=_read_corruptions(_table(content, "corruptions", source), path),
+        correspondence=read_correspondence_plan(_table(content, "correspondence", source), source=source),
     )
 
 

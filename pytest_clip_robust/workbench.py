@@ -18,12 +18,15 @@ from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.contrasts import load_contrast_set
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageSet
+from pytest_clip_robust.datasets.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.loading import load_image_set
+from pytest_clip_robust.datasets.view_set import ViewSet
 from pytest_clip_robust.datasets.word_order import word_order_set
 from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
 from pytest_clip_robust.encoding.engine import Engine
 from pytest_clip_robust.encoding.local import LocalEngine
+from pytest_clip_robust.encoding.pairs import ViewErrors, match_keypoint_pairs, match_view_pairs
 from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -174,6 +177,19 @@ class Workbench:
             progress=self.progress,
             notice=self.notice,
         )
+
+    def match_views(self, loaded: LoadedModel, views: ViewSet, pairs: NDArray[np.int64]) -> list[ViewErrors]:
+        """Return how far off the matches of `pairs` of a set's views are."""
+        return match_view_pairs(loaded, views, pairs, self._store, **self._pairwise())
+
+    def match_keypoints(
+        self, loaded: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]]:
+        """Return how far off the keypoints of `pairs` of a set's pictures are found."""
+        return match_keypoint_pairs(loaded, keypoints, pairs, self._store, **self._pairwise())
+
+    def _pairwise(self) -> dict[str, Any]:
+        return {"size": self.run.profile.correspondence.size, "progress": self.progress, "notice": self.notice}
 
     @contextmanager
     def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:

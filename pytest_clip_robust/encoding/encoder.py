@@ -70,7 +70,7 @@ def encode_images(
             yield batch
 
     show = partial(progress or partial(show_progress, notice=notice), "images", images.name)
-    return _complete(store, key, images.digests, encode_missing, show=show, who=_name(model))
+    return complete(store, key, images.digests, encode_missing, show=show, who=_name(model))
 
 
 def encode_texts(
@@ -102,7 +102,7 @@ def encode_texts(
             yield batch
 
     show = partial(progress or partial(show_progress, notice=notice), "texts", _name(model))
-    return _complete(store, text_key(model), digests, encode_missing, show=show, who=_name(model))
+    return complete(store, text_key(model), digests, encode_missing, show=show, who=_name(model))
 
 
 def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
@@ -118,7 +118,7 @@ def text_key(model: LoadedModel) -> StoreKey:
     return StoreKey(kind="text", weights=model.weights, transform=model.text, precision=model.precision)
 
 
-def _complete(
+def complete(
     store: FeatureStore,
     key: StoreKey,
     digests: Sequence[str],
@@ -127,7 +127,10 @@ def _complete(
     show: Callable[[int], AbstractContextManager[Advance]],
     who: str,
 ) -> NDArray[np.float32]:
-    """Return the features of `digests`; what the store lacks is encoded, and stored on the way."""
+    """Return the (N, D) rows of N `digests`; what the store lacks is encoded, and stored on the way.
+
+    show: opens a display of the progress of so many samples. who: names the model in messages.
+    """
     distinct = list(dict.fromkeys(digests))
     features, found = store.read(key, distinct)
     missing = [digest for digest, known in zip(distinct, found, strict=True) if not known]

@@ -98,6 +98,24 @@ def decode(content: bytes, *, crop_border: int = 0) -> Image.Image:
     return ImageOps.crop(image, crop_border) if crop_border else image
 
 
+def read_image(images: ImageSet, position: int) -> Image.Image:
+    """Return an image of a set as RGB, without the set's border.
+
+    Raises:
+        DataError: it cannot be read or decoded, or is not the file that the set was loaded with; the message does not
+            say which image.
+    """
+    try:
+        content = images.read(position)
+    except ClipRobustError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error.strerror or error})") from error
+    if hashlib.sha256(content).hexdigest() != images.digests[position]:
+        raise DataError("its bytes changed since the set was loaded: run again")
+    return decode(content, crop_border=images.crop_border)
+
+
 class _Pixels(Dataset[Any]):
     """What the worker processes run: position -> (position, pixels), or why not."""
 
@@ -133,15 +151,7 @@ class _Pixels(Dataset[Any]):
         return PixelBatch(positions, torch.stack(pixels))
 
     def _image(self, position: int) -> Image.Image:
-        try:
-            content = self._images.read(position)
-        except ClipRobustError as error:
-            raise DataError(str(error)) from error
-        except OSError as error:
-            raise DataError(f"it cannot be read ({error.strerror or error})") from error
-        if hashlib.sha256(content).hexdigest() != self._images.digests[position]:
-            raise DataError("its bytes changed since the set was loaded: run again")
-        image = decode(content, crop_border=self._images.crop_border)
+        image = read_image(self._images, position)
         return image if self._alter is None else self._alter(image, position)
 
 

@@ -41,11 +41,12 @@ SHARD_ROWS = 4096
 class StoreKey:
     """What features hang on besides the sample; change one and they are other features.
 
+    kind: what the rows are of; those of pairs of views, and of pairs with keypoints, hold how far off matches were.
     weights: digest of the parameters. transform: digest of the preprocessing of images, or of the tokenizer.
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
     """
 
-    kind: Literal["image", "text"]
+    kind: Literal["image", "text", "views", "keypoints"]
     weights: str
     transform: str
     precision: str

@@ -1,0 +1,108 @@
+"""What a model says of pairs of pictures: the part of an EvaluatedModel that answers the correspondence suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.correspondence import VERSION
+from pytest_clip_robust.datasets.poses import relative_angle
+from pytest_clip_robust.measurement import Provenance, together
+from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.properties.correspondence import KeypointMatches, ViewMatches
+from pytest_clip_robust.workbench import Workbench
+
+SETS_KEPT = 16
+
+ANGLE_DIGITS = 2
+"""Degrees are rounded, so that views 30 degrees apart are in one bin whatever their poses were rounded to."""
+
+Ints = NDArray[np.int64]
+
+
+class CorrespondenceEvaluation:
+    """Answers for one model. Every question may raise a ClipRobustError, as those of an EvaluatedModel."""
+
+    def __init__(self, loaded: LoadedModel, workbench: Workbench, *, origin: Callable[[str], Provenance]) -> None:
+        """Answer for `loaded`; `origin` says where numbers come from that are about data of a fingerprint."""
+        self._loaded, self._workbench, self._origin = loaded, workbench, origin
+        self._plan = workbench.run.profile.correspondence
+        self.views = lru_cache(maxsize=SETS_KEPT)(self._match_views)
+        self.keypoints = lru_cache(maxsize=SETS_KEPT)(self._match_keypoints)
+
+    def _match_views(self, dataset: str) -> ViewMatches:
+        """Match pairs of views of a set by their features."""
+        found = self._workbench.views(dataset)
+        first, second = found.pairs.T
+        angles = relative_angle(found.poses[first], found.poses[second]).round(ANGLE_DIGITS)
+        bins = np.digitize(angles, self._plan.angles).tolist()
+        scenes = [found.scenes[view] for view in first.tolist()]
+        chosen = spread(list(zip(scenes, bins, strict=True)), self._plan.pairs)
+        pairs = found.pairs[chosen]
+        errors = self._workbench.match_views(self._loaded, found, pairs)
+        names = found.images.samples
+        return ViewMatches(
+            dataset=dataset,
+            metres=[one.metres for one in errors],
+            pixels=[one.pixels for one in errors],
+            angles=angles[chosen],
+            scenes=[scenes[pair] for pair in chosen.tolist()],
+            samples=[f"{names[one]} > {names[other]}" for one, other in pairs.tolist()],
+            provenance=self._origin(self._known_by(found.fingerprint, pairs)),
+        )
+
+    def _match_keypoints(self, dataset: str) -> KeypointMatches:
+        """Look for the keypoints of a set's pictures in others of their class."""
+        found = self._workbench.keypoints(dataset)
+        chosen = spread(found.images.labels[found.pairs[:, 0]].tolist(), self._plan.pairs)
+        pairs = found.pairs[chosen]
+        errors = self._workbench.match_keypoints(self._loaded, found, pairs)
+        return KeypointMatches(
+            dataset=dataset,
+            errors=np.concatenate(errors).astype(np.float64),
+            pair_of=np.repeat(np.arange(len(pairs)), [len(one) for one in errors]),
+            sources=pairs[:, 0],
+            classes=found.images.labels[pairs[:, 0]],
+            viewpoints=found.viewpoints[chosen],
+            class_names=found.images.class_names,
+            provenance=self._origin(self._known_by(found.fingerprint, pairs)),
+        )
+
+    def _known_by(self, fingerprint: str, pairs: Ints) -> str:
+        return together(fingerprint, f"version {VERSION}, size {self._plan.size}, pairs {pairs.tolist()}")
+
+
+def spread(groups: Sequence[Hashable], most: int) -> Ints:
+    """Return the positions of `most` pairs, as many of every group as of every other; 0 takes all.
+
+    Of a group come those that lie evenly in it: the first, then the middle, and so on, so that more pairs keep those
+    that fewer had.
+
+    >>> spread(["a", "a", "a", "b"], 3).tolist()
+    [0, 2, 3]
+    """
+    if not 0 < most < len(groups):
+        return np.arange(len(groups))
+    members: dict[Hashable, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(group, []).append(position)
+    turns = sorted(
+        (turn, place, of_group[which])
+        for place, of_group in enumerate(members.values())
+        for turn, which in zip(count(), _evenly(len(of_group)), strict=False)
+    )
+    return np.array(sorted(position for _, _, position in turns[:most]), np.int64)
+
+
+def _evenly(size: int) -> list[int]:
+    """Return the positions below `size`, each as far from those before it as may be: van der Corput's sequence.
+
+    >>> _evenly(5)
+    [0, 2, 1, 3, 4]
+    """
+    places = [int(f"{i:b}"[::-1], 2) / 2 ** i.bit_length() * size for i in range(2 ** size.bit_length())]
+    return list(dict.fromkeys(int(place) for place in places if int(place) < size))

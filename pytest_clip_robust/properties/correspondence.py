@@ -1,0 +1,215 @@
+"""Correspondence: does the model find the same point again, from elsewhere, or on another object of the class?
+
+Geometric recall is that of Probe3D (El Banani et al. 2024, section 4): of the most distinctive matches of two views the
+share that lies within a few centimetres in space, or a few pixels in the picture. It is a mean over pairs of views;
+pairs of one scene are no independent samples, and intervals count by scene. PCK@0.1 is that of SPair-71k (Min et al.
+2019): the share of keypoints found within a tenth of the object's larger side, a mean over classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.correspondence_plan import bin_name
+from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.evidence import Evidence, Stratum, Sums, Term, sums_evidence
+from pytest_clip_robust.measurement import Measurement, Provenance
+from pytest_clip_robust.stats import clusters
+from pytest_clip_robust.stats.bootstrap import percentile_interval
+from pytest_clip_robust.stats.resampling import resample
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WITHIN = {"1cm": 0.01, "2cm": 0.02, "5cm": 0.05, "5px": 5.0, "10px": 10.0, "20px": 20.0}
+"""How far off a match may be: metres in space, or pixels of the resized picture."""
+
+BY_ANGLE = ("2cm", "10px")
+"""The distances at which views are told apart by their angle."""
+
+PCK = 0.1
+"""How far off a keypoint may be, over the larger side of the object's box."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewMatches:
+    """How far off the matches of P pairs of views are.
+
+    metres, pixels: P arrays of the errors of one or more matches each, infinite where a match cannot be right.
+    angles: (P,) degrees between the views, 0 to 180. scenes: P names of what they show. samples: P names of pairs.
+
+    Raises:
+        MeasurementError: there is no pair, a pair has no match, or lengths disagree.
+    """
+
+    dataset: str
+    metres: Sequence[NDArray[np.floating]]
+    pixels: Sequence[NDArray[np.floating]]
+    angles: Floats
+    scenes: Sequence[str]
+    samples: Sequence[str]
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.metres), len(self.pixels), len(self.angles), len(self.scenes), len(self.samples)}
+        if len(sizes) != 1 or not len(self.angles):
+            raise MeasurementError(f"matches on {self.dataset!r}: of {sorted(sizes)} pairs; expected one number, not 0")
+        for name, metres, pixels in zip(self.samples, self.metres, self.pixels, strict=True):
+            if not len(metres) or len(metres) != len(pixels):
+                raise MeasurementError(
+                    f"matches on {self.dataset!r}: pair {name!r} has {len(metres)} errors in metres and {len(pixels)} "
+                    "in pixels"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeypointMatches:
+    """How far off M keypoints of P pairs of pictures were found.
+
+    errors: (M,) distances over the larger side of the target object's box. pair_of: (M,) positions of pairs.
+    sources: (P,) which source picture a pair has; classes: (P,) positions in `class_names`.
+    viewpoints: (P,) how much the point of view changes, 0, 1 or 2, or -1 where no one says.
+
+    Raises:
+        MeasurementError: there is no keypoint, or lengths disagree.
+    """
+
+    dataset: str
+    errors: Floats
+    pair_of: Ints
+    sources: Ints
+    classes: Ints
+    viewpoints: Ints
+    class_names: tuple[str, ...]
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        where = f"keypoints on {self.dataset!r}"
+        if not len(self.errors) or len(self.errors) != len(self.pair_of):
+            raise MeasurementError(f"{where}: {len(self.errors)} errors of {len(self.pair_of)} keypoints")
+        if not len(self.sources) == len(self.classes) == len(self.viewpoints) > int(self.pair_of.max()):
+            raise MeasurementError(f"{where}: sources, classes and viewpoints are not of one number of pairs")
+
+
+def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | None = None) -> Measurement:
+    """Measure the share of matches that are right ``within`` a distance, as ``correspondence.recall_<within>``.
+
+    `angles` keeps the pairs whose views are so many degrees apart, from the first and below the second (180 itself is
+    in): the subset is then ``<low>-<high>``. An error that equals the distance is outside of it.
+
+    Raises:
+        MeasurementError: no such distance, or no pair in the bin.
+    """
+    if within not in WITHIN:
+        raise MeasurementError(f"no distance {within!r}{did_you_mean(within, WITHIN)}; expected {', '.join(WITHIN)}")
+    kept = np.arange(len(matches.angles)) if angles is None else in_bin(matches.angles, angles)
+    subset = "" if angles is None else bin_name(angles)
+    if not len(kept):
+        raise MeasurementError(f"{matches.dataset!r} has no views {subset} degrees apart")
+    errors = matches.metres if within.endswith("cm") else matches.pixels
+    shares = np.array([(errors[pair] < WITHIN[within]).mean() for pair in kept.tolist()])
+    groups = _groups([matches.scenes[pair] for pair in kept.tolist()])
+    return Measurement(
+        metric=f"correspondence.recall_{within}",
+        value=float(shares.mean()),
+        n=len(kept),
+        interval=clusters.proportion_interval(shares, groups),
+        direction="higher",
+        dataset=matches.dataset,
+        subset=subset,
+        outcomes=shares.astype(np.float32),
+        samples=[matches.samples[pair] for pair in kept.tolist()],
+        evidence=clusters.mean_evidence(matches.dataset, shares, groups),
+        details={"scenes": float(len(np.unique(groups)))},
+        provenance=matches.provenance,
+    )
+
+
+def in_bin(angles: Floats, edges: tuple[float, float]) -> Ints:
+    """Return the positions of (P,) `angles` from the first edge and below the second; a bin to 180 has its end, too.
+
+    >>> in_bin(np.array([0.0, 29.9, 30.0, 180.0]), (30, 180))
+    array([2, 3])
+    """
+    low, high = edges
+    return np.flatnonzero((angles >= low) & ((angles < high) | (high == 180)))
+
+
+def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None = None) -> Measurement:
+    """Measure the share of keypoints found within a tenth of the object's side, as ``correspondence.pck_10``.
+
+    The mean over classes, of each the share of its keypoints; of one class, or of pairs with one change of viewpoint,
+    where asked for: the subset is then the class, or ``viewpoint_<n>``.
+
+    Raises:
+        MeasurementError: no such class or change of viewpoint.
+    """
+    keep = np.ones(len(matches.errors), np.bool_)
+    subset = ""
+    if class_name:
+        if class_name not in matches.class_names:
+            near = did_you_mean(class_name, matches.class_names)
+            raise MeasurementError(f"{matches.dataset!r} has no class {class_name!r}{near}")
+        subset = class_name
+        keep &= matches.classes[matches.pair_of] == matches.class_names.index(class_name)
+    if viewpoint is not None:
+        subset = "/".join(filter(None, (subset, f"viewpoint_{viewpoint}")))
+        keep &= matches.viewpoints[matches.pair_of] == viewpoint
+    if not keep.any():
+        raise MeasurementError(f"{matches.dataset!r} has no keypoints of {subset!r}, so there is nothing to measure")
+    pairs = matches.pair_of[keep]
+    evidence = _by_class(matches.dataset, (matches.errors[keep] <= PCK), matches.classes[pairs], matches.sources[pairs])
+    replicates = resample(evidence)[0]
+    of_class = {
+        f"class_{matches.class_names[one]}": float((matches.errors[keep][matches.classes[pairs] == one] <= PCK).mean())
+        for one in np.unique(matches.classes[pairs]).tolist()
+    }
+    return Measurement(
+        metric="correspondence.pck_10",
+        value=float(replicates[0]),
+        n=int(keep.sum()),
+        interval=percentile_interval(replicates[1:]),
+        direction="higher",
+        dataset=matches.dataset,
+        subset=subset,
+        evidence=evidence,
+        details={"pairs": float(len(np.unique(pairs))), **(of_class if len(of_class) > 1 else {})},
+        provenance=matches.provenance,
+    )
+
+
+def _groups(scenes: Sequence[str]) -> Ints:
+    """Number the scenes; a single one has no spread between scenes, and its pairs have to stand for themselves."""
+    distinct, groups = np.unique(np.array(scenes), return_inverse=True)
+    return groups.astype(np.int64) if len(distinct) > 1 else np.arange(len(scenes))
+
+
+def _by_class(dataset: str, found: NDArray[np.bool_], classes: Ints, sources: Ints) -> Evidence:
+    """Return the evidence of a mean over classes of the share of keypoints `found`, (M,), sampled by source picture."""
+    pictures, rows = np.unique(np.stack([classes, sources]), axis=1, return_inverse=True)
+    distinct, cells = np.unique(pictures[0], return_inverse=True)
+    columns: dict[str, NDArray[Any]] = {
+        "found": np.bincount(rows, weights=found).astype(np.int32),
+        "keypoints": np.bincount(rows).astype(np.int32),
+        "class": cells.astype(np.int16),
+    }
+
+    def terms(of: Any) -> list[Term]:
+        cell = of["class"].astype(np.int64)
+        return [Term(of[name], cell, len(distinct)) for name in ("found", "keypoints")]
+
+    def mean(sums: Sequence[Sums]) -> Floats:
+        right, all_of = sums[0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = right / all_of
+        drawn = all_of > 0
+        # A replicate that draws no picture of a class says nothing of that class.
+        means: Floats = np.where(drawn, shares, 0).sum(axis=1) / drawn.sum(axis=1)
+        return means
+
+    return sums_evidence([Stratum(name=dataset, columns=columns)], terms, mean)
