@@ -19,8 +19,10 @@ from pytest_clip_robust.datasets.contrasts import load_contrast_set
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.keypoint_set import KeypointSet
+from pytest_clip_robust.datasets.keypoints import load_keypoint_set
 from pytest_clip_robust.datasets.loading import load_image_set
 from pytest_clip_robust.datasets.view_set import ViewSet
+from pytest_clip_robust.datasets.views import load_view_set
 from pytest_clip_robust.datasets.word_order import word_order_set
 from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
@@ -59,6 +61,8 @@ class Workbench:
         self._image_sets: dict[str, ImageSet] = {}
         self._caption_sets: dict[str, CaptionSet] = {}
         self._contrast_sets: dict[str, ContrastSet | MatchSet] = {}
+        self._view_sets: dict[str, ViewSet] = {}
+        self._keypoint_sets: dict[str, KeypointSet] = {}
         self._text_only: dict[str, NDArray[np.float64] | None] = {}
 
     @cached_property
@@ -113,6 +117,28 @@ class Workbench:
         if name not in self._contrast_sets:
             self._contrast_sets[name] = load_contrast_set(self._entry(name), cache_dir=self.data_cache)
         return self._contrast_sets[name]
+
+    def views(self, name: str) -> ViewSet:
+        """Read a set of posed views of the profile, once.
+
+        Raises:
+            ConfigError: the profile has no such set.
+            DataError: the set cannot be read.
+        """
+        if name not in self._view_sets:
+            self._view_sets[name] = load_view_set(self._entry(name), cache_dir=self.data_cache)
+        return self._view_sets[name]
+
+    def keypoints(self, name: str) -> KeypointSet:
+        """Read a set of pictures with keypoints of the profile, once.
+
+        Raises:
+            ConfigError: the profile has no such set.
+            DataError: the set cannot be read.
+        """
+        if name not in self._keypoint_sets:
+            self._keypoint_sets[name] = load_keypoint_set(self._entry(name), cache_dir=self.data_cache)
+        return self._keypoint_sets[name]
 
     def word_order(self, name: str) -> ContrastSet:
         """Set the first captions of a set's images against their words in other orders.
@@ -231,7 +257,7 @@ class Workbench:
         )
 
     def _data_read(self) -> dict[str, dict[str, Any]]:
-        """Say which sets were read, and how many texts those with captions have."""
+        """Say which sets were read, and how many texts or pairs those that have them have."""
         read = {
             name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
             for name, images in self._image_sets.items()
@@ -242,4 +268,8 @@ class Workbench:
             images = found.images
             about = {"images": len(images), "fingerprint": found.fingerprint, "licence": images.licence}
             read[name] = read.get(name, about) | {"texts": texts[name]}
+        paired: list[tuple[str, ViewSet | KeypointSet]] = [*self._view_sets.items(), *self._keypoint_sets.items()]
+        for name, one in paired:
+            about = {"images": len(one.images), "fingerprint": one.fingerprint, "licence": one.images.licence}
+            read[name] = read.get(name, about) | {"pairs": len(one.pairs)}
         return read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.pinhole import check_pinhole
 
 DEFAULT_FOCAL = 1.2
 """Focal length over the longer side where none is known: 45 degrees across, a phone's or a normal lens."""
@@ -24,16 +24,7 @@ def check_intrinsics(intrinsics: Tensor, height: int, width: int) -> None:
         DataError: a matrix is none of a pinhole camera, or its principal point lies outside of the image.
     """
     for matrix in intrinsics.tolist():
-        (fx, skew, cx), (zero, fy, cy), last = matrix
-        if not (torch.isfinite(intrinsics).all() and fx > 0 and fy > 0 and zero == 0 and last == [0, 0, 1]):
-            raise DataError(
-                f"intrinsics {matrix}: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels with fx, fy above 0"
-            )
-        if skew != 0 or not (0 < cx < width and 0 < cy < height):
-            raise DataError(
-                f"intrinsics with principal point ({cx:g}, {cy:g}) and skew {skew:g} do not match "
-                f"an image of {width}x{height}: give those of this resolution"
-            )
+        check_pinhole(matrix, height, width)
 
 
 def rays(intrinsics: Tensor, height: int, width: int) -> Tensor:

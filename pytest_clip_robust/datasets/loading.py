@@ -48,7 +48,9 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
     read = rows.read if len(kept) == len(rows.samples) else TakenReader(rows.read, kept)
     samples = [printable(rows.samples[i]) for i in kept]
     try:
-        digests = content_digests(read, [rows.stamps[i] for i in kept], samples, memory=_memory(cache_dir, rows.origin))
+        digests = content_digests(
+            read, [rows.stamps[i] for i in kept], samples, memory=digest_memory(cache_dir, rows.origin)
+        )
     except DataError as error:
         raise DataError(f"data set {entry.name!r}: {error}") from error
     return ImageSet(
@@ -77,7 +79,7 @@ def bare_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> I
     """
     samples = [printable(sample) for sample in rows.samples]
     try:
-        digests = content_digests(rows.read, rows.stamps, samples, memory=_memory(cache_dir, rows.origin))
+        digests = content_digests(rows.read, rows.stamps, samples, memory=digest_memory(cache_dir, rows.origin))
     except DataError as error:
         raise DataError(f"data set {entry.name!r}: {error}") from error
     labels = np.zeros(len(digests), np.int64)
@@ -108,6 +110,13 @@ def part_of(images: ImageSet, positions: NDArray[np.int64]) -> ImageSet:
     )
 
 
+def digest_memory(cache_dir: Path | None, origin: str) -> Path | None:
+    """Return the file where digests of the files of `origin` are kept, if anything is."""
+    if cache_dir is None:
+        return None
+    return cache_dir / "digests" / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.json"
+
+
 def _bare_fingerprint(digests: list[str], crop_border: int) -> str:
     return hashlib.sha256(json.dumps({"images": digests, "crop_border": crop_border}).encode()).hexdigest()
 
@@ -120,7 +129,7 @@ def _depths(rows: Rows, kept: NDArray[np.int64], samples: list[str], cache_dir: 
         read=TakenReader(read, kept),
         stamps=[stamps[i] for i in kept],
         samples=samples,
-        memory=_memory(cache_dir, f"{rows.origin}|depth"),
+        memory=digest_memory(cache_dir, f"{rows.origin}|depth"),
         intrinsics=None if rows.intrinsics is None else rows.intrinsics[kept],
     )
 
@@ -205,12 +214,6 @@ def _annotate(entry: DataEntry, rows: Rows) -> tuple[NDArray[np.int64], dict[str
     path = beside if beside.is_file() else Path(entry.annotations).expanduser()
     annotations = read_factor_annotations(path, entry.factors)
     return annotations.join(rows.samples, name=f"data set {entry.name!r}")
-
-
-def _memory(cache_dir: Path | None, origin: str) -> Path | None:
-    if cache_dir is None:
-        return None
-    return cache_dir / "digests" / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.json"
 
 
 def _fingerprint(

@@ -333,6 +333,43 @@ def table_images(entry: DataEntry, found: Any, *, column: str = "") -> Rows:
     )
 
 
+def table_depth(entry: DataEntry, found: Any) -> tuple[ImageReader, list[str | None]] | None:
+    """Return the reader of a table's depth maps and their stamps; None, where it has none.
+
+    Raises:
+        DataError: the entry names a column that is not there, or one of something else.
+    """
+    import datasets  # noqa: PLC0415
+
+    column = entry.depth or DEPTH
+    if column not in found.features:
+        if entry.depth:
+            _column(entry, "depth", column, (), list(found.features))
+        return None
+    feature = found.features[column]
+    if not isinstance(feature, datasets.Image | dict) and getattr(feature, "dtype", "") not in BYTES_OR_PATHS:
+        raise DataError(f"data set {entry.name!r}: column {column!r} of type {feature} holds no depth maps")
+    with _quiet():
+        maps = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    return ArrowReader(maps, column), [str(row) for row in range(len(found))]
+
+
+def table_intrinsics(entry: DataEntry, found: Any) -> NDArray[np.float32] | None:
+    """Return a table's (N, 3, 3) camera matrices, nine numbers a row or three rows of three; None, where it has none.
+
+    Raises:
+        DataError: a row has not nine numbers.
+    """
+    if INTRINSICS not in found.features:
+        return None
+    try:
+        return np.array(list(found[INTRINSICS]), np.float32).reshape(-1, 3, 3)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"data set {entry.name!r}: column {INTRINSICS!r} has no nine numbers a row; expected a 3 x 3 camera matrix"
+        ) from error
+
+
 def file_rows(names: Sequence[str], paths: Sequence[str], *, origin: str) -> Rows:
     """Return image files as rows of one class."""
     return _files(list(names), list(paths), [""] * len(paths), None, origin=origin)
@@ -485,37 +522,9 @@ def _arrow(entry: DataEntry, found: Any, *, names_file: Path | None, labelled: b
         names=None if names is None else tuple(names),
         textures=_texture_names(entry, columns, lambda column: list(found[column])),
         annotations=_factors(entry, columns, lambda factor: list(found[factor])),
-        depth=_depth_column(entry, found),
-        intrinsics=_intrinsics(entry, found),
+        depth=table_depth(entry, found),
+        intrinsics=table_intrinsics(entry, found),
     )
-
-
-def _depth_column(entry: DataEntry, found: Any) -> tuple[ImageReader, list[str | None]] | None:
-    import datasets  # noqa: PLC0415
-
-    column = entry.depth or DEPTH
-    if column not in found.features:
-        if entry.depth:
-            _column(entry, "depth", column, (), list(found.features))
-        return None
-    feature = found.features[column]
-    if not isinstance(feature, datasets.Image | dict) and getattr(feature, "dtype", "") not in BYTES_OR_PATHS:
-        raise DataError(f"data set {entry.name!r}: column {column!r} of type {feature} holds no depth maps")
-    with _quiet():
-        maps = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    return ArrowReader(maps, column), [str(row) for row in range(len(found))]
-
-
-def _intrinsics(entry: DataEntry, found: Any) -> NDArray[np.float32] | None:
-    """Read the column of camera matrices, row by row: nine numbers, or three rows of three."""
-    if INTRINSICS not in found.features:
-        return None
-    try:
-        return np.array(list(found[INTRINSICS]), np.float32).reshape(-1, 3, 3)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"data set {entry.name!r}: column {INTRINSICS!r} has no nine numbers a row; expected a 3 x 3 camera matrix"
-        ) from error
 
 
 def _sample_names(images: Any, image: str, found: Any) -> list[str]:

@@ -223,8 +223,7 @@ def _complete_rows(
 
 
 def _view(views: ViewSet, position: int, look: Look, features: Tensor) -> View:
-    assert views.depths.intrinsics is not None
-    intrinsics = views.depths.intrinsics[position]
+    intrinsics = views.intrinsics[position]
     points = view_points(depth_in_metres(views, position), intrinsics, look)
     if np.count_nonzero(points[..., 2]) < 2:
         raise DataError(
@@ -241,12 +240,12 @@ def _view(views: ViewSet, position: int, look: Look, features: Tensor) -> View:
 
 
 def _view_identity(views: ViewSet, position: int) -> object:
-    scale, camera = views.depth_scale, views.depths.intrinsics
+    scale = views.depth_scale
     return [
         views.images.digests[position],
         views.depths.digests[position],
         [float(scale.scale[position]), scale.offset, scale.inverse, scale.along_ray],
-        None if camera is None else camera[position].tolist(),
+        views.intrinsics[position].tolist(),
         views.poses[position].tolist(),
         None if views.boxes is None else views.boxes[position].tolist(),
     ]

@@ -1,0 +1,166 @@
+"""From a DataEntry to a ViewSet: posed RGB-D views in whatever layout they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.datasets.depth import Depths, decode_depth
+from pytest_clip_robust.datasets.digests import THREADS
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.image_set import TakenReader
+from pytest_clip_robust.datasets.layouts.view_table import read_view_table
+from pytest_clip_robust.datasets.loading import bare_image_set, digest_memory
+from pytest_clip_robust.datasets.pairing import view_pairs
+from pytest_clip_robust.datasets.pictures import picture_size
+from pytest_clip_robust.datasets.posed_rows import PosedRows
+from pytest_clip_robust.datasets.poses import check_poses
+from pytest_clip_robust.datasets.view_set import ViewSet
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.pinhole import check_pinhole
+from pytest_clip_robust.text import printable
+
+_T = TypeVar("_T")
+
+
+def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet:
+    """Read the posed views that `entry` describes: every digest, pose and camera, and no picture decoded.
+
+    Views that no pair compares are left out.
+
+    Raises:
+        DataError: the set cannot be read, a pose or camera is none, a depth map has not its picture's size, or no two
+            views can be compared; the message names the set, and the view.
+    """
+    if entry.crop_border:
+        raise DataError(
+            f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be cut from posed views, whose cameras "
+            "and depth are those of whole pictures"
+        )
+    found = read_view_table(entry, cache_dir)
+    found = replace(found, pictures=replace(found.pictures, samples=[printable(s) for s in found.pictures.samples]))
+    try:
+        check_poses(found.poses, found.pictures.samples)
+    except DataError as error:
+        raise DataError(f"data set {entry.name!r}: {error}") from error
+    pairs = view_pairs(found.poses, found.scenes) if found.pairs is None else found.pairs
+    if not len(pairs):
+        raise DataError(f"data set {entry.name!r}: no scene has two views within 120 degrees of each other")
+    used, places = np.unique(pairs, return_inverse=True)
+    _check_sizes(entry, found, used)
+    return _view_set(entry, found, used, places.reshape(-1, 2), cache_dir)
+
+
+def _view_set(
+    entry: DataEntry, found: PosedRows, used: NDArray[np.int64], pairs: NDArray[np.int64], cache_dir: Path | None
+) -> ViewSet:
+    """Keep the views `used`, in that order; `pairs` are positions among them."""
+    rows, (read_depth, depth_stamps) = found.pictures, found.depth
+    places = used.tolist()
+    samples = [rows.samples[i] for i in places]
+    stamps = [rows.stamps[i] for i in places]
+    pictures = replace(
+        rows, read=TakenReader(rows.read, used), samples=samples, stamps=stamps, labels=[""] * len(places)
+    )
+    images = bare_image_set(entry, pictures, cache_dir=cache_dir)
+    depths = Depths(
+        read=TakenReader(read_depth, used),
+        stamps=[depth_stamps[i] for i in places],
+        samples=samples,
+        memory=digest_memory(cache_dir, f"{rows.origin}|depth"),
+        intrinsics=found.intrinsics[used].astype(np.float32),
+    )
+    views = ViewSet(
+        images=images,
+        depths=depths,
+        depth_scale=replace(found.depth_scale, scale=found.depth_scale.scale[used]),
+        poses=found.poses[used],
+        scenes=[printable(found.scenes[i]) for i in places],
+        pairs=pairs.astype(np.int64),
+        fingerprint="",
+        boxes=_boxes(entry, found, places) if found.around_object else None,
+    )
+    try:
+        return replace(views, fingerprint=_fingerprint(views))
+    except DataError as error:
+        raise DataError(f"data set {entry.name!r}: depth of {error}") from error
+
+
+def _check_sizes(entry: DataEntry, found: PosedRows, used: NDArray[np.int64]) -> None:
+    """Refuse views whose picture, depth map and camera are not of one size."""
+
+    def check(view: int) -> None:
+        width, height = picture_size(found.pictures.read, view)
+        of_depth = picture_size(found.depth[0], view)
+        if of_depth != (width, height):
+            raise DataError(
+                f"its depth map has {of_depth[0]}x{of_depth[1]} pixels and its picture {width}x{height}; "
+                "expected the same"
+            )
+        check_pinhole(found.intrinsics[view].tolist(), height, width)
+
+    _for_each(entry, found, used.tolist(), check)
+
+
+def _boxes(entry: DataEntry, found: PosedRows, views: Sequence[int]) -> NDArray[np.int64]:
+    def box(view: int) -> tuple[int, int, int, int]:
+        return square_around(decode_depth(found.depth[0](view)) > 0)
+
+    return np.array(_for_each(entry, found, views, box), np.int64)
+
+
+def square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the smallest square around an (H, W) mask, as near its middle as fits.
+
+    A square larger than the picture is cut off at its borders.
+
+    Raises:
+        DataError: nothing is in the mask.
+
+    >>> square_around(np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
+    (1, 0, 4, 3)
+    """
+    if not mask.any():
+        raise DataError("nothing of its depth is known: expected numbers above 0")
+    spans = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (0, 1)]
+    side = int(max(end - start for start, end in spans))
+    edges = []
+    for (start, end), size in zip(spans, mask.shape[::-1], strict=True):
+        first = int(np.clip((start + end - side) // 2, 0, max(0, size - side)))
+        edges.append((first, min(first + side, size)))
+    (left, right), (top, bottom) = edges
+    return left, top, right, bottom
+
+
+def _for_each(entry: DataEntry, found: PosedRows, views: Sequence[int], do: Callable[[int], _T]) -> list[_T]:
+    def named(view: int) -> _T:
+        try:
+            return do(view)
+        except (DataError, OSError) as error:
+            raise DataError(f"data set {entry.name!r}: view {found.pictures.samples[view]!r}: {error}") from error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(named, views))
+
+
+def _fingerprint(views: ViewSet) -> str:
+    scale = views.depth_scale
+    whole = {
+        "images": views.images.fingerprint,
+        "depths": views.depths.digests,
+        "depth_scale": [scale.scale.tolist(), scale.offset, scale.inverse, scale.along_ray],
+        "intrinsics": views.intrinsics.tolist(),
+        "poses": views.poses.tolist(),
+        "scenes": list(views.scenes),
+        "pairs": views.pairs.tolist(),
+        "boxes": None if views.boxes is None else views.boxes.tolist(),
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
