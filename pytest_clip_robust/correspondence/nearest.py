@@ -13,8 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-ELEMENTS_AT_A_TIME = 2**22
-"""Cosines held at once, 16 MB; a constant, so that results never depend on the memory there is."""
+ELEMENTS_AT_A_TIME = 2**20
+"""Cosines held at once, 4 MB; a constant, so that results never depend on the memory there is."""
 
 LEAST_LENGTH = 1e-12
 
@@ -52,35 +52,36 @@ class Neighbours:
 def two_nearest(source: Points, target: Points) -> Neighbours:
     """Find the two points of `target`, which has two or more, that are most like each of `source`."""
     cells = torch.einsum("dk,dm->mk", source.features.flatten(1), target.features.flatten(1))
-    rows = upsample(cells.view(-1, *source.features.shape[1:]), source.size).flatten(1)[:, source.kept].T
-    rows = rows / lengths(source)[:, None]
+    rows = upsample(cells.view(-1, *source.features.shape[1:]), source.size).flatten(1).index_select(1, source.kept)
+    rows = (rows / lengths(source)).T.contiguous()
     everywhere = target.size[0] * target.size[1]
     # Points that do not take part come last; to leave them out would copy all others.
     scale = rows.new_zeros(everywhere).index_copy(0, target.kept, 1 / lengths(target))
     handicap = rows.new_full((everywhere,), -4.0).index_fill(0, target.kept, 0.0)
     step = max(1, ELEMENTS_AT_A_TIME // everywhere)
-    values, places = [], []
+    found = []
     for start in range(0, len(rows), step):
-        part = rows[start : start + step].reshape(-1, *target.features.shape[1:])
+        part = rows[start : start + step].view(-1, *target.features.shape[1:])
         cosines = upsample(part, target.size).flatten(1).mul_(scale).add_(handicap)
-        found = cosines.topk(2, dim=1)
-        values.append(found.values)
-        places.append(found.indices[:, 0])
-    distances = (1 - torch.cat(values)).clamp(0, 2)
-    return Neighbours(torch.searchsorted(target.kept, torch.cat(places)), distances[:, 0], distances[:, 1])
+        nearest, place = cosines.max(dim=1)
+        cosines.scatter_(1, place[:, None], -4.0)
+        found.append((torch.searchsorted(target.kept, place), nearest, cosines.amax(dim=1)))
+    index, first, second = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return Neighbours(index, (1 - first).clamp(0, 2), (1 - second).clamp(0, 2))
 
 
 def lengths(points: Points) -> Tensor:
     """Return the (N,) lengths of the upsampled features at the kept points."""
-    return upsample(points.features, points.size).flatten(1)[:, points.kept].norm(dim=0).clamp(min=LEAST_LENGTH)
+    fine = upsample(points.features, points.size).flatten(1)[:, points.kept]
+    found: Tensor = torch.linalg.vector_norm(fine, dim=0)
+    return found.clamp(min=LEAST_LENGTH)
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Return (M, h, w) `maps` at (M, H, W), bicubic as ``torch.nn.functional.interpolate`` has it."""
     down = _weights(maps.shape[1], size[0]).to(maps)
     across = _weights(maps.shape[2], size[1]).to(maps)
-    upsampled: Tensor = down @ (maps @ across.T)
-    return upsampled
+    return down @ (maps @ across.T)
 
 
 @cache

@@ -113,19 +113,20 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
         raise MeasurementError(f"{matches.dataset!r} has no views {subset} degrees apart")
     errors = matches.metres if within.endswith("cm") else matches.pixels
     shares = np.array([(errors[pair] < WITHIN[within]).mean() for pair in kept.tolist()])
+    matches_kept = sum(len(errors[pair]) for pair in kept.tolist())
     groups = _groups([matches.scenes[pair] for pair in kept.tolist()])
     return Measurement(
         metric=f"correspondence.recall_{within}",
         value=float(shares.mean()),
         n=len(kept),
-        interval=clusters.proportion_interval(shares, groups),
+        interval=clusters.proportion_interval(shares, groups, trials=matches_kept),
         direction="higher",
         dataset=matches.dataset,
         subset=subset,
         outcomes=shares.astype(np.float32),
         samples=[matches.samples[pair] for pair in kept.tolist()],
         evidence=clusters.mean_evidence(matches.dataset, shares, groups),
-        details={"scenes": float(len(np.unique(groups)))},
+        details={"matches": matches_kept, "scenes": len({matches.scenes[pair] for pair in kept.tolist()})},
         provenance=matches.provenance,
     )
 

@@ -61,25 +61,29 @@ def mean_evidence(dataset: str, values: NDArray[Any], clusters: NDArray[np.int64
     return evidence.mean_evidence(dataset, cluster_values(values.astype(np.float64), clusters))
 
 
-def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64]) -> float:
+def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, trials: int = 0) -> float:
     """Return how many independent 0/1 outcomes tell as much as these (N,) between 0 and 1; from 1 to N.
 
+    Outcomes that are themselves shares of `trials` 0/1 outcomes in all may tell as much as those many.
     Where all outcomes are alike, nothing tells how alike a cluster is: every cluster then counts as one.
     """
     p = float(outcomes.mean())
     if p in {0.0, 1.0}:
         return float(len(np.unique(clusters)))
-    variance = variance_of_mean(outcomes.astype(np.float64), clusters)
-    return float(np.clip(p * (1 - p) / variance, 1, len(outcomes))) if variance > 0 else float(len(outcomes))
+    variance, most = variance_of_mean(outcomes.astype(np.float64), clusters), float(trials or len(outcomes))
+    return float(np.clip(p * (1 - p) / variance, 1, most)) if variance > 0 else most
 
 
-def proportion_interval(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
+def proportion_interval(
+    outcomes: NDArray[Any], clusters: NDArray[np.int64], *, level: float = LEVEL, trials: int = 0
+) -> Interval:
     """Return Wilson's interval of the mean of outcomes between 0 and 1, at the clusters' effective size.
 
     After Korn and Graubard (1998). Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
+    `trials` as for `effective_size`.
     """
-    alone = len(np.unique(clusters)) == len(outcomes)
-    size = float(len(outcomes)) if alone else effective_size(outcomes, clusters)
+    alone = len(np.unique(clusters)) == len(outcomes) and (not trials or len(outcomes) == 1)
+    size = float(len(outcomes)) if alone else effective_size(outcomes, clusters, trials=trials)
     found = wilson_of_mean(float(outcomes.mean()), size, level=level)
     return Interval(found.low, found.high, level, "Wilson" if alone else "Wilson, clustered")
 
