@@ -6,8 +6,9 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
+from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.models.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.spec import ModelSpec
@@ -54,6 +56,20 @@ class OpenClipEncoder:
         with self._arithmetic():
             features: torch.Tensor = self._clip.encode_text(self._tokenizer(texts).to(self._device))
         return features
+
+    def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn (B, 3, H, W) RGB in [0, 1] into the (B, D, h, w) features of the last block: see `dense_encoder`.
+
+        Raises:
+            ModelError: the image tower has no map of features.
+        """
+        with self._arithmetic():
+            return self._dense(pixels)
+
+    @cached_property
+    def _dense(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        visual = self._clip.visual
+        return dense_encoder(visual, mean=visual.preprocess_cfg["mean"], std=visual.preprocess_cfg["std"])
 
     def too_long(self, texts: list[str]) -> list[bool]:
         """Tell which of `texts` have more tokens than the context length."""

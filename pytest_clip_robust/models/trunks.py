@@ -1,0 +1,177 @@
+"""The trunks of image towers: what lies below pooling, final normalisation and projection, whoever wrote it.
+
+Towers are known by the parts that are used of them, so that none of the libraries is imported for another's model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.foreign import hushed
+from pytest_clip_robust.text import one_line
+
+Size = tuple[int, int]
+"""Height and width."""
+
+KEPT_SIZES = 4
+"""Image sizes for which a resized tower is kept: each has position embeddings of its own."""
+
+
+class LastBlock(Protocol):
+    """The output of a tower's last block."""
+
+    def __call__(self, pixels: Tensor, /) -> Tensor:
+        """Turn normalised (B, 3, H, W) pixels into (B, D, h, w) features."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """A trunk that takes images of any size that is a multiple of `cell`.
+
+    cell: pixels of a cell of its map. pyramid: its map gets coarser from stage to stage.
+    fixed: the only size that it takes, if that is so.
+    """
+
+    last_block: LastBlock
+    cell: Size
+    pyramid: bool = False
+    fixed: Size | None = None
+
+
+def trunk_of(tower: nn.Module) -> Trunk:
+    """Find the trunk of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
+
+    Raises:
+        ModelError: it has no map of features, or is of another making.
+    """
+    for wrapped in ("visual", "trunk", "vision_model"):  # in models of open_clip, around timm's, in transformers'
+        tower = getattr(tower, wrapped, tower)
+    if hasattr(tower, "positional_embedding") and hasattr(tower, "forward_intermediates"):
+        return _openclip_vit(tower)
+    if hasattr(tower, "attnpool") and hasattr(tower, "forward_intermediates"):
+        return _openclip_resnet(tower)
+    if hasattr(tower, "feature_info") and hasattr(tower, "forward_intermediates"):
+        return _timm(tower)
+    if hasattr(getattr(tower, "embeddings", None), "patch_embedding") and hasattr(tower, "encoder"):
+        return _transformers(tower)
+    raise ModelError(
+        f"image tower {type(tower).__name__} has no map of features that is known: expected one of open_clip, a timm "
+        "model with forward_intermediates, or a CLIP or SigLIP model of transformers"
+    )
+
+
+def _openclip_vit(tower: Any) -> Trunk:
+    from timm.layers.pos_embed import resample_abs_pos_embed  # noqa: PLC0415 - seconds, and only needed here
+
+    def resized(size: Size) -> Any:
+        twin = _twin(tower)
+        grid = [pixels // cell for pixels, cell in zip(size, tower.patch_size, strict=True)]
+        positions = resample_abs_pos_embed(tower.positional_embedding[None], new_size=grid, old_size=tower.grid_size)
+        twin.positional_embedding = nn.Parameter(positions[0].detach(), requires_grad=False)
+        return twin
+
+    def last_block(twin: Any, pixels: Tensor) -> Tensor:
+        intermediates = twin.forward_intermediates(pixels, indices=1, intermediates_only=True)
+        features: Tensor = intermediates["image_intermediates"][0]
+        return features
+
+    return Trunk(last_block=_at_any_size(resized, last_block), cell=tower.patch_size)
+
+
+def _openclip_resnet(tower: Any) -> Trunk:
+    def last_block(pixels: Tensor) -> Tensor:
+        intermediates = tower.forward_intermediates(pixels, indices=1, intermediates_only=True)
+        features: Tensor = intermediates["image_intermediates"][0]
+        return features
+
+    return Trunk(last_block=last_block, cell=(32, 32), pyramid=True)
+
+
+def _timm(tower: Any) -> Trunk:
+    def resized(size: Size) -> Any:
+        twin = _twin(tower)
+        with hushed():
+            twin.set_input_size(size)
+        return twin
+
+    def last_block(twin: Any, pixels: Tensor) -> Tensor:
+        features: Tensor = twin.forward_intermediates(pixels, indices=1, intermediates_only=True)[0]
+        return features
+
+    reductions = [stage["reduction"] for stage in tower.feature_info]
+    cell, pyramid = (reductions[-1], reductions[-1]), reductions[0] != reductions[-1]
+    if hasattr(tower, "set_input_size"):
+        return Trunk(last_block=_at_any_size(resized, last_block), cell=cell, pyramid=pyramid)
+    return Trunk(
+        last_block=lambda pixels: last_block(tower, pixels), cell=cell, pyramid=pyramid, fixed=_timm_fixed_size(tower)
+    )
+
+
+def _timm_fixed_size(tower: Any) -> Size | None:
+    """Return the only size that a model of timm takes: what it was built for, where that is no recommendation."""
+    config = getattr(tower, "pretrained_cfg", None) or {}
+    built_for = [size for module in tower.modules() if isinstance(size := getattr(module, "img_size", None), tuple)]
+    if not config.get("fixed_input_size", bool(built_for)):
+        return None
+    height, width = built_for[0] if built_for else config["input_size"][1:]
+    return height, width
+
+
+def _transformers(vision: Any) -> Trunk:
+    patch = vision.embeddings.patch_size
+    takes_patches = isinstance(vision.embeddings.patch_embedding, nn.Linear)  # SigLIP 2 with its native aspect ratios
+
+    def last_block(pixels: Tensor) -> Tensor:
+        height, width = pixels.shape[2] // patch, pixels.shape[3] // patch
+        if takes_patches:
+            shape = torch.tensor([[height, width]], device=pixels.device).expand(len(pixels), -1)
+            tokens = vision.embeddings(_patches(pixels, patch), shape)
+        else:
+            tokens = vision.embeddings(pixels, interpolate_pos_encoding=True)
+        if hasattr(vision, "pre_layrnorm"):  # CLIP's; the name is transformers' own
+            tokens = vision.pre_layrnorm(tokens)
+        tokens = vision.encoder(inputs_embeds=tokens).last_hidden_state
+        patches: Tensor = tokens[:, tokens.shape[1] - height * width :]  # what comes before them is the class token
+        return patches.transpose(1, 2).reshape(len(pixels), -1, height, width)
+
+    return Trunk(last_block=last_block, cell=(patch, patch))
+
+
+def _patches(pixels: Tensor, patch: int) -> Tensor:
+    """Cut (B, C, H, W) images into (B, N, patch * patch * C) patches, channels last as SigLIP 2 wants them."""
+    cut = pixels.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, h, w, patch, patch)
+    return cut.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+
+
+def _at_any_size(resized: Callable[[Size], Any], last_block: Callable[[Any, Tensor], Tensor]) -> LastBlock:
+    """Return the last block of a tower that must know the size of its images before it sees them."""
+    kept = lru_cache(KEPT_SIZES)(resized)
+
+    def at_any_size(pixels: Tensor) -> Tensor:
+        size = (pixels.shape[2], pixels.shape[3])
+        try:
+            with torch.inference_mode(mode=False), torch.no_grad():  # what is kept may be used in any mode later
+                twin = kept(size)
+        except Exception as error:  # each tower has its own way of refusing
+            raise ModelError(f"the image tower takes no {size[1]}x{size[0]} images: {one_line(error)}") from error
+        return last_block(twin, pixels)
+
+    return at_any_size
+
+
+def _twin(tower: Any) -> Any:
+    """Copy a tower without copying its parameters, so that whatever is resized in it, the tower stays as it is.
+
+    Buffers are copied: timm writes into some of them.
+    """
+    shared = {id(parameter): parameter for parameter in tower.parameters()}
+    own = {id(buffer): buffer.clone() for buffer in tower.buffers()}
+    return copy.deepcopy(tower, shared | own)
