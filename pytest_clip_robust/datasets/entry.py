@@ -10,7 +10,19 @@ from urllib.parse import parse_qsl, unquote
 
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 
-FORMATS = ("auto", "imagefolder", "cue-conflict", "table", "parquet", "webdataset", "hub")
+VIEW_FORMATS = ("blender", "navi", "open3d", "scannet-pairs")
+KEYPOINT_FORMATS = ("spair",)
+FORMATS = (
+    "auto",
+    "imagefolder",
+    "cue-conflict",
+    "table",
+    "parquet",
+    "webdataset",
+    "hub",
+    *VIEW_FORMATS,
+    *KEYPOINT_FORMATS,
+)
 GROUPS = ("", "near", "far")
 DUPLICATES = ("apart", "together")
 NAME = re.compile(r"[\w.\-]+")

@@ -15,10 +15,12 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.datasets.keypoint_rows import KeypointRows
 from pytest_clip_robust.datasets.keypoint_set import KeypointSet
+from pytest_clip_robust.datasets.layouts.files import Layout, find_layout
 from pytest_clip_robust.datasets.layouts.keypoint_table import read_keypoint_table
+from pytest_clip_robust.datasets.layouts.spair import is_spair, read_spair
 from pytest_clip_robust.datasets.loading import bare_image_set
 from pytest_clip_robust.datasets.pairing import class_pairs
-from pytest_clip_robust.datasets.pictures import picture_size
+from pytest_clip_robust.datasets.pictures import picture_sizes
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.text import printable
 
@@ -26,6 +28,8 @@ MARGIN = 0.02
 """Of the longer side: so far beyond the border a keypoint may be by the hand of who set it."""
 
 UNKNOWN_VIEWPOINT = -1
+
+LAYOUTS: dict[str, Layout[KeypointRows]] = {"spair": Layout(is_spair, read_spair)}
 
 
 def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> KeypointSet:
@@ -40,7 +44,8 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
             f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be cut from pictures with keypoints, "
             "which are those of whole pictures"
         )
-    found = read_keypoint_table(entry, cache_dir)
+    folder = find_layout(entry, LAYOUTS, "keypoints")
+    found = read_keypoint_table(entry, cache_dir) if folder is None else folder[0].read(entry, folder[1])
     samples = [printable(sample) for sample in found.pictures.samples]
     labels = [printable(str(label)) for label in found.pictures.labels]
     found = replace(found, pictures=replace(found.pictures, samples=samples))
@@ -66,12 +71,10 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
 
 
 def _check(entry: DataEntry, found: KeypointRows) -> None:
-    for view, sample in enumerate(found.pictures.samples):
+    samples = found.pictures.samples
+    sizes = picture_sizes(found.pictures.read, samples, f"data set {entry.name!r}: image")
+    for view, (sample, (width, height)) in enumerate(zip(samples, sizes, strict=True)):
         where = f"data set {entry.name!r}: image {sample!r}"
-        try:
-            width, height = picture_size(found.pictures.read, view)
-        except (DataError, OSError) as error:
-            raise DataError(f"{where}: {error}") from error
         beyond = MARGIN * max(width, height)
         for name, (x, y) in found.points[view].items():
             if not (-beyond <= x <= width + beyond and -beyond <= y <= height + beyond):

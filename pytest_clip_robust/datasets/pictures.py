@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from PIL import Image, ImageOps
 
 from pytest_clip_robust.datasets.depth import NUMPY_MAGIC, decode_depth
+from pytest_clip_robust.datasets.digests import THREADS
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.datasets.sources import FileReader
 from pytest_clip_robust.errors import DataError
@@ -20,6 +23,14 @@ Size = tuple[int, int]
 ORIENTATION = 0x0112
 LYING = frozenset({5, 6, 7, 8})
 """Values of EXIF's orientation under which width and height change places."""
+
+
+@runtime_checkable
+class SizedReader(Protocol):
+    """An ImageReader that knows how large its images are."""
+
+    def size(self, index: int) -> Size:
+        """Return the width and height of image `index` as it is handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class AdaptedReader:
     def __call__(self, index: int, /) -> bytes:
         """Return the file of image `index`."""
         content = self.read(index)
-        with _opened(io.BytesIO(content)) as image:
+        with opened(io.BytesIO(content)) as image:
             adapted = self._adapt(image, index)
             if adapted is image:
                 return content
@@ -71,7 +82,7 @@ def picture_size(read: ImageReader, index: int) -> Size:
     Raises:
         DataError: it cannot be read, or is none.
     """
-    if isinstance(read, AdaptedReader):
+    if isinstance(read, SizedReader):
         return read.size(index)
     if not isinstance(read, FileReader) or read.paths[index].endswith(".npy"):
         content = read(index)
@@ -82,15 +93,39 @@ def picture_size(read: ImageReader, index: int) -> Size:
         return image.size
 
 
+def picture_sizes(
+    read: ImageReader, samples: Sequence[str], where: str, *, only: Sequence[int] | None = None
+) -> list[Size]:
+    """Return the sizes of the images or depth maps of a reader, or `only` of those at these positions.
+
+    Raises:
+        DataError: as `picture_size`; the message begins with `where` and names the sample.
+    """
+
+    def size(index: int) -> Size:
+        try:
+            return picture_size(read, index)
+        except (DataError, OSError) as error:
+            raise DataError(f"{where} {samples[index]!r}: {error}") from error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(size, range(len(samples)) if only is None else only))
+
+
 @contextmanager
 def _header(read: ImageReader, index: int) -> Iterator[Image.Image]:
     source = read.paths[index] if isinstance(read, FileReader) else io.BytesIO(read(index))
-    with _opened(source) as image:
+    with opened(source) as image:
         yield image
 
 
 @contextmanager
-def _opened(source: str | io.BytesIO) -> Iterator[Image.Image]:
+def opened(source: str | io.BytesIO) -> Iterator[Image.Image]:
+    """Open an image file of any form.
+
+    Raises:
+        DataError: Pillow cannot read it.
+    """
     try:
         with Image.open(source) as image:
             yield image

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.cue_names import read_cues
 from pytest_clip_robust.datasets.depth import SUFFIXES as DEPTH_SUFFIXES
-from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.entry import KEYPOINT_FORMATS, VIEW_FORMATS, DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.factors import FACTORS
@@ -132,6 +132,7 @@ def _located(entry: DataEntry) -> DataEntry:
 
 
 def _kind(entry: DataEntry) -> str:
+    _refuse_compared(entry)
     if entry.format != "auto":
         return entry.format
     if entry.table:
@@ -150,6 +151,13 @@ def _kind(entry: DataEntry) -> str:
     if entry.location.count("/") == 1 and not entry.location.startswith((".", "~", "/")):
         return "hub"
     raise DataError(f"data set {entry.name!r}: no file or folder {entry.location}")
+
+
+def _refuse_compared(entry: DataEntry) -> None:
+    """Refuse the formats of pictures that are compared with each other, which have readers of their own."""
+    if entry.format in {*VIEW_FORMATS, *KEYPOINT_FORMATS}:
+        role = "views" if entry.format in VIEW_FORMATS else "keypoints"
+        raise DataError(f"data set {entry.name!r}: format {entry.format!r} is read as {role} alone; add ?role={role}")
 
 
 def _resolved(entry: DataEntry, kind: str) -> DataEntry:

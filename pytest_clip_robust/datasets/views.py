@@ -17,10 +17,15 @@ from pytest_clip_robust.datasets.depth import Depths, decode_depth
 from pytest_clip_robust.datasets.digests import THREADS
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.image_set import TakenReader
+from pytest_clip_robust.datasets.layouts.blender import is_blender, read_blender
+from pytest_clip_robust.datasets.layouts.files import Layout, find_layout
+from pytest_clip_robust.datasets.layouts.navi import is_navi, read_navi
+from pytest_clip_robust.datasets.layouts.open3d import is_open3d, read_open3d
+from pytest_clip_robust.datasets.layouts.scannet_pairs import is_scannet_pairs, read_scannet_pairs
 from pytest_clip_robust.datasets.layouts.view_table import read_view_table
 from pytest_clip_robust.datasets.loading import bare_image_set, digest_memory
 from pytest_clip_robust.datasets.pairing import view_pairs
-from pytest_clip_robust.datasets.pictures import picture_size
+from pytest_clip_robust.datasets.pictures import picture_sizes
 from pytest_clip_robust.datasets.posed_rows import PosedRows
 from pytest_clip_robust.datasets.poses import check_poses
 from pytest_clip_robust.datasets.view_set import ViewSet
@@ -29,6 +34,13 @@ from pytest_clip_robust.pinhole import check_pinhole
 from pytest_clip_robust.text import printable
 
 _T = TypeVar("_T")
+
+LAYOUTS: dict[str, Layout[PosedRows]] = {
+    "blender": Layout(is_blender, read_blender),
+    "navi": Layout(is_navi, read_navi),
+    "open3d": Layout(is_open3d, read_open3d),
+    "scannet-pairs": Layout(is_scannet_pairs, read_scannet_pairs),
+}
 
 
 def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet:
@@ -45,7 +57,8 @@ def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet
             f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be cut from posed views, whose cameras "
             "and depth are those of whole pictures"
         )
-    found = read_view_table(entry, cache_dir)
+    folder = find_layout(entry, LAYOUTS, "posed views")
+    found = read_view_table(entry, cache_dir) if folder is None else folder[0].read(entry, folder[1])
     found = replace(found, pictures=replace(found.pictures, samples=[printable(s) for s in found.pictures.samples]))
     try:
         check_poses(found.poses, found.pictures.samples)
@@ -96,18 +109,21 @@ def _view_set(
 
 def _check_sizes(entry: DataEntry, found: PosedRows, used: NDArray[np.int64]) -> None:
     """Refuse views whose picture, depth map and camera are not of one size."""
-
-    def check(view: int) -> None:
-        width, height = picture_size(found.pictures.read, view)
-        of_depth = picture_size(found.depth[0], view)
-        if of_depth != (width, height):
+    samples, places = found.pictures.samples, used.tolist()
+    where = f"data set {entry.name!r}: view"
+    sizes = picture_sizes(found.pictures.read, samples, where, only=places)
+    of_depth = picture_sizes(found.depth[0], samples, f"data set {entry.name!r}: depth of view", only=places)
+    for view, picture, depth in zip(places, sizes, of_depth, strict=True):
+        sample = samples[view]
+        if depth != picture:
             raise DataError(
-                f"its depth map has {of_depth[0]}x{of_depth[1]} pixels and its picture {width}x{height}; "
-                "expected the same"
+                f"{where} {sample!r}: its depth map has {depth[0]}x{depth[1]} pixels and its picture "
+                f"{picture[0]}x{picture[1]}; expected the same"
             )
-        check_pinhole(found.intrinsics[view].tolist(), height, width)
-
-    _for_each(entry, found, used.tolist(), check)
+        try:
+            check_pinhole(found.intrinsics[view].tolist(), picture[1], picture[0])
+        except DataError as error:
+            raise DataError(f"{where} {sample!r}: {error}") from error
 
 
 def _boxes(entry: DataEntry, found: PosedRows, views: Sequence[int]) -> NDArray[np.int64]:
