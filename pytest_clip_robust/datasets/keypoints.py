@@ -50,6 +50,8 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
     labels = [printable(str(label)) for label in found.pictures.labels]
     found = replace(found, pictures=replace(found.pictures, samples=samples))
     _check(entry, found)
+    if not any(found.points):
+        raise DataError(f"data set {entry.name!r}: no keypoint is seen in any picture")
     classes = sorted(set(labels))
     positions = np.array([classes.index(label) for label in labels], np.int64)
     points = _table(found, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,14 @@ def _points(row: dict[str, Any], where: str) -> list[tuple[str, float, float, bo
     names, xs, ys, visible = columns
     if len(set(names)) < len(names):
         raise DataError(f"{where}: a keypoint is named twice")
+    for name, x, y in zip(names, xs, ys, strict=True):
+        if x is None or y is None or not math.isfinite(x + y):
+            raise DataError(f"{where}: keypoint {printable(str(name))!r} has no place: x={_short(x)}, y={_short(y)}")
     return list(zip(names, xs, ys, visible, strict=True))
+
+
+def _short(number: float | None) -> str:
+    return "None" if number is None else f"{number:g}"
 
 
 def _extent(points: list[Point]) -> tuple[float, float, float, float]:
