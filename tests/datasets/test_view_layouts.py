@@ -133,6 +133,36 @@ def test_navis_wild_pictures_are_compared_unless_another_split_is_named(load, tm
     assert views.scenes == ["teapot/multiview_00_pixel_5"] * 3 + ["teapot/multiview_01_pixel_5"] * 3
 
 
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_navis_own_listings_of_pairs_are_followed(load, tmp_path, centred, folder):
+    scene.write_navi(tmp_path, centred)
+    scene.write_navi(tmp_path, centred[:3], scene="multiview_00_pixel_5")
+    places = ("teapot/wild_set", 4, 0), ("teapot/multiview_00_pixel_5", 2, 1)
+    lines = [f"{where}/{folder}{i:03d}.jpg {where}/{folder}{j:03d}.jpg 55.2" for where, i, j in places]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    views = load(f"{tmp_path}?table=pairs.txt&format=navi")
+    named = [[views.images.samples[view] for view in pair] for pair in views.pairs]
+    assert named == [[f"{where}/images/{i:03d}.jpg", f"{where}/images/{j:03d}.jpg"] for where, i, j in places]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "teapot/wild_set/000.jpg teapot/wild_set/009.jpg 5",
+            "pairs.txt, line 1: no scene has teapot/wild_set/009.jpg",
+        ),
+        ("teapot/wild_set/000.jpg", "pairs.txt, line 1: expected two pictures"),
+        ("", "pairs.txt lists no pair"),
+    ],
+)
+def test_a_wrong_listing_of_navis_pairs_is_refused(load, tmp_path, centred, line, message):
+    scene.write_navi(tmp_path, centred[:2])
+    (tmp_path / "pairs.txt").write_text(line)
+    with pytest.raises(DataError, match=message):
+        load(f"{tmp_path}?table=pairs.txt&format=navi")
+
+
 def test_navis_objects_are_looked_at_in_a_square(load, tmp_path, centred):
     views = load(scene.write_navi(tmp_path, centred))
     for view, (left, top, right, bottom) in enumerate(views.boxes):

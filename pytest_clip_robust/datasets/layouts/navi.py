@@ -7,20 +7,22 @@
 SCENE is ``wild_set``, or begins with ``multiview`` or ``video``. The quaternion q (w, x, y, z) and t in millimetres
 take the object's points to the camera's; x to the right, y down, z forward. Where smaller copies ``downsampled_000``
 lie beside pictures and depth maps, as the public evaluation makes them, they are read.
+
+The entry's table is a listing of pairs, as under ``custom_splits``: two pictures a line, and what follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.layouts.files import chosen_split, read_json, there
+from pytest_clip_robust.datasets.layouts.files import chosen_split, read_json, read_text, there
 from pytest_clip_robust.datasets.pictures import AdaptedReader, Size, picture_sizes
 from pytest_clip_robust.datasets.posed_rows import PosedRows
 from pytest_clip_robust.datasets.poses import from_quaternion, inverse
@@ -43,8 +45,12 @@ ASPECT_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Photograph:
-    """One view: its files, world to camera in metres, focal length in pixels of a picture of the annotated size."""
+    """One view.
 
+    file: the picture's name as listed. pose: world to camera, in metres. focal: in pixels of a picture of that size.
+    """
+
+    file: str
     picture: Path
     depth: Path
     pose: NDArray[np.float64]
@@ -59,7 +65,9 @@ def is_navi(root: Path) -> bool:
 
 
 def read_navi(entry: DataEntry, root: Path) -> PosedRows:
-    """Read the scenes of one split: ``wild``, by which models are compared in print, ``multiview`` or ``video``.
+    """Read the scenes of one split: ``wild``, which Probe3D compares, ``multiview`` or ``video``.
+
+    Where the entry names a listing of pairs, these are read, of whatever scenes.
 
     Raises:
         DataError: a file is missing or has another form; the message names it.
@@ -67,10 +75,15 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
     scenes = _scenes(root)
     if not scenes:
         raise DataError(f"data set {entry.name!r}: no OBJECT/SCENE/{ANNOTATIONS} in {root}")
-    split = chosen_split(entry, scenes, KINDS)
-    photographs = [one for scene in scenes[split] for one in _photographs(entry, scene)]
+    if entry.table:
+        split, folders = entry.table, [scene for of_split in scenes.values() for scene in of_split]
+    else:
+        split = chosen_split(entry, scenes, KINDS)
+        folders = scenes[split]
+    photographs = [one for scene in folders for one in _photographs(entry, scene)]
     if not photographs:
         raise DataError(f"data set {entry.name!r}: no photograph is listed in {root}")
+    pairs = _listed_pairs(entry, root, photographs) if entry.table else None
     names = [str(one.picture.relative_to(root)) for one in photographs]
     pictures = file_rows(names, [str(one.picture) for one in photographs], origin=f"{root}|{split}|upright")
     depth = file_rows(names, [str(one.depth) for one in photographs], origin=f"{root}|{split}")
@@ -87,6 +100,7 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
         intrinsics=np.array(cameras),
         poses=inverse(np.array([one.pose for one in photographs])),
         scenes=[one.scene for one in photographs],
+        pairs=pairs,
         around_object=True,
     )
 
@@ -110,7 +124,32 @@ def _photographs(entry: DataEntry, scene: Path) -> Iterator[_Photograph]:
             raise DataError(f"{place}: filename={file!r}; expected the name of an image file")
         picture, depth = _files(scene, file, place)
         pose, focal, size = _camera(annotation, place)
-        yield _Photograph(picture, depth, pose, focal, size, scene=f"{scene.parent.name}/{scene.name}")
+        yield _Photograph(file, picture, depth, pose, focal, size, scene=f"{scene.parent.name}/{scene.name}")
+
+
+def _listed_pairs(entry: DataEntry, root: Path, photographs: Sequence[_Photograph]) -> NDArray[np.int64]:
+    path, where = root / Path(entry.table).expanduser(), f"data set {entry.name!r}"
+    places = {(one.scene, one.file): place for place, one in enumerate(photographs)}
+    pairs = []
+    for number, line in enumerate(read_text(path, where).splitlines(), start=1):
+        if not line.strip():
+            continue
+        files = [PurePosixPath(file) for file in line.split()[:2]]
+        names = [_scene_and_file(file) for file in files]
+        unknown = next((file for file, name in zip(files, names, strict=True) if name not in places), None)
+        if len(files) < 2 or unknown is not None:
+            what = f"no scene has {printable(str(unknown))}" if unknown is not None else "expected two pictures"
+            raise DataError(f"{where}: {path}, line {number}: {what}")
+        pairs.append([places[name] for name in names])
+    if not pairs:
+        raise DataError(f"{where}: {path} lists no pair")
+    return np.array(pairs, np.int64)
+
+
+def _scene_and_file(path: PurePosixPath) -> tuple[str, str]:
+    """Take OBJECT/SCENE and the file's name from a path, whatever comes before and with or without ``images``."""
+    folder = path.parent.parent if path.parent.name == "images" else path.parent
+    return f"{folder.parent.name}/{folder.name}", path.name
 
 
 def _files(scene: Path, file: str, where: str) -> tuple[Path, Path]:
