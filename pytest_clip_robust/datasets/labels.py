@@ -57,16 +57,21 @@ class ClassList:
             if 0 <= label < len(self):
                 return int(label)
             raise DataError(f"label {label} is not in 0..{len(self) - 1}, the classes of {self.source}")
-        found = self._positions.get(label)
-        if found is None and label.isdecimal() and int(label) < len(self):
-            return int(label)
-        if found is None:
-            near = did_you_mean(label, self._positions)
-            raise DataError(f"class {printable(label)!r} is not among the {len(self)} of {self.source}{near}")
-        if len(found) > 1:
-            ids = " and ".join(self.ids[i] for i in found)
+        place = self.find(label)
+        if place is not None:
+            return place
+        if label in self._positions:
+            ids = " and ".join(self.ids[i] for i in self._positions[label])
             raise DataError(f"class name {label!r} means {ids} in {self.source}; use the id")
-        return found[0]
+        near = did_you_mean(label, self._positions)
+        raise DataError(f"class {printable(label)!r} is not among the {len(self)} of {self.source}{near}")
+
+    def find(self, label: str) -> int | None:
+        """Return the position of the one class of that id, name or index; None, where there is none or several."""
+        found = self._positions.get(label)
+        if found is None:
+            return int(label) if label.isdecimal() and int(label) < len(self) else None
+        return found[0] if len(found) == 1 else None
 
     @cached_property
     def _positions(self) -> dict[str, tuple[int, ...]]:

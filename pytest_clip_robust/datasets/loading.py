@@ -179,17 +179,10 @@ def _in_words(rows: Rows, classes: ClassList) -> list[Label]:
     if rows.names is None:
         return rows.labels
     if len(rows.names) == len(classes):
-        known = {i: found for i, name in enumerate(rows.names) if (found := _position(classes, name)) is not None}
+        known = {i: found for i, name in enumerate(rows.names) if (found := classes.find(name)) is not None}
         if known and len(known) < len(classes) and all(i == found for i, found in known.items()):
             return rows.labels
     return [rows.names[label] if isinstance(label, int) else label for label in rows.labels]
-
-
-def _position(classes: ClassList, name: str) -> int | None:
-    try:
-        return classes.position(name)
-    except DataError:
-        return None
 
 
 def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
