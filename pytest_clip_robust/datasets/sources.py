@@ -378,6 +378,18 @@ def table_intrinsics(entry: DataEntry, found: Any) -> NDArray[np.float32] | None
         ) from error
 
 
+def table_column(entry: DataEntry, found: Any, column: str) -> list[Any]:
+    """Return the values of a table's column.
+
+    Raises:
+        DataError: a row has none.
+    """
+    values = list(found[column])
+    if None in values:
+        raise DataError(f"data set {entry.name!r}: row {values.index(None)} has no {column!r}")
+    return values
+
+
 def file_rows(names: Sequence[str], paths: Sequence[str], *, origin: str) -> Rows:
     """Return image files as rows of one class."""
     return _files(list(names), list(paths), [""] * len(paths), None, origin=origin)

@@ -167,6 +167,8 @@ def test_spairs_listing_says_which_pairs_there_are(load, tmp_path):
     [
         ({"names": None}, "no column 'names'; it has .*; keypoints need image, label, names, x, y and visible"),
         ({"visible": None}, "no column 'visible'"),
+        ({"label": ["cup"] * 5 + [None]}, "row 5 has no 'label'"),
+        ({"instance": ["a"] * 5 + [None]}, "row 5 has no 'instance'"),
         ({"x": [[1.0]] * 6}, "image 'row 0: 0.png': 2, 1, 2, 2 names, x, y and visible; expected as many of each"),
         ({"names": [["leg", "leg"]] * 6}, "image 'row 0: 0.png': a keypoint is named twice"),
         (

@@ -117,6 +117,14 @@ def test_a_folder_of_several_blender_scenes_is_one_set(load, tmp_path, centred):
     assert all(views.scenes[i] == views.scenes[j] for i, j in views.pairs)
 
 
+def test_pictures_may_lie_beside_their_scene(load, tmp_path, centred):
+    scene.write_blender(tmp_path / "lego", centred)
+    (tmp_path / "lego" / "test").rename(tmp_path / "test")
+    path = tmp_path / "lego" / "transforms.json"
+    path.write_text(path.read_text().replace("./test", "../test"))
+    scene.assert_true(load(tmp_path / "lego"), *TOLERANCES["blender"])
+
+
 def test_a_split_is_chosen_by_name(load, tmp_path, centred):
     scene.write_blender(tmp_path, centred, name="transforms_train.json")
     scene.write_blender(tmp_path, centred[:2], name="transforms_test.json")
@@ -225,6 +233,14 @@ def test_the_fingerprint_knows_pictures_depth_poses_cameras_and_pairs(load, tmp_
     assert len(others | {first}) == 7
 
 
+def test_the_last_bits_of_a_pose_are_not_in_the_fingerprint(load, tmp_path, taken):
+    paths = [tmp_path / f"{i}.parquet" for i in (0, 1)]
+    poses = [np.linalg.inv(shot.pose) for shot in taken]
+    for path, noise in zip(paths, (0, 1e-13), strict=True):
+        scene.write_table(path, taken, pose=[(pose + noise * np.eye(4, k=1)).ravel().tolist() for pose in poses])
+    assert load(paths[0]).fingerprint == load(paths[1]).fingerprint
+
+
 def test_the_cache_changes_nothing(load, tmp_path, taken):
     path = scene.write_table(tmp_path / "views.parquet", taken)
     assert load(path).fingerprint == load(path).fingerprint == load(path, cache_dir=None).fingerprint
@@ -303,6 +319,7 @@ def test_depth_that_is_no_map_is_an_error(load, tmp_path, taken):
             r"view 'row 0: 0.png': intrinsics with principal point \(260, 170\) and skew 0 do not match an image of",
         ),
         ({"intrinsics": [[-60.0, 0, 24, 0, 60, 18, 0, 0, 1]] * 5}, "expected .* in pixels with fx, fy above 0"),
+        ({"scene": [0, 1, None, 3, 4]}, "row 2 has no 'scene'"),
         ({"scene": [0, 1, 2, 3, 4]}, "no scene has two views within 120 degrees of each other"),
     ],
 )

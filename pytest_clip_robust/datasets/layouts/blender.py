@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -90,7 +91,7 @@ def read_blender(entry: DataEntry, root: Path) -> PosedRows:
     frames = [frame for scene in scenes for frame in _frames(entry, scene)]
     if not frames:
         raise DataError(f"data set {entry.name!r}: no frame is listed in {root}")
-    names = [str(frame.picture.relative_to(root)) for frame in frames]
+    names = [os.path.relpath(frame.picture, root) for frame in frames]
     pictures = file_rows(names, [str(frame.picture) for frame in frames], origin=f"{root}|on white")
     depth = file_rows(names, [str(frame.depth) for frame in frames], origin=str(root))
     read = AdaptedReader(pictures.read)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.keypoint_rows import KeypointRows, Point
-from pytest_clip_robust.datasets.sources import open_table, table_images
+from pytest_clip_robust.datasets.sources import open_table, table_column, table_images
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.text import printable
 
@@ -41,10 +41,12 @@ def read_keypoint_table(entry: DataEntry, cache_dir: Path | None) -> KeypointRow
         for row, sample in zip(found.select_columns([NAMES, X, Y, VISIBLE]), pictures.samples, strict=True)
     ]
     return KeypointRows(
-        pictures=replace(pictures, labels=[str(one) for one in found[label]]),
+        pictures=replace(pictures, labels=[str(one) for one in table_column(entry, found, label)]),
         points=[{name: (x, y) for name, x, y, visible in points if visible} for points in every],
         boxes=np.array([_extent([(x, y) for _, x, y, _ in points]) for points in every]),
-        instances=list(map(str, found[INSTANCE])) if INSTANCE in found.features else pictures.samples,
+        instances=list(map(str, table_column(entry, found, INSTANCE)))
+        if INSTANCE in found.features
+        else pictures.samples,
     )
 
 

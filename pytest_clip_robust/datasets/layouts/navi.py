@@ -120,8 +120,8 @@ def _photographs(entry: DataEntry, scene: Path) -> Iterator[_Photograph]:
     for number, annotation in enumerate(read_json(path, list, where)):
         place = f"{where}: {path}, entry {number}"
         file = annotation.get("filename") if isinstance(annotation, dict) else None
-        if not isinstance(file, str) or not file:
-            raise DataError(f"{place}: filename={file!r}; expected the name of an image file")
+        if not isinstance(file, str) or not file or Path(file).name != file:
+            raise DataError(f"{place}: filename={file!r}; expected the name of a file in images/")
         picture, depth = _files(scene, file, place)
         pose, focal, size = _camera(annotation, place)
         yield _Photograph(file, picture, depth, pose, focal, size, scene=f"{scene.parent.name}/{scene.name}")

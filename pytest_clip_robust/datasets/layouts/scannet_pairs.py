@@ -52,7 +52,7 @@ def read_scannet_pairs(entry: DataEntry, root: Path) -> PosedRows:
     listings = _listings(root)
     listing = listings[chosen_split(entry, listings, ("test",))]
     rows = _arrays(listing, where).get(LISTED)
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 4 or not len(rows):
+    if rows is None or rows.shape[1:] != (4,) or not len(rows) or not np.issubdtype(rows.dtype, np.number):
         raise DataError(f"{where}: {listing}: expected an array {LISTED!r} of rows of room, sequence, frame and frame")
     views: dict[tuple[str, int], int] = {}
     pairs = []
@@ -98,8 +98,8 @@ def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
 def _camera(cameras: dict[str, NDArray[Any]], scene: str, path: Path, where: str) -> NDArray[np.float64]:
     if scene not in cameras:
         raise DataError(f"{where}: {path} has no camera of {scene}")
-    if cameras[scene].shape != (3, 3):
-        raise DataError(f"{where}: {path}: the camera of {scene} has shape {cameras[scene].shape}; expected (3, 3)")
+    if cameras[scene].shape != (3, 3) or not np.issubdtype(cameras[scene].dtype, np.number):
+        raise DataError(f"{where}: {path}: the camera of {scene} is no array of 3 x 3 numbers")
     return cameras[scene].astype(np.float64)
 
 

@@ -10,7 +10,14 @@ import numpy as np
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.posed_rows import PosedRows
 from pytest_clip_robust.datasets.poses import as_pose, inverse
-from pytest_clip_robust.datasets.sources import INTRINSICS, open_table, table_depth, table_images, table_intrinsics
+from pytest_clip_robust.datasets.sources import (
+    INTRINSICS,
+    open_table,
+    table_column,
+    table_depth,
+    table_images,
+    table_intrinsics,
+)
 from pytest_clip_robust.datasets.view_set import DepthScale
 from pytest_clip_robust.errors import DataError
 
@@ -39,10 +46,10 @@ def read_view_table(entry: DataEntry, cache_dir: Path | None) -> PosedRows:
         as_pose(value, f"data set {entry.name!r}: view {sample!r}")
         for value, sample in zip(found[POSE], pictures.samples, strict=True)
     ]
-    scenes = [str(scene) for scene in found[SCENE]]
+    scenes = [str(scene) for scene in table_column(entry, found, SCENE)]
     label = entry.label or "label"
     if label in found.features:
-        scenes = [f"{one} {scene}" for one, scene in zip(found[label], scenes, strict=True)]
+        scenes = [f"{one} {scene}" for one, scene in zip(table_column(entry, found, label), scenes, strict=True)]
     return PosedRows(
         pictures=pictures,
         depth=depth,
