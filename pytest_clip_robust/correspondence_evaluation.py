@@ -39,7 +39,7 @@ class CorrespondenceEvaluation:
         found = self._workbench.views(dataset)
         first, second = found.pairs.T
         angles = relative_angle(found.poses[first], found.poses[second]).round(ANGLE_DIGITS)
-        bins = np.digitize(angles, self._plan.angles).tolist()
+        bins = np.digitize(angles, self._plan.angles[:-1]).tolist()
         scenes = [found.scenes[view] for view in first.tolist()]
         chosen = spread(list(zip(scenes, bins, strict=True)), self._plan.pairs)
         pairs = found.pairs[chosen]
@@ -51,6 +51,7 @@ class CorrespondenceEvaluation:
             pixels=[one.pixels for one in errors],
             angles=angles[chosen],
             scenes=[scenes[pair] for pair in chosen.tolist()],
+            edges=self._plan.angles,
             samples=[f"{names[one]} > {names[other]}" for one, other in pairs.tolist()],
             provenance=self._origin(self._known_by(found.fingerprint, pairs)),
         )

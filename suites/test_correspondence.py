@@ -19,7 +19,7 @@ def test_recall(model, dataset, within, gate):
 @pytest.mark.parametrize("within", correspondence.BY_ANGLE)
 def test_recall_by_angle(model, dataset, within, angles, gate):
     matches = model.correspondence.views(dataset)
-    if not len(correspondence.in_bin(matches.angles, angles)):
+    if not len(matches.within(angles)):
         pytest.skip(f"{dataset!r} has no views {angles[0]:g} to {angles[1]:g} degrees apart")
     gate(correspondence.recall(matches, within, angles=angles))
 

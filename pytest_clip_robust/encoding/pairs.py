@@ -129,7 +129,7 @@ def match_view_pairs(
     read = DenseReader(model, views.images, size, boxes=views.boxes, notice=notice)
 
     def row(dense: Mapping[int, tuple[Look, Tensor]], pair: tuple[int, int]) -> NDArray[np.float32]:
-        found = match_views(*(_view(views, position, *dense[position]) for position in pair))
+        found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
         errors = np.full((2, MATCHES), NOTHING, np.float32)
         errors[:, : len(found.metres)] = np.minimum([found.metres, found.pixels], FARTHEST)
         return errors.ravel()
@@ -137,6 +137,28 @@ def match_view_pairs(
     work = _Work("views", [size, MATCHES], views.name, partial(_view_identity, views), read, row)
     rows = _complete_rows(model, work, pairs, store, progress=progress, notice=notice)
     return [ViewErrors(*(part[part != NOTHING] for part in one.reshape(2, -1))) for one in rows]
+
+
+def view_of(views: ViewSet, position: int, look: Look, features: Tensor) -> View:
+    """Return a view as `look` sees it, with its (D, h, w) features.
+
+    Raises:
+        DataError: its depth cannot be read, or is known of fewer than two points.
+    """
+    intrinsics = views.intrinsics[position]
+    points = view_points(depth_in_metres(views, position), intrinsics, look)
+    if np.count_nonzero(points[..., 2]) < 2:
+        raise DataError(
+            f"{views.name}: view {printable(views.images.samples[position])!r} has no two points whose depth is known: "
+            "leave it out"
+        )
+    return View(
+        look=look,
+        features=features,
+        points=points,
+        intrinsics=resized_intrinsics(intrinsics, look),
+        pose=views.poses[position],
+    )
 
 
 def match_keypoint_pairs(
@@ -220,23 +242,6 @@ def _complete_rows(
     )
     show = partial(progress or partial(show_progress, notice=notice), "pairs", work.name)
     return complete(store, key, digests, match, show=show, who=model.spec.label)
-
-
-def _view(views: ViewSet, position: int, look: Look, features: Tensor) -> View:
-    intrinsics = views.intrinsics[position]
-    points = view_points(depth_in_metres(views, position), intrinsics, look)
-    if np.count_nonzero(points[..., 2]) < 2:
-        raise DataError(
-            f"{views.name}: view {printable(views.images.samples[position])!r} has no two points whose depth is known: "
-            "leave it out"
-        )
-    return View(
-        look=look,
-        features=features,
-        points=points,
-        intrinsics=resized_intrinsics(intrinsics, look),
-        pose=views.poses[position],
-    )
 
 
 def _view_identity(views: ViewSet, position: int) -> object:

@@ -42,6 +42,7 @@ class ViewMatches:
 
     metres, pixels: P arrays of the errors of one or more matches each, infinite where a match cannot be right.
     angles: (P,) degrees between the views, 0 to 180. scenes: P names of what they show. samples: P names of pairs.
+    edges: rising degrees between which pairs may be told apart; a bin has its first edge, and the last bin both.
 
     Raises:
         MeasurementError: there is no pair, a pair has no match, or lengths disagree.
@@ -53,6 +54,7 @@ class ViewMatches:
     angles: Floats
     scenes: Sequence[str]
     samples: Sequence[str]
+    edges: tuple[float, ...] = (0, 30, 60, 90, 120)
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -65,6 +67,15 @@ class ViewMatches:
                     f"matches on {self.dataset!r}: pair {name!r} has {len(metres)} errors in metres and {len(pixels)} "
                     "in pixels"
                 )
+
+    def within(self, angles: tuple[float, float]) -> Ints:
+        """Return the positions of the pairs whose views are from the first to below the second of `angles` apart.
+
+        At the last of the edges, the second belongs to it.
+        """
+        low, high = angles
+        below = self.angles <= high if high == self.edges[-1] else self.angles < high
+        return np.flatnonzero((self.angles >= low) & below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +110,14 @@ class KeypointMatches:
 def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | None = None) -> Measurement:
     """Measure the share of matches that are right ``within`` a distance, as ``correspondence.recall_<within>``.
 
-    `angles` keeps the pairs whose views are so many degrees apart, from the first and below the second (180 itself is
-    in): the subset is then ``<low>-<high>``. An error that equals the distance is outside of it.
+    `angles` keeps the pairs whose views are so many degrees apart, a bin between two edges: the subset is then ``<low>-<high>``. An error that equals the distance is outside of it.
 
     Raises:
         MeasurementError: no such distance, or no pair in the bin.
     """
     if within not in WITHIN:
         raise MeasurementError(f"no distance {within!r}{did_you_mean(within, WITHIN)}; expected {', '.join(WITHIN)}")
-    kept = np.arange(len(matches.angles)) if angles is None else in_bin(matches.angles, angles)
+    kept = np.arange(len(matches.angles)) if angles is None else matches.within(angles)
     subset = "" if angles is None else bin_name(angles)
     if not len(kept):
         raise MeasurementError(f"{matches.dataset!r} has no views {subset} degrees apart")
@@ -129,16 +139,6 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
         details={"matches": matches_kept, "scenes": len({matches.scenes[pair] for pair in kept.tolist()})},
         provenance=matches.provenance,
     )
-
-
-def in_bin(angles: Floats, edges: tuple[float, float]) -> Ints:
-    """Return the positions of (P,) `angles` from the first edge and below the second; a bin to 180 has its end, too.
-
-    >>> in_bin(np.array([0.0, 29.9, 30.0, 180.0]), (30, 180))
-    array([2, 3])
-    """
-    low, high = edges
-    return np.flatnonzero((angles >= low) & ((angles < high) | (high == 180)))
 
 
 def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None = None) -> Measurement:

@@ -1,0 +1,110 @@
+"""Draw the matches of pairs of views by several models, right ones green and wrong ones red.
+
+    python tools/ladder/picture.py docs/images/correspondence.webp --model py:tools/ladder/towers.py:random_tower \
+        --model py:tools/ladder/towers.py:raw_colour --model showroom-clip \
+        --pair showroom-views:0:2 --pair lego=/data/nerf_lego:0:1
+
+A pair is a set and the positions of two of its views.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pytest_clip_robust.correspondence.geometric import Matches, match_views
+from pytest_clip_robust.correspondence.look import STRIDE, Look
+from pytest_clip_robust.datasets.catalog import catalog
+from pytest_clip_robust.datasets.entry import parse_data_option
+from pytest_clip_robust.datasets.view_set import ViewSet
+from pytest_clip_robust.datasets.views import load_view_set
+from pytest_clip_robust.encoding.images import read_image
+from pytest_clip_robust.encoding.pairs import DenseReader, view_of
+from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.spec import ModelSpec
+
+SIDE, GAP, TITLE = 256, 6, 18
+DRAWN = 120
+"""Matches a picture, every n-th of those that are kept: more would hide it."""
+
+RIGHT_PIXELS = 20
+GREEN, RED = (60, 200, 90, 210), (230, 60, 60, 110)
+
+
+def main() -> None:
+    """Write a picture with a row for each model and a column for each pair."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--pair", action="append", required=True)
+    parser.add_argument("--size", type=int, default=512, help="pixels of the longer side for the model (default: 512)")
+    options = parser.parse_args()
+    models = [load_model(ModelSpec.parse(spec), device="cpu", precision="fp32") for spec in options.model]
+    columns = [_views(pair) for pair in options.pair]
+    rows = [[draw(model, views, pair, options.size) for views, pair in columns] for model in models]
+    sheet(rows, [model.spec.label.rpartition(":")[2].replace("_", " ") for model in models]).save(
+        options.out, quality=85, method=6
+    )
+
+
+def _views(pair: str) -> tuple[ViewSet, tuple[int, int]]:
+    source, first, second = pair.rsplit(":", 2)
+    entry = parse_data_option(source) if "=" in source else catalog()[source]
+    return load_view_set(entry), (int(first), int(second))
+
+
+def draw(model: LoadedModel, views: ViewSet, pair: tuple[int, int], size: int) -> Image.Image:
+    """Lay two views beside each other, with lines between the points that `model` takes for the same."""
+    dense = DenseReader(model, views.images, size, boxes=views.boxes)(pair)
+    found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
+    looks = [dense[position][0] for position in pair]
+    pictures = [
+        Image.fromarray(look.resize(read_image(views.images, position)))
+        for look, position in zip(looks, pair, strict=True)
+    ]
+    height = round(SIDE * looks[0].height / looks[0].width)
+    canvas = Image.new("RGB", (2 * SIDE + GAP, height), "white")
+    for place, picture in enumerate(pictures):
+        canvas.paste(picture.resize((SIDE, height), Image.Resampling.LANCZOS), (place * (SIDE + GAP), 0))
+    _lines(canvas, found, looks)
+    return canvas
+
+
+def _lines(canvas: Image.Image, found: Matches, looks: list[Look]) -> None:
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    chosen = np.linspace(0, len(found.source) - 1, min(DRAWN, len(found.source))).astype(int)
+    right = found.pixels < RIGHT_PIXELS
+    for match in sorted(chosen, key=lambda one: right[one]):  # green over red
+        ends = []
+        for place, (look, points) in enumerate(zip(looks, (found.source, found.target), strict=True)):
+            row, column = divmod(int(points[match]), look.grid[1])
+            x, y = (column + 0.5) * STRIDE * SIDE / look.width, (row + 0.5) * STRIDE * SIDE / look.width
+            ends.append((x + place * (SIDE + GAP), y))
+        colour = GREEN if right[match] else RED
+        pen.line(ends, fill=colour, width=1)
+        for x, y in ends:
+            pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=colour[:3])
+
+
+def sheet(rows: list[list[Image.Image]], names: list[str]) -> Image.Image:
+    """Set pictures under and beside each other, each row under its name."""
+    heights = [max(one.height for one in row) + TITLE + GAP for row in rows]
+    whole = Image.new("RGB", (sum(one.width for one in rows[0]) + 3 * GAP * (len(rows[0]) - 1), sum(heights)), "white")
+    pen = ImageDraw.Draw(whole)
+    y = 0
+    for row, name, height in zip(rows, names, heights, strict=True):
+        pen.text((2, y + 3), name, fill="black")
+        x = 0
+        for picture in row:
+            whole.paste(picture, (x, y + TITLE))
+            x += picture.width + 3 * GAP
+        y += height
+    return whole
+
+
+if __name__ == "__main__":
+    main()
