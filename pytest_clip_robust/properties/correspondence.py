@@ -110,7 +110,8 @@ class KeypointMatches:
 def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | None = None) -> Measurement:
     """Measure the share of matches that are right ``within`` a distance, as ``correspondence.recall_<within>``.
 
-    `angles` keeps the pairs whose views are so many degrees apart, a bin between two edges: the subset is then ``<low>-<high>``. An error that equals the distance is outside of it.
+    `angles` keeps the pairs of a bin between two edges: the subset is then ``<low>-<high>``. An error that equals the
+    distance is outside of it.
 
     Raises:
         MeasurementError: no such distance, or no pair in the bin.
