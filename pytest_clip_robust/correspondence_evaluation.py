@@ -84,7 +84,7 @@ def spread(groups: Sequence[Hashable], most: int) -> Ints:
     that fewer had.
 
     >>> spread(["a", "a", "a", "b"], 3).tolist()
-    [0, 2, 3]
+    [0, 1, 3]
     """
     if not 0 < most < len(groups):
         return np.arange(len(groups))
