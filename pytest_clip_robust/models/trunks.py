@@ -21,7 +21,7 @@ from pytest_clip_robust.text import one_line
 Size = tuple[int, int]
 """Height and width."""
 
-KEPT_SIZES = 4
+KEPT_SIZES = 16
 """Image sizes for which a resized tower is kept: each has position embeddings of its own."""
 
 
