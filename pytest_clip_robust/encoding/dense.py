@@ -80,7 +80,9 @@ def encode_dense(
 def _call(encoder: EncodesDensely, pixels: torch.Tensor, who: str) -> torch.Tensor:
     try:
         return torch.as_tensor(encoder.encode_dense(pixels))
-    except (ClipRobustError, torch.cuda.OutOfMemoryError):
+    except torch.cuda.OutOfMemoryError:
         raise
+    except ClipRobustError as error:
+        raise ModelError(f"{who}: {error}") from error
     except Exception as error:
         raise ModelError(f"{who} failed: {type(error).__name__}: {one_line(error)}") from error

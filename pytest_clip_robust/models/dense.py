@@ -35,6 +35,8 @@ def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[floa
     weight = next(tower.parameters())
 
     def encode_dense(pixels: Tensor) -> Tensor:
+        if tower.training:
+            raise ModelError(f"image tower {type(tower).__name__} is in training mode: call its .eval()")
         size = (pixels.shape[2], pixels.shape[3])
         placed = _resized(pixels.to(weight.device, non_blocking=True), trunk.fixed or _nearest(size, trunk.cell))
         normalised = (placed - _channels(mean, placed)) / _channels(std, placed)
@@ -45,7 +47,7 @@ def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[floa
                 f"{tuple(features.shape)}; expected (B, D, h, w)"
             )
         if trunk.pyramid:
-            grid = [max(1, int(pixels / PYRAMID_CELL + 0.5)) for pixels in size]
+            grid = [side // PYRAMID_CELL for side in _nearest(size, (PYRAMID_CELL, PYRAMID_CELL))]
             features = nn.functional.interpolate(features, grid, mode="bilinear", antialias=True)
         return features
 
@@ -54,7 +56,7 @@ def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[floa
 
 def _nearest(size: Size, cell: Size) -> Size:
     """Return the multiples of `cell` nearest to `size`, not 0."""
-    height, width = (max(1, int(pixels / step + 0.5)) * step for pixels, step in zip(size, cell, strict=True))
+    height, width = (max(1, int(side / step + 0.5)) * step for side, step in zip(size, cell, strict=True))
     return height, width
 
 

@@ -140,11 +140,11 @@ def test_a_grid_that_changes_on_the_way_is_refused(load, pictures):
         encode_dense(model, pictures)
 
 
-def test_the_models_own_complaint_is_kept(load, pictures):
+def test_the_models_own_complaint_is_passed_on(load, pictures):
     def encode(pixels):
         raise ModelError("no map")
 
-    with pytest.raises(ModelError, match=r"^no map$"):
+    with pytest.raises(ModelError, match=r"^model py:mine:make: encode_dense: no map$"):
         encode_dense(giving(load, encode), pictures)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
+import string
 from functools import cache
 from math import isqrt
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -20,7 +24,10 @@ from timm.models.mlp_mixer import MlpMixer
 from torch import nn
 from transformers import (
     CLIPConfig,
+    CLIPImageProcessor,
     CLIPModel,
+    CLIPProcessor,
+    CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
     Siglip2VisionConfig,
@@ -29,6 +36,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from pytest_clip_robust.encoding.dense import encode_dense
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.encoder import EncodesDensely
@@ -36,6 +44,7 @@ from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.models.trunks import trunk_of
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 SMALL_VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 SMALL_HF = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -51,7 +60,7 @@ def coca(**options):
     return openclip_vit(attn_pooler_queries=4, attn_pooler_heads=2, **options)
 
 
-def openclip_timm(name, pool="", **options):
+def openclip_timm(name, **options):
     """Wrap a small timm model as open_clip does, which builds only whole ones."""
     tower = TimmModel("resnet10t", embed_dim=8, pool="avg")
     tower.trunk = timm.create_model(name, num_classes=0, **options)
@@ -385,6 +394,12 @@ def test_a_tower_whose_last_block_gives_a_vector_is_refused(monkeypatch):
         dense_encoder(tower, mean=MEAN, std=STD)(images(64, 64))
 
 
+def test_a_tower_in_training_mode_is_refused():
+    encode = dense_encoder(openclip_vit(patch_dropout=0.5), mean=MEAN, std=STD)
+    with pytest.raises(ModelError, match=r"image tower VisionTransformer is in training mode: call its \.eval\(\)"):
+        encode(images(48, 48))
+
+
 def test_a_size_that_the_tower_refuses_is_one_line():
     tower = copy.deepcopy(tower_of("timm Swin"))
 
@@ -430,3 +445,39 @@ def test_the_showrooms_model_has_dense_features():
     encoder = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32").encoder
     with torch.inference_mode():
         assert encoder.encode_dense(images(128, 160)).shape == (1, 320, 8, 10)
+
+
+@pytest.fixture
+def clip_folder(tmp_path):
+    """A small CLIP of transformers with a tokenizer of letters, in ``models/clip``."""
+    folder = tmp_path / "models" / "clip"
+    folder.mkdir(parents=True)
+    letters = [*string.ascii_lowercase, "."]
+    vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=77)
+    edges = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
+    CLIPProcessor(image_processor=CLIPImageProcessor(**edges), tokenizer=tokenizer).save_pretrained(folder)
+    start, end = len(vocabulary) - 2, len(vocabulary) - 1
+    text = {"vocab_size": len(vocabulary), "bos_token_id": start, "eos_token_id": end, "pad_token_id": end, **SMALL_HF}
+    vision = {"image_size": 48, "patch_size": 16, **SMALL_HF}
+    torch.manual_seed(0)
+    CLIPModel(CLIPConfig(vision_config=vision, text_config=text)).save_pretrained(folder)
+    return folder
+
+
+def test_the_example_in_the_docs_is_a_model_with_dense_features(clip_folder, tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "models.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (example,) = (block for block in blocks if "dense_encoder" in block)
+    (tmp_path / "mine.py").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    model = load_model(ModelSpec.parse("py:mine.py:load"), device="cpu", precision="fp32")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    features = encode_dense(model, pictures)
+    processor = CLIPImageProcessor.from_pretrained(clip_folder)
+    inputs = processor(list(pictures), do_resize=False, do_center_crop=False, return_tensors="pt")
+    with torch.inference_mode():
+        tower = CLIPModel.from_pretrained(clip_folder).vision_model
+        tokens = tower(**inputs, interpolate_pos_encoding=True).last_hidden_state
+    assert_near(features, tokens[:, 1:].mT.unflatten(2, (4, 6)))
