@@ -1,8 +1,8 @@
 """Nearest neighbours between the points of two pictures, by the cosine of features that are coarser than the points.
 
 Features are upsampled to the points (bicubic), and compared by their cosine. Upsampling is linear, so that products of
-upsampled features are upsampled products: with a few hundred cells against thousands of points, products of cells cost
-a hundredth of those of points, and the numbers are the same but for rounding.
+upsampled features are upsampled products of cells: with a thousand cells against sixteen thousand points that takes a
+twentieth of the arithmetic, and the numbers are the same but for rounding.
 """
 
 from __future__ import annotations
