@@ -22,6 +22,9 @@ Column = NDArray[Any]
 SHORT_DIGEST = 12
 """Hex digits that are kept of a digest where it is stored to be compared and read by people."""
 
+COLUMN_TYPES = ("bool", "uint8", "int32", "float32")
+"""What baselines can keep; a column of another type is made one of these where evidence is made."""
+
 CONFIDENCE_STEPS = 255
 """Confidences that only explain are kept in steps of 1/255, a byte each."""
 
@@ -49,7 +52,11 @@ Statistic = Callable[[Sequence[Sums]], Floats]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Samples that were drawn together, such as all images of one set; `columns` hold numbers of each, (N,) all."""
+    """Samples that were drawn together, such as all images of one set; `columns` hold numbers of each, (N,) all.
+
+    Raises:
+        MeasurementError: columns are empty, of several lengths, or of a type that is none of `COLUMN_TYPES`.
+    """
 
     name: str
     columns: Mapping[str, Column]
@@ -58,6 +65,12 @@ class Stratum:
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
             raise MeasurementError(f"evidence of {self.name!r}: columns of {lengths} rows; expected one size, not 0")
+        for name, column in self.columns.items():
+            if column.dtype.name not in COLUMN_TYPES:
+                raise MeasurementError(
+                    f"evidence of {self.name!r}: column {name!r} is of type {column.dtype}; "
+                    f"expected one of {', '.join(COLUMN_TYPES)}"
+                )
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

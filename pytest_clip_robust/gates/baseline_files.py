@@ -21,13 +21,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import BaselineError
-from pytest_clip_robust.evidence import SHORT_DIGEST, Evidence
+from pytest_clip_robust.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence
 from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.measurement import Measurement
 
 FORMAT = 1
 DIGITS = 6
-TYPES = ("bool", "uint8", "int32", "float32")
 EVIDENCE = "evidence"
 RESTORE = "restore it from version control, or remove it and record anew with --snapshot-update"
 
@@ -112,7 +111,7 @@ def read_columns(path: Path) -> dict[str, tuple[Column, ...]]:
         parts = json.loads((pq.read_metadata(path).metadata or {})[EVIDENCE.encode()])
         table = pq.read_table(path)
         arrays: dict[str, NDArray[Any]] = {}
-        for name in TYPES:
+        for name in COLUMN_TYPES:
             kept = table.filter(pa.compute.is_valid(table[name]))
             for digest, values in zip(kept["digest"].to_pylist(), kept[name], strict=True):
                 arrays[digest] = values.values.to_numpy(zero_copy_only=False).astype(name)
@@ -200,7 +199,7 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
     digests = sorted(arrays)
     typed = {
         name: pa.array([arrays[one] if arrays[one].dtype == name else None for one in digests], pa.list_(kind))
-        for name, kind in zip(TYPES, (pa.bool_(), pa.uint8(), pa.int32(), pa.float32()), strict=True)
+        for name, kind in zip(COLUMN_TYPES, (pa.bool_(), pa.uint8(), pa.int32(), pa.float32()), strict=True)
     }
     table = pa.table({"digest": pa.array(digests, pa.string()), **typed})
     sink = pa.BufferOutputStream()
@@ -211,8 +210,6 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
 
 
 def _remember(values: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
-    if values.dtype.name not in TYPES:
-        raise TypeError(f"evidence of type {values.dtype}; expected one of {', '.join(TYPES)}")
     digest = hashlib.sha256(values.dtype.name.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()[
         :SHORT_DIGEST
     ]

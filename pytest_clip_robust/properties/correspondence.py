@@ -198,7 +198,7 @@ def _by_class(dataset: str, found: NDArray[np.bool_], classes: Ints, sources: In
     columns: dict[str, NDArray[Any]] = {
         "found": np.bincount(rows, weights=found).astype(np.int32),
         "keypoints": np.bincount(rows).astype(np.int32),
-        "class": cells.astype(np.int16),
+        "class": cells.astype(np.int32),
     }
 
     def terms(of: Any) -> list[Term]:

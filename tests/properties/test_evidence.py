@@ -176,14 +176,21 @@ def test_a_digest_is_that_of_the_numbers():
     assert len({one.digest for one in [mean_evidence("x", outcomes), *others]}) == 4
 
 
-@pytest.mark.parametrize("columns", [{"a": np.zeros(2), "b": np.zeros(3)}, {"a": np.zeros(0)}])
+@pytest.mark.parametrize(
+    "columns", [{"a": np.zeros(2, np.bool_), "b": np.zeros(3, np.bool_)}, {"a": np.zeros(0, np.bool_)}]
+)
 def test_columns_of_one_stratum_have_one_size(columns):
     with pytest.raises(MeasurementError, match="expected one size, not 0"):
         Stratum(name="x", columns=columns)
 
 
+def test_what_a_baseline_cannot_keep_is_refused_where_it_is_made():
+    with pytest.raises(MeasurementError, match=r"'x': column 'a' is of type int16; expected one of bool, uint8"):
+        Stratum(name="x", columns={"a": np.zeros(2, np.int16)})
+
+
 def test_sums_need_a_statistic_and_others_must_not_have_one():
-    stratum = Stratum(name="x", columns={"outcome": np.zeros(2)})
+    stratum = Stratum(name="x", columns={"outcome": np.zeros(2, np.float32)})
     with pytest.raises(MeasurementError, match="terms and statistic are for 'sums' alone"):
         Evidence(test="sums", strata=(stratum,))
     assert sums_evidence([stratum], lambda _: [], lambda _: np.zeros(1)).shape() == {"x": 2}
