@@ -22,6 +22,8 @@ def gate(measurement, low, high, direction="higher"):
     ("found", "demand"),
     [
         (gate("a[x]", 0.5031, 0.6), "at_least = 0.49"),
+        (gate("a[x]", 0.0037, 0.02), "at_least = 0.0033"),
+        (gate("a[x]", 0.0892, 0.1, "lower"), "at_most = 0.11"),
         (gate("a[x]", -0.0892, 0.2), "at_least = -0.10"),
         (gate("a[x]", 0.1, 0.4211, "lower"), "at_most = 0.44"),
         (gate("a[x]", 0.9, 1 - 1e-16, "lower"), "at_most = 1.00"),

@@ -4,8 +4,9 @@
     python -m showroom.thresholds ../report/report.json ../suites/profiles/showroom.toml
 
 A threshold is what the model measures, less the noise: the worse end of its 95 % interval, and a hundredth more, except
-where that end is 0 or 1, which nothing goes beyond. The section ``[thresholds]`` of the profile, its last, is written
-anew; with ``--keep`` the thresholds of what the report did not measure stay, so that a part of the suites can be run.
+where that end is 0 or 1, which nothing goes beyond, or a share below a tenth, of which a tenth is taken off. The
+section ``[thresholds]`` of the profile, its last, is written anew; with ``--keep`` the thresholds of what the report did
+not measure stay, so that a part of the suites can be run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 SLACK = 0.01
+SMALL = 0.1
+"""Below it a hundredth would be much of what there is, or all."""
+
 SECTION = "[thresholds]\n"
 
 
@@ -43,10 +47,12 @@ def main() -> None:
 def line(gate: dict[str, Any]) -> str:
     """Write one threshold, rounded away from the value."""
     low, high = (round(gate["interval"][end], 9) for end in ("low", "high"))
-    if gate["direction"] == "higher":
-        demand = f"at_least = {math.floor(100 * (low - slack(low))) / 100:.2f}"
-    else:
+    if gate["direction"] == "lower":
         demand = f"at_most = {math.ceil(100 * (high + slack(high))) / 100:.2f}"
+    elif 0 < low < SMALL:
+        demand = f"at_least = {math.floor(10_000 * low * 0.9) / 10_000:.4f}"
+    else:
+        demand = f"at_least = {math.floor(100 * (low - slack(low))) / 100:.2f}"
     return f'"{gate["measurement"]}" = {{ {demand} }}\n'
 
 
