@@ -5,8 +5,8 @@
 
 A threshold is what the model measures, less the noise: the worse end of its 95 % interval, and a hundredth more, except
 where that end is 0 or 1, which nothing goes beyond, or a share below a tenth, of which a tenth is taken off. The
-section ``[thresholds]`` of the profile, its last, is written anew; with ``--keep`` the thresholds of what the report did
-not measure stay, so that a part of the suites can be run.
+section ``[thresholds]`` of the profile, its last, is written anew; with ``--keep`` the thresholds of what the report
+did not measure stay, so that a part of the suites can be run.
 """
 
 from __future__ import annotations
