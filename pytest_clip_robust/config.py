@@ -33,6 +33,8 @@ class RunConfig:
     reference: the model that others are compared with in the place of their baselines, or None.
     baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
     alpha: the chance, over all gates of a run, of calling any of them regressed that is not.
+    batch_size: images a batch, and workers: processes that decode, None for the engine's choice.
+    pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
     worker_memory: the GiB that a worker of xdist needs on its device, or None for a device to itself.
     """
 
@@ -47,7 +49,9 @@ class RunConfig:
     device: str
     precision: str
     batch_size: int | None
-    workers: int
+    workers: int | None
+    pixel_cache: int
+    compile: bool
     worker_memory: float | None
     strict: bool
 
@@ -76,15 +80,22 @@ def read_config(config: pytest.Config) -> RunConfig:
         baseline_name=name,
         alpha=_share(config, "clip_alpha"),
         profile=load_profile(profile, data_options),
-        cache=str(_value(config, "clip_cache")) or platformdirs.user_cache_dir("pytest-clip-robust"),
+        cache=str(_value(config, "clip_cache")) or str(user_cache()),
         report=config.invocation_params.dir / report if report else None,
         device=device_asked(config),
         precision=precision,
-        batch_size=_whole_number(config, "clip_batch_size", at_least=1) if _value(config, "clip_batch_size") else None,
+        batch_size=_whole_number(config, "clip_batch_size", at_least=1),
         workers=_whole_number(config, "clip_workers", at_least=0),
+        pixel_cache=_size(config, "clip_pixel_cache"),
+        compile=bool(config.getoption("clip_compile") or config.getini("clip_compile")),
         worker_memory=worker_memory_asked(config),
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
     )
+
+
+def user_cache() -> Path:
+    """Return the folder for what a run keeps when it is told no other."""
+    return Path(platformdirs.user_cache_dir("pytest-clip-robust"))
 
 
 def requested_models(config: pytest.Config) -> list[str]:
@@ -134,7 +145,22 @@ def _share(config: pytest.Config, name: str) -> float:
     return share
 
 
-def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int:
+def _size(config: pytest.Config, name: str) -> int:
+    """Return a number of bytes, 0 for ``off``."""
+    text = str(_value(config, name)).strip()
+    if text.lower() in {"off", "0"}:
+        return 0
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]i?)?b?", text.lower())
+    if parts is None or not parts[2]:
+        raise ConfigError(f"{_option(name)} {text!r}: expected a size such as 4GiB or 500MB, or off")
+    base = 1024 if parts[2].endswith("i") else 1000
+    return int(float(parts[1]) * base ** (1 + "kmgt".index(parts[2][0])))
+
+
+def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int | None:
+    """Return a number, or None where nobody says."""
+    if not str(_value(config, name)):
+        return None
     number = _number(config, name, int, "a whole number")
     if number < at_least:
         raise ConfigError(f"{_option(name)} {number}: expected at least {at_least}")

@@ -60,9 +60,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     _add(parser, group, "report", "DIR", "write report.json there", "")
     _add(parser, group, "device", "DEVICE", "auto, cpu, cuda, cuda:1, mps (default: auto)", "auto")
     _add(parser, group, "precision", "P", "fp32, bf16 or fp16 (default: fp32)", "fp32")
-    _add(parser, group, "batch-size", "N", "images a batch (default: 64, on a CPU 16)", "")
-    _add(parser, group, "workers", "N", "processes that decode images; 0 for none (default: 2)", "2")
+    _add(parser, group, "batch-size", "N", "images a batch (default: what fits, on a CPU 16)", "")
+    _add(
+        parser, group, "workers", "N", "processes that decode images, 0 for none (default: one a core, on a CPU 2)", ""
+    )
+    _add(
+        parser,
+        group,
+        "pixel-cache",
+        "SIZE|off",
+        "how much disk resized images may take, for the next model (default: 4GiB)",
+        "4GiB",
+    )
     _add(parser, group, "worker-memory", "GIB", "memory a worker of -n needs, so that several share a GPU", "")
+    group.addoption("--clip-compile", action="store_true", help="run the model's towers through torch.compile")
+    parser.addini("clip_compile", "the ini twin of --clip-compile", type="bool", default=False)
     group.addoption("--clip-strict", action="store_true", help="fail what has no baseline, and what is inconclusive")
     parser.addini("clip_strict", "the ini twin of --clip-strict", type="bool", default=False)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.config import RunConfig, user_cache
 from pytest_clip_robust.datasets.caption_set import CaptionSet
 from pytest_clip_robust.datasets.captions import load_caption_set
 from pytest_clip_robust.datasets.contrast_set import ContrastSet, MatchSet
@@ -28,7 +28,9 @@ from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
 from pytest_clip_robust.encoding.engine import Engine
 from pytest_clip_robust.encoding.local import LocalEngine
+from pytest_clip_robust.encoding.notice import Notice
 from pytest_clip_robust.encoding.pairs import ViewErrors, match_keypoint_pairs, match_view_pairs
+from pytest_clip_robust.encoding.pixel_cache import PixelCache
 from pytest_clip_robust.encoding.progress import Advance, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -54,7 +56,7 @@ class Workbench:
         self.counts = EncodeCounts()
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
-        self._engine: Engine = LocalEngine(batch_size=run.batch_size, workers=run.workers, notice=self.notice)
+        self._engine: Engine = _local_engine(run, self.notice)
         # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
         self.data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
@@ -229,7 +231,9 @@ class Workbench:
         Raises:
             ModelError: it cannot be loaded, or fails its checks.
         """
-        loaded = load_model(spec, device=resolve_device(self.run.device), precision=self.run.precision)
+        loaded = load_model(
+            spec, device=resolve_device(self.run.device), precision=self.run.precision, compiled=self.run.compile
+        )
         self._models[spec.label] = {
             "spec": str(spec),
             "weights": loaded.weights,
@@ -273,3 +277,10 @@ class Workbench:
             about = {"images": len(one.images), "fingerprint": one.fingerprint, "licence": one.images.licence}
             read[name] = read.get(name, about) | {"pairs": len(one.pairs)}
         return read
+
+
+def _local_engine(run: RunConfig, notice: Notice) -> LocalEngine:
+    # Pixels are memory-mapped, so they need a local folder even where features lie in a bucket.
+    cache = user_cache() if "://" in run.cache else Path(run.cache).expanduser().absolute()
+    pixels = PixelCache(cache / "pixels", limit=run.pixel_cache, notice=notice) if run.pixel_cache else None
+    return LocalEngine(batch_size=run.batch_size, workers=run.workers, pixels=pixels, notice=notice)

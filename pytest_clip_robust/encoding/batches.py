@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,40 +14,69 @@ from pytest_clip_robust.encoding.notice import Notice
 from pytest_clip_robust.errors import ModelError
 
 
+@dataclass(slots=True)
+class BatchLimit:
+    """How many samples a model takes at once, where that is known."""
+
+    samples: int | None = None
+
+
+class Part(NamedTuple):
+    """Features of some samples of a batch, as the model gave them; a GPU may still be at them until `arrived`."""
+
+    samples: list[str]
+    features: Any
+    arrived: Any = None
+
+
 class BatchEncoder:
     """Calls `encode`, which turns a batch of anything sliceable into (B, D) features.
 
-    When the device's memory does not suffice, the batch is halved, for this and all later calls.
+    When the device's memory does not suffice, the batch is halved, for this and all later calls that share `limit`.
     """
 
-    def __init__(self, encode: Callable[[Any], Any], *, who: str, notice: Notice) -> None:
+    def __init__(
+        self, encode: Callable[[Any], Any], *, who: str, notice: Notice, limit: BatchLimit | None = None
+    ) -> None:
         """Wrap `encode`; `who` names the model in messages."""
         self._encode, self._who, self._notice = encode, who, notice
-        self._limit: int | None = None
+        self._limit = limit or BatchLimit()
 
     def __call__(self, batch: Any, samples: list[str]) -> NDArray[np.float32]:
-        """Return the (B, D) float32 features of `samples`, whose inputs `batch` holds.
+        """Return the (B, D) float32 features of `samples`, whose inputs `batch` holds; see `start` and `finish`."""
+        return self.finish(self.start(batch, samples))
+
+    def start(self, batch: Any, samples: list[str]) -> list[Part]:
+        """Send `samples`, whose inputs `batch` holds, through the model, and their features on the way back.
 
         Raises:
-            ModelError: memory does not suffice for one sample, or the features are not B rows of D finite numbers.
+            ModelError: memory does not suffice for one sample.
         """
-        parts = []
+        parts: list[Part] = []
         done = 0
         while done < len(samples):
-            size = min(self._limit or len(samples), len(samples) - done)
-            features = self._within_memory(batch[done : done + size])
-            if features is None:
+            size = min(self._limit.samples or len(samples), len(samples) - done)
+            part = self._within_memory(batch[done : done + size], samples[done : done + size])
+            if part is None:
                 self._halve(size)
                 continue
-            self._check(features, samples[done : done + size])
-            parts.append(features)
+            parts.append(part)
             done += size
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts
 
-    def _within_memory(self, batch: Any) -> NDArray[np.float32] | None:
+    def finish(self, parts: list[Part]) -> NDArray[np.float32]:
+        """Return the (B, D) float32 features of a batch once they are there.
+
+        Raises:
+            ModelError: they are not a row of D finite numbers for each sample.
+        """
+        features = [self._checked(part) for part in parts]
+        return features[0] if len(features) == 1 else np.concatenate(features)
+
+    def _within_memory(self, batch: Any, samples: list[str]) -> Part | None:
         try:
             with torch.inference_mode():
-                return _to_array(self._encode(batch))
+                return _on_the_way(self._encode(batch), samples)
         except torch.cuda.OutOfMemoryError:
             return None  # outside of this block, so that the traceback no longer holds the batch's tensors
 
@@ -54,12 +84,11 @@ class BatchEncoder:
         if size == 1:
             raise ModelError(f"{self._who}: one sample does not fit into the device's memory: try --clip-device cpu")
         torch.cuda.empty_cache()
-        self._limit = size // 2
-        self._notice(
-            f"{self._who}: a batch of {size} does not fit into the device's memory: going on with {self._limit}"
-        )
+        self._limit.samples = size // 2
+        self._notice(f"{self._who}: a batch of {size} does not fit into the device's memory: going on with {size // 2}")
 
-    def _check(self, features: NDArray[np.float32], samples: list[str]) -> None:
+    def _checked(self, part: Part) -> NDArray[np.float32]:
+        features, samples = _to_array(part), part.samples
         if features.ndim != 2 or len(features) != len(samples) or not features.size:
             raise ModelError(
                 f"{self._who}: features of shape {features.shape} for {len(samples)} samples: "
@@ -71,9 +100,21 @@ class BatchEncoder:
                 f"{self._who}: the features of {samples[int(finite.argmin())]!r} are NaN or infinite: "
                 "check the checkpoint, or try --clip-precision fp32"
             )
+        return features
 
 
-def _to_array(features: Any) -> NDArray[np.float32]:
+def _on_the_way(features: Any, samples: list[str]) -> Part:
+    """Begin to copy features from a GPU, which gives them pinned memory, so that Python need not wait for the model."""
+    if not isinstance(features, torch.Tensor) or not features.is_cuda:
+        return Part(samples, features)
+    copied = features.detach().float().to("cpu", non_blocking=True)
+    return Part(samples, copied, torch.cuda.current_stream(features.device).record_event())
+
+
+def _to_array(part: Part) -> NDArray[np.float32]:
+    if part.arrived is not None:
+        part.arrived.synchronize()
+    features = part.features
     if isinstance(features, torch.Tensor):
         features = features.detach().float().cpu().numpy()
     return np.asarray(features, dtype=np.float32)

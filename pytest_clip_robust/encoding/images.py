@@ -1,4 +1,4 @@
-"""Images from undecoded bytes to the model's pixels, in worker processes.
+"""Images from undecoded bytes to the model's pixels, in worker processes, or from the pixel cache.
 
 Decoding is ``PIL.Image.open(...).convert("RGB")``, as open_clip's own evaluation does it: no EXIF rotation, no JPEG
 draft mode, alpha dropped. Then the model's own `preprocess`, so that pixels equal the training code's, bit for bit.
@@ -14,14 +14,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
 from pytest_clip_robust.datasets.image_set import ImageSet
 from pytest_clip_robust.encoding.notice import Notice, log_notice
+from pytest_clip_robust.encoding.pixel_block import DamagedBlockError
+from pytest_clip_robust.encoding.pixel_cache import PixelShelf
 from pytest_clip_robust.errors import ClipRobustError, ConfigError, DataError
 from pytest_clip_robust.text import printable
 
@@ -33,12 +36,31 @@ Alter = Callable[[Image.Image, int], Image.Image]
 """Takes a decoded image and its position in the set; raises DataError where it cannot be altered."""
 
 
-@dataclass(frozen=True, slots=True)
-class PixelBatch:
-    """The (B, C, H, W) float32 `pixels` of the images at `positions` of their set."""
+class PixelBatch(NamedTuple):
+    """The `pixels` of the B images at `positions` of their set, (B, ...) as `preprocess` gives them for one.
+
+    decoded: which of them do not come from the pixel cache. damages: what was found there instead of an image.
+    A tuple, because DataLoader moves tensors in tuples into pinned memory.
+    """
 
     positions: list[int]
     pixels: torch.Tensor
+    decoded: list[bool]
+    damages: list[Damage]
+
+
+class Damage(NamedTuple):
+    """Why the pixel cache could not give the image of this `digest`."""
+
+    digest: str
+    reason: str
+
+
+class _Item(NamedTuple):
+    position: int
+    pixels: torch.Tensor
+    decoded: bool
+    damage: Damage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +78,34 @@ def read_pixels(
     batch_size: int,
     workers: int,
     pin_memory: bool = False,
+    dtype: torch.dtype = torch.float32,
     alter: Alter | None = None,
+    shelf: PixelShelf | None = None,
     notice: Notice = log_notice,
 ) -> Iterator[PixelBatch]:
     """Yield the images at `positions` in order, `batch_size` at a time; `workers` processes read ahead.
 
-    `alter` changes decoded images before `preprocess` sees them.
+    `alter` changes decoded images before `preprocess` sees them. Images that are on the `shelf` are not read; the
+    others are put there.
 
     Raises:
         DataError: an image cannot be read, decoded or stacked; the message names set and sample.
         ConfigError: a worker process was killed.
     """
-    pixels = _Pixels(images, positions, preprocess, alter)
+    pixels = _Pixels(images, positions, preprocess, dtype=dtype, alter=alter, shelf=shelf)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
         loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
-    for batch in _run(loader, images.name):
-        if isinstance(batch, _Refused):
-            raise DataError(batch.reason)
-        yield batch
+    try:
+        for batch in _run(loader, images.name):
+            if isinstance(batch, _Refused):
+                raise DataError(batch.reason)
+            if shelf is not None:
+                _keep(batch, images, shelf)
+            yield batch
+    finally:
+        if shelf is not None:
+            shelf.flush()
 
 
 def decode(content: bytes, *, crop_border: int = 0) -> Image.Image:
@@ -117,42 +148,79 @@ def read_image(images: ImageSet, position: int) -> Image.Image:
 
 
 class _Pixels(Dataset[Any]):
-    """What the worker processes run: position -> (position, pixels), or why not."""
+    """What the worker processes run: position -> pixels, or why not."""
 
     def __init__(
         self,
         images: ImageSet,
         positions: Sequence[int],
         preprocess: Callable[[Image.Image], Any],
-        alter: Alter | None = None,
+        *,
+        dtype: torch.dtype,
+        alter: Alter | None,
+        shelf: PixelShelf | None,
     ) -> None:
-        self._images, self._positions, self._preprocess, self._alter = images, positions, preprocess, alter
+        self._images, self._positions = images, positions
+        self._preprocess, self._dtype = preprocess, dtype
+        self._alter, self._shelf = alter, shelf
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, index: int) -> tuple[int, torch.Tensor] | _Refused:
+    def __getitem__(self, index: int) -> _Item | _Refused:
         position = self._positions[index]
+        found = self._kept(self._images.digests[position])
+        if isinstance(found, torch.Tensor):
+            return _Item(position, found, decoded=False)
         try:
             image = self._image(position)
         except DataError as error:
             return _Refused(f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}")
-        return position, torch.as_tensor(self._preprocess(image), dtype=torch.float32)
+        pixels = self._preprocess(image)
+        if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
+            pixels = pixels.copy()  # torch has no tensors that cannot be written, and warns of each
+        return _Item(position, torch.as_tensor(pixels, dtype=self._dtype), decoded=True, damage=found)
 
-    def collate(self, items: list[tuple[int, torch.Tensor] | _Refused]) -> PixelBatch | _Refused:
+    def collate(self, items: list[_Item | _Refused]) -> PixelBatch | _Refused:
         """Stack images into a batch; one that was refused refuses the batch."""
+        whole = []
         for item in items:
             if isinstance(item, _Refused):
                 return item
-        positions, pixels = map(list, zip(*items, strict=True))
-        shapes = {tuple(array.shape) for array in pixels}
+            whole.append(item)
+        shapes = {tuple(item.pixels.shape) for item in whole}
         if len(shapes) > 1 or len(next(iter(shapes))) != 3:
             return _Refused(f"{self._images.name}: preprocess gave shapes {sorted(shapes)}: expected one (C, H, W)")
-        return PixelBatch(positions, torch.stack(pixels))
+        return PixelBatch(
+            [item.position for item in whole],
+            torch.stack([item.pixels for item in whole]),
+            [item.decoded for item in whole],
+            [item.damage for item in whole if item.damage is not None],
+        )
+
+    def _kept(self, digest: str) -> torch.Tensor | Damage | None:
+        """Return the image's pixels if the shelf has them, or what it has instead."""
+        if self._shelf is None or digest not in self._shelf:
+            return None
+        try:
+            return torch.from_numpy(self._shelf.read(digest))
+        except DamagedBlockError as error:
+            return Damage(digest, str(error))
+        except OSError:
+            return None  # another process threw the block out
 
     def _image(self, position: int) -> Image.Image:
         image = read_image(self._images, position)
         return image if self._alter is None else self._alter(image, position)
+
+
+def _keep(batch: PixelBatch, images: ImageSet, shelf: PixelShelf) -> None:
+    """Put what was decoded on the shelf, and take from it what is damaged."""
+    for damage in batch.damages:
+        shelf.set_aside(damage.digest, damage.reason)
+    for position, pixels, decoded in zip(batch.positions, batch.pixels.numpy(), batch.decoded, strict=True):
+        if decoded:
+            shelf.put(images.digests[position], pixels)
 
 
 def _loader(

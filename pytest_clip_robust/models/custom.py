@@ -15,15 +15,20 @@ from types import ModuleType
 from typing import Any
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError, did_you_mean
-from pytest_clip_robust.models.encoder import DualEncoder, LoadedModel
+from pytest_clip_robust.models.encoder import DualEncoder, LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.sanity import steps_agree
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.text import one_line
 
 REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "identity")
 
+NOT_COMPILED = "--clip-compile is left to its factory, which has no parameter 'compiled'"
 
-def load_custom(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
-    """Call the factory and check what it returns. It is passed `device` and `precision` if it has such parameters.
+
+def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    """Call the factory and check what it returns.
+
+    It is passed `device`, `precision` and `compiled` if it has such parameters.
 
     A factory without `device` decides for itself, and its `encode_image` gets tensors on the CPU.
 
@@ -37,7 +42,7 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
             f"model {spec.label}: its factory has no parameter 'precision', so --clip-precision {precision} "
             "cannot be kept"
         )
-    offered = {"device": device, "precision": precision}
+    offered = {"device": device, "precision": precision, "compiled": compiled}
     try:
         encoder = factory(**{name: value for name, value in offered.items() if name in wanted})
     except ClipRobustError:
@@ -56,6 +61,7 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
         text=digest,
         precision=precision,
         device=device if "device" in wanted else "cpu",
+        notes=(NOT_COMPILED,) if compiled and "compiled" not in wanted else (),
     )
 
 
@@ -128,3 +134,16 @@ def _check(encoder: object, spec: ModelSpec) -> None:
         if not math.isfinite(value) or (name == "scale" and value <= 0):
             expected = "a positive number" if name == "scale" else "a finite number"
             raise ModelError(f"model {spec.label}: {name}={getattr(encoder, name)!r}; expected {expected}")
+    _check_steps(encoder, spec)
+
+
+def _check_steps(encoder: DualEncoder, spec: ModelSpec) -> None:
+    steps = getattr(encoder, "preprocess_steps", None)
+    if steps is not None and not isinstance(steps, PreprocessSteps):
+        raise ModelError(
+            f"model {spec.label}: preprocess_steps is a {type(steps).__name__}; expected PreprocessSteps or None"
+        )
+    if steps is not None and not steps_agree(steps, encoder.preprocess):
+        raise ModelError(
+            f"model {spec.label}: its preprocess_steps give other pixels than preprocess: mend them or set them to None"
+        )

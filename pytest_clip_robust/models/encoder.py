@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from pytest_clip_robust.models.spec import ModelSpec
@@ -57,6 +60,32 @@ class EncodesDensely(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessSteps:
+    """A `preprocess` as two steps, so that resized pixels can be kept and shared by models.
+
+    For every image, ``normalise(torch.tensor(resize(image))[None])[0]`` equals ``preprocess(image)`` bit for bit.
+
+    identity: a string that changes whenever what `resize` gives does; kept pixels hang on it.
+    resize: turns one RGB image into (H, W, 3) pixels; called in worker processes.
+    normalise: turns (B, H, W, 3) pixels on any device into (B, 3, H, W) float32 there.
+    """
+
+    identity: str
+    resize: Callable[[Image], NDArray[np.uint8]]
+    normalise: Callable[[torch.Tensor], torch.Tensor]
+
+
+@runtime_checkable
+class PreprocessesInSteps(Protocol):
+    """What an encoder may have besides: its `preprocess` in steps, or None where it cannot be split.
+
+    With steps, `encode_image` gets tensors on the model's device.
+    """
+
+    preprocess_steps: PreprocessSteps | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """A model that passed its checks, with the digests that key its features.
 
@@ -73,3 +102,8 @@ class LoadedModel:
     precision: str
     device: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> PreprocessSteps | None:
+        """The encoder's `preprocess` in steps, where it has them."""
+        return self.encoder.preprocess_steps if isinstance(self.encoder, PreprocessesInSteps) else None

@@ -12,19 +12,19 @@ from pytest_clip_robust.models.sanity import check_model
 from pytest_clip_robust.models.spec import ModelKind, ModelSpec
 
 
-def load_model(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
-    """Load `spec` on `device` and check it.
+def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    """Load `spec` on `device` and check it; `compiled` puts its towers through torch.compile where that works.
 
     Raises:
         ModelError: it cannot be loaded, or fails its checks.
     """
     if spec.kind is ModelKind.PYTHON:
-        loaded = load_custom(spec, device=device, precision=precision)
+        loaded = load_custom(spec, device=device, precision=precision, compiled=compiled)
     else:
         with hushed():
             from pytest_clip_robust.models.openclip import load_openclip  # noqa: PLC0415 - seconds that py: spares
 
-            loaded = load_openclip(spec, device=device, precision=precision)
+            loaded = load_openclip(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
     return loaded
 

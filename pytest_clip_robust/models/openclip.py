@@ -8,19 +8,23 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
+from pytest_clip_robust.models.compilation import CannotCompileError, compile_tower
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.preprocessing import split
 from pytest_clip_robust.models.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.text import one_line
@@ -40,21 +44,23 @@ class OpenClipEncoder:
         self.bias = 0.0 if getattr(clip, "logit_bias", None) is None else float(clip.logit_bias)
         self.identity = identity
         self.preprocess = image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False)
+        self.preprocess_steps = split(self.preprocess)
         self._clip, self._tokenizer = clip, tokenizer
-        self._device, self._dtype = torch.device(device), DTYPES.get(precision)
+        self._image_tower, self._text_tower = clip.encode_image, clip.encode_text
+        self._device, self._precision, self._dtype = torch.device(device), precision, DTYPES.get(precision)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) pixels into (B, D) features, not normalised."""
         with self._arithmetic():
             # Convolutions run up to twice as fast on channels-last memory, on CPUs and tensor cores alike.
             placed = pixels.to(self._device, non_blocking=True, memory_format=torch.channels_last)
-            features: torch.Tensor = self._clip.encode_image(placed)
+            features: torch.Tensor = self._image_tower(placed)
         return features
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Turn B strings into (B, D) features, not normalised; texts beyond the context length are cut."""
         with self._arithmetic():
-            features: torch.Tensor = self._clip.encode_text(self._tokenizer(texts).to(self._device))
+            features: torch.Tensor = self._text_tower(self._tokenizer(texts).to(self._device))
         return features
 
     def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -75,6 +81,23 @@ class OpenClipEncoder:
         """Tell which of `texts` have more tokens than the context length."""
         return [count > self._tokenizer.context_length for count in _token_counts(self._tokenizer, texts)]
 
+    def compile(self) -> list[str]:
+        """Put both towers through torch.compile; return a note on each that stays as it is."""
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        pixels = torch.stack([self.preprocess(noise)] * 2).to(self._device, memory_format=torch.channels_last)
+        tokens = self._tokenizer(list(PROBE_TEXTS[:2])).to(self._device)
+        trial = partial(compile_tower, precision=self._precision, arithmetic=self._arithmetic)
+        notes = []
+        try:
+            self._image_tower = trial(self._image_tower, pixels)
+        except CannotCompileError as error:
+            notes.append(f"its image tower is not compiled: {error}")
+        try:
+            self._text_tower = trial(self._text_tower, tokens)
+        except CannotCompileError as error:
+            notes.append(f"its text tower is not compiled: {error}")
+        return notes
+
     @contextmanager
     def _arithmetic(self) -> Iterator[None]:
         with ExitStack() as stack:
@@ -86,7 +109,7 @@ class OpenClipEncoder:
             yield
 
 
-def load_openclip(spec: ModelSpec, *, device: str, precision: str) -> LoadedModel:
+def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
     """Load a model that open_clip can build, from its tag, checkpoint, folder or hub repository.
 
     Raises:
@@ -109,6 +132,8 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str) -> LoadedMode
         device=device,
         precision=precision,
     )
+    if compiled:
+        notes += encoder.compile()
     return LoadedModel(
         spec=spec,
         encoder=encoder,

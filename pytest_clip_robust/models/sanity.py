@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError
-from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.encoder import LoadedModel, PreprocessSteps
 from pytest_clip_robust.text import one_line
 
 TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
@@ -39,6 +40,27 @@ def check_model(model: LoadedModel) -> None:
     for what, features in (("images", images), ("texts", texts)):
         if _distance(features[:1], features[1:]) < SAME:
             raise ModelError(f"{who}: two different {what} have the same features: the weights have collapsed")
+
+
+def steps_agree(steps: PreprocessSteps, preprocess: Callable[[Image.Image], Any]) -> bool:
+    """Tell whether both steps and the whole give the same bits: for images that are enlarged, shrunk, turned."""
+    for seed, (width, height) in enumerate(((250, 167), (31, 97))):
+        noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        image = Image.fromarray(noise)
+        pixels = np.array(steps.resize(image))
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            return False
+        whole = torch.as_tensor(np.asarray(preprocess(image)))
+        if not torch.equal(steps.normalise(torch.from_numpy(pixels)[None])[0], whole):
+            return False
+    return True
+
+
+def normalises_alike(steps: PreprocessSteps, device: str) -> bool:
+    """Tell whether `device` turns every value into the same bits as the CPU does; not all of them divide exactly."""
+    every_value = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1).repeat(1, 1, 1, 3)
+    there = steps.normalise(every_value.to(device)).cpu()
+    return torch.equal(there, steps.normalise(every_value))
 
 
 def _images() -> tuple[Image.Image, Image.Image]:
