@@ -160,6 +160,8 @@ class PixelShelf:
 
     def put(self, digest: str, pixels: NDArray[np.uint8]) -> None:
         """Keep the (H, W, 3) pixels of an image; they are copied."""
+        if self._pixels and self._pixels[0].shape != pixels.shape:
+            self.flush()
         self._digests.append(digest)
         self._pixels.append(pixels.copy())
         if len(self._digests) * pixels.nbytes >= BLOCK_BYTES:

@@ -19,8 +19,10 @@ from pytest_clip_robust.encoding import encoder as encoder_module
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts, image_key
 from pytest_clip_robust.encoding.images import decode
 from pytest_clip_robust.encoding.local import LocalEngine
+from pytest_clip_robust.encoding.pixel_cache import PixelCache
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
+from pytest_clip_robust.models.preprocessing import split
 
 TOLERANCE = 1e-6
 """Cosine distance that batching may cause in fp32."""
@@ -56,6 +58,7 @@ class OpenClipEncoder:
             text_cfg={"context_length": 24, "width": 64, "heads": 2, "layers": 2},
         ).eval()
         self.preprocess = open_clip.image_transform(32, is_train=False)
+        self.preprocess_steps = split(self.preprocess)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=24)
 
     def encode_image(self, pixels):
@@ -70,11 +73,46 @@ def open_clip_encoder():
     return OpenClipEncoder()
 
 
+@pytest.fixture
+def some_photos(image_set, png):
+    """Of all sizes: resizing has something to do."""
+    return image_set([png(seed, size=(20 + 3 * seed, 70 - 2 * seed)) for seed in range(19)])
+
+
+@pytest.fixture(scope="module")
+def plain_of():
+    return {}
+
+
+@pytest.fixture
+def plain_features(open_clip_encoder, some_photos, plain_of):
+    if not plain_of:
+        plain_of["features"] = one_at_a_time(open_clip_encoder, some_photos)
+    return plain_of["features"]
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
-@pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_features_do_not_depend_on_batch_size_and_workers(model, encoder, photos, store, batch_size, workers):
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 16, 19])
+def test_features_equal_a_plain_loop_whatever_the_engine_does(
+    open_clip_encoder, load, some_photos, plain_features, tmp_path, batch_size, workers
+):
+    """Without pixel cache, with an empty one, with a full one, and with one that has some of the images."""
+    model = load(open_clip_encoder)
+    cache = PixelCache(tmp_path / "pixels", limit=2**30)
+    others = PixelCache(tmp_path / "others", limit=2**30)
+    encode_images(
+        model, some_photos.take(np.arange(3, 9)), FeatureStore(tmp_path / "part"), engine=LocalEngine(pixels=others)
+    )
+    for turn, pixels in enumerate([None, cache, cache, others]):
+        engine = LocalEngine(batch_size=batch_size, workers=workers, pixels=pixels)
+        features = encode_images(model, some_photos, FeatureStore(tmp_path / str(turn)), engine=engine)
+        assert features.dtype == np.float32
+        assert cosine_distances(features, plain_features).max() < TOLERANCE
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 2), (64, 1)])
+def test_features_of_an_encoder_without_steps_equal_a_plain_loop(model, encoder, photos, store, batch_size, workers):
     features = encode_images(model, photos, store, engine=LocalEngine(batch_size=batch_size, workers=workers))
-    assert features.dtype == np.float32
     assert cosine_distances(features, one_at_a_time(encoder, photos)).max() < TOLERANCE
 
 
@@ -84,14 +122,6 @@ def test_a_cpu_has_smaller_batches(load, encoder, image_set, png, store, device,
         load(encoder, device=device), image_set([png(seed) for seed in range(20)]), store, engine=LocalEngine(workers=0)
     )
     assert encoder.image_batches == batches
-
-
-@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (5, 2), (64, 0)])
-def test_features_of_an_open_clip_model_equal_a_plain_loop(open_clip_encoder, load, photos, store, batch_size, workers):
-    features = encode_images(
-        load(open_clip_encoder), photos, store, engine=LocalEngine(batch_size=batch_size, workers=workers)
-    )
-    assert cosine_distances(features, one_at_a_time(open_clip_encoder, photos)).max() < TOLERANCE
 
 
 def test_features_are_not_normalised(model, encoder, photos, store):

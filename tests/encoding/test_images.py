@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pytest_clip_robust.encoding import images as images_module
@@ -55,6 +56,18 @@ def test_pixels_equal_those_of_pillow_and_preprocess_bit_for_bit(photos, workers
 def test_only_the_positions_asked_for_are_read_and_in_that_order(photos, workers):
     batches = read_all(photos, positions=[5, 2, 9, 1, 7], workers=workers)
     assert [position for batch in batches for position in batch.positions] == [5, 2, 9, 1, 7]
+
+
+def test_pinned_memory_reaches_the_pixels(photos, monkeypatch):
+    """DataLoader pins what is in tuples; there is no GPU here that would want it."""
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self, *_: pinned.append(self) or self)
+    batch = read_all(photos)[0]
+    again = pin_memory(batch)
+    assert pinned == [batch.pixels]
+    assert again.positions == batch.positions
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])

@@ -144,3 +144,56 @@ def test_a_device_that_is_not_there_is_one_line(device):
 def test_auto_finds_a_device():
     assert resolve_device("auto") in {"cpu", "cuda", "mps"}
     assert resolve_device("cpu") == "cpu"
+
+
+STEPS = """
+import numpy as np
+from pytest_clip_robust.models.encoder import PreprocessSteps
+
+def small(image):
+    return np.asarray(image.resize((8, 8)))
+
+def scaled(by):
+    return lambda pixels: pixels.permute(0, 3, 1, 2).float() / by
+
+class Stepping(Encoder):
+    preprocess_steps = PreprocessSteps(identity="8 x 8", resize=small, normalise=scaled(255))
+    def preprocess(self, image):
+        import torch
+        return scaled(255)(torch.tensor(small(image))[None])[0]
+
+class Wrong(Stepping):
+    preprocess_steps = PreprocessSteps(identity="8 x 8", resize=small, normalise=scaled(256))
+
+class Number(Stepping):
+    preprocess_steps = 1000
+"""
+
+
+@pytest.fixture
+def stepping(module, tmp_path):
+    with (tmp_path / "models_of_mine.py").open("a") as file:
+        file.write(STEPS)
+    return module
+
+
+def test_a_preprocess_may_be_given_in_steps(stepping):
+    assert load(f"{stepping}:Stepping").steps.identity == "8 x 8"
+    assert load(f"{stepping}:Encoder").steps is None
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("Wrong", "its preprocess_steps give other pixels than preprocess: mend them or set them to None"),
+        ("Number", "preprocess_steps is a int; expected PreprocessSteps or None"),
+    ],
+)
+def test_steps_that_are_not_the_whole_are_refused(stepping, factory, message):
+    with pytest.raises(ModelError, match=message):
+        load(f"{stepping}:{factory}")
+
+
+def test_compiling_is_left_to_the_factory(module):
+    (note,) = load(f"{module}:plain", compiled=True).notes
+    assert note == "--clip-compile is left to its factory, which has no parameter 'compiled'"

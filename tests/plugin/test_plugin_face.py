@@ -144,6 +144,11 @@ def test_neither_help_nor_an_unrelated_test_imports_anything_heavy(pytester, arg
         ([MODEL, "--clip-precision=fp8"], "*--clip-precision 'fp8': expected one of fp32, bf16, fp16"),
         ([MODEL, "--clip-batch-size=0"], "*--clip-batch-size 0: expected at least 1"),
         ([MODEL, "--clip-workers=two"], "*--clip-workers 'two': expected a whole number"),
+        ([MODEL, "--clip-pixel-cache=4"], "*--clip-pixel-cache '4': expected a size such as 4GiB or 500MB, or off"),
+        (
+            [MODEL, "--clip-pixel-cache=much"],
+            "*--clip-pixel-cache 'much': expected a size such as 4GiB or 500MB, or off",
+        ),
         ([MODEL, "--clip-data=photos"], "*photos*NAME=LOCATION*"),
     ],
 )
