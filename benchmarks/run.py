@@ -53,36 +53,6 @@ def machine() -> str:
     )
 
 
-def cold(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
-    """Files to stored features, against the bare model on ready tensors."""
-    import torch
-
-    from pytest_clip_robust.encoding.encoder import encode_images
-    from pytest_clip_robust.encoding.local import LocalEngine
-    from pytest_clip_robust.encoding.store import FeatureStore
-
-    model, images = load_model(folder), load_images(photographs(folder, options.images))
-    pixels = torch.stack([model.encoder.preprocess(picture) for picture in pictures(images)]).split(64)
-    stores: Iterator[FeatureStore] = (FeatureStore(folder / f"store{i}") for i in range(options.repeats + 1))
-
-    def bare() -> None:
-        with torch.inference_mode():
-            for batch in pixels:
-                model.encoder.encode_image(batch)
-
-    def pipeline() -> None:
-        encode_images(model, images, next(stores), engine=LocalEngine(batch_size=64, workers=2), progress=silent)
-
-    pipeline()
-    bare_seconds, seconds = alternate(bare, pipeline, repeats=options.repeats)
-    rate, bare_rate = len(images) / seconds, len(images) / bare_seconds
-    return (
-        "images/s of a cold run (read, decode, preprocess, encode, store) over bare `encode_image`",
-        f"{rate / bare_rate:.2f}",
-        f"{rate:.1f}/s, {bare_rate:.1f}/s",
-    )
-
-
 def warm(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     """The whole of ``pytest --model``, everything cached, against the first run."""
     data, checkpoint = photographs(folder, options.images), random_checkpoint(folder)
@@ -150,7 +120,7 @@ def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     )
 
 
-ROWS = {"cold": cold, "warm": warm, "classifier": classifier, "help": help_overhead}
+ROWS = {"warm": warm, "classifier": classifier, "help": help_overhead}
 
 
 def alternate(first: Callable[[], None], second: Callable[[], None], *, repeats: int) -> tuple[float, float]:

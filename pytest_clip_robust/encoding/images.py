@@ -278,4 +278,5 @@ def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[Pixel
             "try --clip-workers 0 or a smaller --clip-batch-size"
         ) from error
     finally:
-        del batches  # stops the workers now, even where a traceback keeps this frame alive
+        # Torch stops its workers once nobody holds the iterator, which a worker's traceback does.
+        getattr(batches, "_shutdown_workers", int)()

@@ -1,0 +1,288 @@
+"""Encoding, as ratios of neighbouring times: how near a run comes to the bare model, and what the pixel cache saves.
+
+    python benchmarks/encoding.py                                    1,000 synthetic photographs
+    python benchmarks/encoding.py --photographs FOLDER               those of a folder of JPEG files
+    python benchmarks/encoding.py pipeline decoding --images 200     some rows, fewer images
+
+The model is a ViT-B-32 of random weights: the arithmetic of a trained one. Ways are timed in turns, each turn gives one
+ratio, and the median is printed with the lowest and the highest: one turn takes about five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from run import load_images, load_model, machine, photographs, pictures, random_checkpoint, run, silent, suites
+
+MIB = 2**20
+LIMIT = 2**34
+
+
+def main() -> None:
+    """Print the tables that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of: {', '.join(TABLES)} (default: all)")
+    parser.add_argument("--photographs", type=Path, help="a folder of JPEG files (default: synthetic ones)")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    options = parser.parse_args()
+    unknown = [table for table in options.tables if table not in TABLES]
+    if unknown:
+        parser.error(f"unknown table {unknown[0]!r}; expected one of: {', '.join(TABLES)}")
+    print(f"{machine()}; {os.getloadavg()[0]:.1f} processes were running")
+    with tempfile.TemporaryDirectory() as folder:
+        data = _photographs(Path(folder), options)
+        for table in options.tables or TABLES:
+            print(flush=True)
+            for row in TABLES[table](Path(folder), data, options):
+                print(row, flush=True)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the clock, and of CPU in this process and those that it has waited for."""
+
+    seconds: float
+    cpu: float
+
+
+def cost(work: Callable[[], object]) -> Cost:
+    """Run `work` and return what it costs."""
+    gc.collect()
+    cpu, started = _cpu_seconds(), time.perf_counter()
+    work()
+    return Cost(time.perf_counter() - started, _cpu_seconds() - cpu)
+
+
+def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Files to stored features, without and with the pixel cache, against the bare model on ready tensors."""
+    import torch
+
+    from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.local import LocalEngine
+    from pytest_clip_robust.encoding.pixel_cache import PixelCache
+    from pytest_clip_robust.encoding.store import FeatureStore
+
+    model, images = load_model(folder), load_images(data)
+    size = 16 if model.device == "cpu" else 256
+    ready = torch.stack([model.encoder.preprocess(picture) for picture in pictures(images)]).to(model.device)
+    batches = ready.split(size)
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                features = model.encoder.encode_image(batch)
+            features.cpu()
+
+    def encode(store: str, cache: Path | None) -> Callable[[], object]:
+        pixels = None if cache is None else PixelCache(cache, limit=LIMIT)
+        engine = LocalEngine(batch_size=size, pixels=pixels)
+        return lambda: encode_images(model, images, FeatureStore(folder / store), engine=engine, progress=silent)
+
+    bare()
+    found: dict[str, list[Cost]] = {}
+    for turn in range(options.repeats):
+        cache = folder / f"pixels{turn}"
+        ways = {
+            "bare `encode_image` on ready tensors": bare,
+            "cold, no pixel cache": encode(f"off{turn}", None),
+            "cold, pixel cache empty": encode(f"cold{turn}", cache),
+            "cold, pixel cache full (the next checkpoint)": encode(f"full{turn}", cache),
+            "warm: all features stored": encode(f"full{turn}", cache),
+        }
+        for name, work in ways.items():
+            found.setdefault(name, []).append(cost(work))
+            if turn == 0:
+                print(f"  {name}: {found[name][0]}", file=sys.stderr, flush=True)
+        shutil.rmtree(cache)
+    yield f"{len(images)} images, batches of {size}, {options.repeats} turns"
+    yield "| way | images/s | over bare | its bound | CPU seconds an image, of all processes |"
+    yield "|---|---|---|---|---|"
+    bare_costs = next(iter(found.values()))
+    for name, costs in found.items():
+        rates = [base.seconds / ours.seconds for base, ours in zip(bare_costs, costs, strict=True)]
+        # Where decoding shares the cores with the model, no order of work beats the sum of both.
+        bounds = [base.cpu / ours.cpu for base, ours in zip(bare_costs, costs, strict=True)]
+        each = statistics.median(one.cpu for one in costs) / len(images)
+        rate = len(images) / statistics.median(one.seconds for one in costs)
+        bound = f"{statistics.median(bounds):.3f}" if model.device == "cpu" and not name.startswith("warm") else ""
+        yield f"| {name} | {rate:.1f} | {_spread(rates)} | {bound} | {each:.4f} |"
+
+
+def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
+    """What the pixel cache costs and saves where the model takes no time, as with a fast GPU."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from pytest_clip_robust.encoding.images import read_pixels
+    from pytest_clip_robust.encoding.pixel_cache import PixelCache
+    from pytest_clip_robust.models.preprocessing import split
+
+    images, steps = load_images(data), split(image_transform_v2(PreprocessCfg(), is_train=False))
+    positions = list(range(len(images)))
+
+    def read(cache: PixelCache | None, workers: int) -> Callable[[], object]:
+        def work() -> None:
+            shelf = None if cache is None else cache.shelf(steps.identity, images.digests)
+            for _ in read_pixels(
+                images, positions, steps.resize, batch_size=64, workers=workers, dtype=_uint8(), shelf=shelf
+            ):
+                pass
+
+        return work
+
+    yield "| pixels of every image, no model | images/s | over decoding | CPU ms an image |"
+    yield "|---|---|---|---|"
+    for workers in (0, 2):
+        found: dict[str, list[Cost]] = {}
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as root:
+                cache = PixelCache(Path(root), limit=LIMIT)
+                ways = {"decoded": None, "decoded and kept": cache, "from the pixel cache": cache}
+                for name, where in ways.items():
+                    found.setdefault(f"{name}, {workers} workers", []).append(cost(read(where, workers)))
+        base = next(iter(found.values()))
+        for name, costs in found.items():
+            ratios = [one.seconds / ours.seconds for one, ours in zip(base, costs, strict=True)]
+            rate = len(images) / statistics.median(one.seconds for one in costs)
+            each = 1000 * statistics.median(one.cpu for one in costs) / len(images)
+            yield f"| {name} | {rate:.0f} | {_spread(ratios)} | {each:.2f} |"
+
+
+def once(folder: Path, data: Path, _: argparse.Namespace) -> Iterator[str]:
+    """Count how often an image goes through the model in runs of all suites, by two workers and again by one."""
+    checkpoint, report = random_checkpoint(folder), folder / "report"
+    profile = folder / "once.toml"
+    profile.write_text(
+        'name = "once"\n[roles]\nid = "photos"\nshift = ["photos"]\n'
+        f"[data.photos]\nlocation = {json.dumps(str(data))}\n[prompts]\ntemplates = ['a photo of a {{}}.']\n"
+    )
+    command = [
+        sys.executable, "-m", "pytest", "--pyargs", suites(), f"--model=ViT-B-32@{checkpoint}?quick_gelu=false",
+        f"--clip-profile={profile}", f"--clip-cache={folder / 'cache'}", f"--clip-report={report}", "-q",
+        "-p", "no:cacheprovider",
+    ]  # fmt: skip
+    encoded = []
+    seconds = []
+    for more in (["-n", "2"], []):
+        seconds.append(cost(lambda more=more: run([*command, *more])).seconds)
+        found = json.loads((report / "report.json").read_text())
+        encoded.append(found["encoded"]["images"])
+    distinct = len(set(load_images(data).digests))
+    yield "| all suites on one set | encodes per distinct image | seconds |"
+    yield "|---|---|---|"
+    yield f"| first run, `-n 2` | {encoded[0] / distinct:g} | {seconds[0]:.1f} |"
+    yield f"| second run | {encoded[1] / distinct:g} | {seconds[1]:.1f} |"
+
+
+def memory(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Peak memory of a process that encodes once, twice, four and eight times as many images."""
+    yield "| images | peak memory beyond imports and the features returned | largest worker process |"
+    yield "|---|---|---|"
+    context = multiprocessing.get_context("spawn")
+    for times in (1, 2, 4, 8):
+        number = times * options.images
+        with context.Pool(1) as pool:
+            own, worker = pool.apply(_peak_memory, (data, number))
+        yield f"| {number:,} | {own / MIB:.0f} MiB | {worker / MIB:.0f} MiB |"
+
+
+def _peak_memory(data: Path, number: int) -> tuple[int, int]:
+    """Encode `number` distinct images by a model of little arithmetic, and return the peaks in bytes."""
+    import hashlib
+
+    import numpy as np
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.local import LocalEngine
+    from pytest_clip_robust.encoding.pixel_cache import PixelCache
+    from pytest_clip_robust.encoding.store import FeatureStore
+    from pytest_clip_robust.models.encoder import LoadedModel
+    from pytest_clip_robust.models.preprocessing import split
+
+    class Encoder:
+        scale, bias, identity = 1.0, 0.0, "means"
+        preprocess = staticmethod(image_transform_v2(PreprocessCfg(), is_train=False))
+        preprocess_steps = split(preprocess)
+
+        def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.adaptive_avg_pool2d(pixels, 13).flatten(1)
+
+    images = load_images(data)
+    files = len(images)
+
+    def read(index: int) -> bytes:
+        """Give a file again under another digest: what follows a JPEG's end is not looked at."""
+        return images.read(index % files) + (index // files).to_bytes(4, "big")
+
+    many = replace(
+        images,
+        read=read,
+        digests=[hashlib.sha256(read(index)).hexdigest() for index in range(number)],
+        samples=[str(index) for index in range(number)],
+    )
+    model = LoadedModel(
+        spec="means", encoder=Encoder(), weights="", preprocess="", text="", precision="fp32", device="cpu"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+
+        def encode(images: object, store: str) -> int:
+            engine = LocalEngine(pixels=PixelCache(Path(folder, "pixels"), limit=LIMIT))
+            return encode_images(
+                model, images, FeatureStore(Path(folder, store)), engine=engine, progress=silent
+            ).nbytes
+
+        encode(many.take(np.arange(64)), "first")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        features = encode(many, "all")
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before - features
+    return own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+TABLES = {"pipeline": pipeline, "decoding": decoding, "once": once, "memory": memory}
+
+
+def _photographs(folder: Path, options: argparse.Namespace) -> Path:
+    if options.photographs is None:
+        return photographs(folder, options.images)
+    files = sorted(options.photographs.rglob("*.jpg"))[: options.images]
+    if not files:
+        sys.exit(f"no JPEG files in {options.photographs}")
+    for number, file in enumerate(files):
+        target = folder / "photographs" / f"thing {number % 8}" / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    return folder / "photographs"
+
+
+def _cpu_seconds() -> float:
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in found)
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def _uint8():  # noqa: ANN202 - its type is imported late
+    import torch
+
+    return torch.uint8
+
+
+if __name__ == "__main__":
+    main()
