@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -194,8 +195,8 @@ def memory(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
     context = multiprocessing.get_context("spawn")
     for times in (1, 2, 4, 8):
         number = times * options.images
-        with context.Pool(1) as pool:
-            own, worker = pool.apply(_peak_memory, (data, number))
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            own, worker = pool.submit(_peak_memory, data, number).result()
         yield f"| {number:,} | {own / MIB:.0f} MiB | {worker / MIB:.0f} MiB |"
 
 

@@ -104,9 +104,25 @@ class OpenClipEncoder:
             if self._device.type == "cuda" and self._dtype is None:
                 # cuDNN rounds convolutions to TF32 unless told not to.
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+            if self._device.type == "cpu":
+                stack.enter_context(_fused_attention())
             if self._dtype is not None:
                 stack.enter_context(torch.autocast(self._device.type, dtype=self._dtype))
             yield
+
+
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Have MultiheadAttention use the fused kernel on a CPU, too; its own fast path writes out all weights there.
+
+    ViT-B-16 takes 6 % less time, ViT-B-32, of a quarter of the tokens, the same.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:

@@ -318,3 +318,16 @@ def test_tokenizers_of_transformers_count_before_they_cut():
     assert fits == tokens.context_length - 2
     assert not torch.equal(tokens(long_text(fits - 1)), tokens(long_text(fits)))
     assert torch.equal(tokens(long_text(fits)), tokens(long_text(fits + 1)))
+
+
+def test_attention_is_fused_and_others_find_torch_as_it_was(config, checkpoint):
+    """On a CPU as on a GPU; MultiheadAttention's fast path would write all attention weights out."""
+    encoder = load(f"{config}@{checkpoint}").encoder
+    before = torch.backends.mha.get_fastpath_enabled()
+    with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        encoder.encode_image(torch.rand(2, 3, 32, 32))
+        encoder.encode_text(["a photo of a cat."])
+    called = {event.key: event.count for event in profile.key_averages()}
+    assert called["aten::scaled_dot_product_attention"] == 4  # two layers a tower
+    assert "aten::_softmax" not in called
+    assert torch.backends.mha.get_fastpath_enabled() == before
