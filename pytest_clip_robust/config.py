@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import platformdirs
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.profile import Profile, load_profile
+from pytest_clip_robust.share import Share, read_share
 
 if TYPE_CHECKING:
     import pytest
@@ -36,6 +38,7 @@ class RunConfig:
     batch_size: images a batch, and workers: processes that decode, None for the engine's choice.
     pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
     worker_memory: the GiB that a worker of xdist needs on its device, or None for a device to itself.
+    share: what this process encodes of the samples, where it does nothing else; None where it measures.
     """
 
     models: tuple[ModelSpec, ...]
@@ -54,6 +57,7 @@ class RunConfig:
     compile: bool
     worker_memory: float | None
     strict: bool
+    share: Share | None
 
 
 def read_config(config: pytest.Config) -> RunConfig:
@@ -90,6 +94,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         compile=bool(config.getoption("clip_compile") or config.getini("clip_compile")),
         worker_memory=worker_memory_asked(config),
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
+        share=_share_of_samples(config),
     )
 
 
@@ -135,6 +140,16 @@ def _baselines(config: pytest.Config) -> Path:
     if given is not None:
         return config.invocation_params.dir / str(given)
     return config.rootpath / str(config.getini("clip_baselines"))
+
+
+def _share_of_samples(config: pytest.Config) -> Share | None:
+    share = read_share(os.environ)
+    if share is not None and config.getoption("tx", None) and config.getoption("dist", "no") != "no":
+        raise ConfigError(
+            f"-n with WORLD_SIZE={share.world_size}: workers are started by one or the other; leave -n out (-n 0), or "
+            "unset RANK and WORLD_SIZE"
+        )
+    return share
 
 
 def _share(config: pytest.Config, name: str) -> float:

@@ -20,7 +20,6 @@ from pytest_clip_robust.datasets.loading import load_image_set
 from pytest_clip_robust.encoding.corruption import CorruptedImages
 from pytest_clip_robust.encoding.depth import estimated_depths
 from pytest_clip_robust.models.encoder import LoadedModel
-from pytest_clip_robust.models.loading import resolve_device
 from pytest_clip_robust.workbench import Workbench
 
 
@@ -97,7 +96,7 @@ class CorruptionBench:
 
     @cached_property
     def _estimator(self) -> DepthEstimator:
-        return DepthEstimator(self.plan.depth, device=resolve_device(self._workbench.run.device))
+        return DepthEstimator(self.plan.depth, device=self._workbench.device)
 
     @cached_property
     def _maps(self) -> Path:

@@ -210,10 +210,15 @@ def check_recording(config: pytest.Config, run: RunConfig) -> None:
     """Refuse to record baselines where it is not clear whose they are.
 
     Raises:
-        ConfigError: two models would write the same folder, or a model has none.
+        ConfigError: two models would write the same folder, a model has none, or the process only encodes a share.
     """
     if not is_recording(config):
         return
+    if run.share is not None:
+        raise ConfigError(
+            f"--snapshot-update: {run.share} measures nothing, so it has nothing to record; record in a run without "
+            "RANK and WORLD_SIZE"
+        )
     owners: dict[Path, str] = {}
     for spec in run.models:
         folder = baseline_folder(run, spec)

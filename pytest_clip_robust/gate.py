@@ -60,10 +60,15 @@ class Gate:
     ) -> None:
         """Hold `measurement` against the profile's threshold and against its baseline, or the reference model.
 
-        `at_least`, `at_most` and `tolerance` (in the units of the value) stand before the profile's.
+        `at_least`, `at_most` and `tolerance` (in the units of the value) stand before the profile's. A process that
+        only encodes its share judges nothing.
         """
         if reference.is_twin(self._item):
             reference.note(self._item, measurement)
+            return
+        if self._run.share is not None:
+            if why := reference.failure(self._item):
+                raise BaselineError(f"the reference could not be measured: {why}")
             return
         threshold = _inline_threshold(at_least, at_most, self._item.nodeid)
         if threshold is None:

@@ -9,9 +9,12 @@ from collections.abc import Generator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.config import RunConfig
 
 EXAMPLE = "pytest --model ViT-B-32@openai --clip-data photos=/path/to/class-folders"
 
@@ -122,7 +125,6 @@ def _start(config: pytest.Config) -> None:
     from pytest_clip_robust.config import read_config  # noqa: PLC0415
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
     from pytest_clip_robust.gate import RUN  # noqa: PLC0415
-    from pytest_clip_robust.report.collector import Collector, WorkerSide  # noqa: PLC0415
 
     _check_rootdir(config)
     try:
@@ -132,13 +134,26 @@ def _start(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[RUN] = run
     config.pluginmanager.register(fixtures, "clip-robust-fixtures")
-    summarise = partial(fixtures.summarise, config)
-    reporter = WorkerSide(config, summarise) if hasattr(config, "workerinput") else Collector(config, run, summarise)
-    config.pluginmanager.register(reporter, "clip-robust-report")
+    config.pluginmanager.register(_reporter(config, run), "clip-robust-report")
     if hasattr(config, "workerinput") or config.getoption("tx", None):
         from pytest_clip_robust.scheduling.hooks import start  # noqa: PLC0415
 
         start(config)
+
+
+def _reporter(config: pytest.Config, run: RunConfig) -> object:
+    """Make what reports of this process: the terminal's owner, a worker of xdist, or one that only encodes."""
+    from pytest_clip_robust import fixtures  # noqa: PLC0415
+    from pytest_clip_robust.report.collector import Collector, WorkerSide  # noqa: PLC0415
+
+    summarise = partial(fixtures.summarise, config)
+    if hasattr(config, "workerinput"):
+        return WorkerSide(config, summarise)
+    if run.share is None:
+        return Collector(config, run, summarise)
+    from pytest_clip_robust.report.ranked import RankReport  # noqa: PLC0415
+
+    return RankReport(run, run.share, summarise)
 
 
 def _check_rootdir(config: pytest.Config) -> None:

@@ -59,6 +59,11 @@ def measured(item: pytest.Item, key: str) -> Measurement:
     return found[key]
 
 
+def failure(item: pytest.Item) -> str:
+    """Say why the twin of `item` failed, or ``""``."""
+    return item.stash.get(REFERENCE, ({}, ""))[1]
+
+
 def _twin_of(item: Any, spec: ModelSpec) -> pytest.Function:
     """Make the same test with another parameter. pytest has no public way to (pytest-dev/pytest#7005)."""
     parameters = replace(item.callspec, params={**item.callspec.params, PARAMETER: spec})

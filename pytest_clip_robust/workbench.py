@@ -32,6 +32,7 @@ from pytest_clip_robust.encoding.notice import Notice
 from pytest_clip_robust.encoding.pairs import ViewErrors, match_keypoint_pairs, match_view_pairs
 from pytest_clip_robust.encoding.pixel_cache import PixelCache
 from pytest_clip_robust.encoding.progress import Advance, show_progress
+from pytest_clip_robust.encoding.ranked import RankEngine
 from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.models.encoder import KnowsItsContext, LoadedModel
@@ -57,6 +58,7 @@ class Workbench:
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
         self._engine: Engine = _local_engine(run, self.notice)
+        self._ranked = None if run.share is None else RankEngine(self._engine, run.share)
         # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
         self.data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
@@ -188,7 +190,7 @@ class Workbench:
             loaded,
             images,
             self._store,
-            engine=self._engine,
+            engine=self._ranked or self._engine,
             counts=self.counts,
             progress=self.progress,
             notice=self.notice,
@@ -200,7 +202,7 @@ class Workbench:
             loaded,
             texts,
             self._store,
-            engine=self._engine,
+            engine=self._ranked or self._engine,
             counts=self.counts,
             progress=self.progress,
             notice=self.notice,
@@ -225,15 +227,23 @@ class Workbench:
         with self.uncaptured(), show_progress(things, whole, total, notice=self.notice) as advance:
             yield advance
 
+    @cached_property
+    def device(self) -> str:
+        """The torch device that models run on.
+
+        Raises:
+            ConfigError: it is no device, or not one of this machine.
+        """
+        share = self.run.share
+        return resolve_device(self.run.device, local_rank=None if share is None else share.local_rank)
+
     def load(self, spec: ModelSpec) -> LoadedModel:
         """Load a model, check it, and note its identity for the report.
 
         Raises:
             ModelError: it cannot be loaded, or fails its checks.
         """
-        loaded = load_model(
-            spec, device=resolve_device(self.run.device), precision=self.run.precision, compiled=self.run.compile
-        )
+        loaded = load_model(spec, device=self.device, precision=self.run.precision, compiled=self.run.compile)
         self._models[spec.label] = {
             "spec": str(spec),
             "weights": loaded.weights,
@@ -258,6 +268,8 @@ class Workbench:
             notices=list(self._notices),
             images_encoded=self.counts.images,
             texts_encoded=self.counts.texts,
+            left_to_others=0 if self._ranked is None else self._ranked.left,
+            rows_lost=self._store.rows_in_memory,
         )
 
     def _data_read(self) -> dict[str, dict[str, Any]]:

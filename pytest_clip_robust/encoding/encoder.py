@@ -65,7 +65,7 @@ def encode_images(
 
     def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
         for batch in engine.encode(ImageJob(model=model, images=images, digests=missing)):
-            if counts is not None:
+            if counts is not None and batch.keep:
                 counts.images += len(batch.digests)
             yield batch
 
@@ -97,7 +97,7 @@ def encode_texts(
 
     def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
         for batch in engine.encode(TextJob(model=model, texts={digest: text_of[digest] for digest in missing})):
-            if counts is not None:
+            if counts is not None and batch.keep:
                 counts.texts += len(batch.digests)
             yield batch
 
@@ -137,11 +137,12 @@ def complete(
     if missing:
         row_of = {digest: row for row, digest in enumerate(distinct)}
         with show(len(missing)) as advance, _writer(store, key) as write:
-            for batch, new in encode_missing(missing):
+            for batch, new, keep in encode_missing(missing):
                 features = _room_for(new, features, where=f"{who}: {store.location(key)}")
                 rows = [row_of[digest] for digest in batch]
                 features[rows], found[rows] = new, True
-                write(batch, new)
+                if keep:
+                    write(batch, new)
                 advance(len(batch))
         if not found.all():
             raise ModelError(

@@ -41,10 +41,14 @@ class TextJob:
 
 
 class EncodedBatch(NamedTuple):
-    """The `digests` of B samples and their (B, D) float32 `features`, not normalised."""
+    """The `digests` of B samples and their (B, D) float32 `features`, not normalised.
+
+    keep: False for stand-ins of features that another process encodes; they are neither stored nor counted.
+    """
 
     digests: Sequence[str]
     features: NDArray[np.float32]
+    keep: bool = True
 
 
 class Engine(Protocol):

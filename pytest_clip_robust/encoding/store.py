@@ -114,6 +114,11 @@ class FeatureStore:
             part = slice(start, start + SHARD_ROWS)
             self._write_shard(key, Rows(list(digests[part]), np.ascontiguousarray(features[part], np.float32)))
 
+    @property
+    def rows_in_memory(self) -> int:
+        """Count the rows that could not be written, and are lost when the process ends."""
+        return sum(len(rows.digests) for kept in self._in_memory.values() for rows in kept)
+
     def location(self, key: StoreKey) -> str:
         """Name the folder that holds the features of `key`, for messages."""
         return f"{self.root.rstrip('/')}/{key.folder}"

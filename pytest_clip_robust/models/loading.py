@@ -29,12 +29,16 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     return loaded
 
 
-def resolve_device(text: str) -> str:
+def resolve_device(text: str, *, local_rank: int | None = None) -> str:
     """Return the torch device that `text` names; ``auto`` takes a CUDA GPU, then Apple's, then the CPU.
+
+    Of several processes on one machine, ``auto`` and ``cuda`` give each the GPU of its `local_rank`, in turns.
 
     Raises:
         ConfigError: it is no device, or not one of this machine.
     """
+    if text in {"auto", "cuda"} and local_rank is not None and torch.cuda.is_available():
+        return f"cuda:{local_rank % torch.cuda.device_count()}"
     if text == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

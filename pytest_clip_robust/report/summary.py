@@ -7,18 +7,25 @@ from typing import Any, TypedDict
 
 
 class RunSummary(TypedDict):
-    """models: label -> identity; data: name -> identity; notices: one-line remarks; and how much was encoded."""
+    """models: label -> identity; data: name -> identity; notices: one-line remarks; and how much was encoded.
+
+    left_to_others: samples that other processes encode. rows_lost: features that the store could not keep.
+    """
 
     models: dict[str, dict[str, Any]]
     data: dict[str, dict[str, Any]]
     notices: list[str]
     images_encoded: int
     texts_encoded: int
+    left_to_others: int
+    rows_lost: int
 
 
 def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
     """Add up what the processes of one run say."""
-    merged = RunSummary(models={}, data={}, notices=[], images_encoded=0, texts_encoded=0)
+    merged = RunSummary(
+        models={}, data={}, notices=[], images_encoded=0, texts_encoded=0, left_to_others=0, rows_lost=0
+    )
     for summary in summaries:
         merged["models"] |= summary["models"]
         for name, about in summary["data"].items():
@@ -26,4 +33,6 @@ def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
         merged["notices"] += [notice for notice in summary["notices"] if notice not in merged["notices"]]
         merged["images_encoded"] += summary["images_encoded"]
         merged["texts_encoded"] += summary["texts_encoded"]
+        merged["left_to_others"] += summary["left_to_others"]
+        merged["rows_lost"] += summary["rows_lost"]
     return merged

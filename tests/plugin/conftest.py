@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 # Runs inside of this process forget what they import, and torch cannot be imported twice.
@@ -152,3 +158,56 @@ def crowd(colours):
     (colours.path / "profile.toml").write_text(PROFILE.partition("[thresholds]")[0])
     colours.makepyfile(test_suite=SEVERAL)
     return colours
+
+
+@dataclass
+class Session:
+    """A run of pytest in a process of its own."""
+
+    process: int
+    file: Path
+    ask: object
+
+    def wait(self):
+        """Return the exit status, below 0 for a signal."""
+        return self.ask({"wait": self.process})
+
+    def kill(self):
+        os.kill(self.process, signal.SIGKILL)
+
+    @property
+    def output(self):
+        return self.file.read_text()
+
+
+@pytest.fixture(scope="session")
+def session_server():
+    """Ask the server of runs that are processes; see there."""
+    command = [sys.executable, str(Path(__file__).with_name("session_server.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+
+        def ask(order):
+            print(json.dumps(order), file=server.stdin, flush=True)
+            return int(server.stdout.readline())
+
+        yield ask
+        server.stdin.close()
+
+
+@pytest.fixture
+def start_session(session_server, pytester):
+    """Start runs of pytest in the test's folder, with its environment and what is named besides."""
+    number = 0
+
+    def start(*arguments, **environment):
+        nonlocal number
+        number += 1
+        order = {
+            "args": ["-p", "no:hypothesispytest", *arguments],
+            "folder": str(pytester.path),
+            "environment": {**os.environ, **environment},
+            "output": str(pytester.path / f"session_{number}.txt"),
+        }
+        return Session(session_server(order), Path(order["output"]), session_server)
+
+    return start
