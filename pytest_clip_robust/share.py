@@ -49,7 +49,7 @@ def read_share(environment: Mapping[str, str]) -> Share | None:
         raise ConfigError(f"WORLD_SIZE={world_size}: expected how many processes there are, 1 or more")
     if world_size == 1:
         return None
-    which = f"which of the {world_size} processes of WORLD_SIZE this is, 0 to {world_size - 1}"
+    which = f"which of the {world_size} processes (WORLD_SIZE) this is, 0 to {world_size - 1}"
     if not environment.get("RANK"):
         raise ConfigError(f"WORLD_SIZE={world_size} without RANK: say in RANK {which}, or unset it")
     rank = _number(environment, "RANK", which)
