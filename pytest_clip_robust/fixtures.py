@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from pytest_clip_robust.properties.shift import Panel
     from pytest_clip_robust.workbench import Workbench
 
+TURNS = "clip_robust_turns"
+"""Where the controller of a parallel run tells its workers in which folder they take turns."""
+
 WORKBENCH: pytest.StashKey[Workbench] = pytest.StashKey()
 MODELS: pytest.StashKey[dict[ModelSpec, EvaluatedModel]] = pytest.StashKey()
 """Loaded once: a reference takes turns with the model, and a session's fixture keeps only the last of them."""
@@ -248,7 +251,10 @@ def _workbench(config: pytest.Config) -> Workbench:
         from pytest_clip_robust.workbench import Workbench  # noqa: PLC0415
 
     if WORKBENCH not in config.stash:
-        config.stash[WORKBENCH] = Workbench(config.stash[RUN], uncaptured=_uncaptured(config))
+        turns = getattr(config, "workerinput", {}).get(TURNS)
+        config.stash[WORKBENCH] = Workbench(
+            config.stash[RUN], uncaptured=_uncaptured(config), turns=None if turns is None else Path(turns)
+        )
     return config.stash[WORKBENCH]
 
 

@@ -48,12 +48,16 @@ from pytest_clip_robust.text import printable
 class Workbench:
     """What all models of a run share: the configuration, the data sets read so far and the feature store.
 
-    `uncaptured` opens a way around pytest's output capture while something long runs.
+    `uncaptured` opens a way around pytest's output capture while something long runs. `turns` is a folder that the
+    workers of a run share, where they take turns to encode prompts.
     """
 
-    def __init__(self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]], turns: Path | None = None
+    ) -> None:
         self.run = run
         self.uncaptured = uncaptured
+        self._turns = turns
         self.counts = EncodeCounts()
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
@@ -206,6 +210,7 @@ class Workbench:
             counts=self.counts,
             progress=self.progress,
             notice=self.notice,
+            turns=self._turns,
         )
 
     def match_views(self, loaded: LoadedModel, views: ViewSet, pairs: NDArray[np.int64]) -> list[ViewErrors]:

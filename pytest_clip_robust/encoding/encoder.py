@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.notice import Notice, log_notice
 from pytest_clip_robust.encoding.progress import Advance, ShowProgress, show_progress
 from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
+from pytest_clip_robust.encoding.turns import turn
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.text import printable
@@ -82,10 +84,12 @@ def encode_texts(
     counts: EncodeCounts | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
+    turns: Path | None = None,
 ) -> NDArray[np.float32]:
     """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
 
     Texts of all classes go to the engine in one job. It changes features by rounding only, as in `encode_images`.
+    `turns` is a folder that processes share which must not encode the same prompts at the same time.
 
     Raises:
         ModelError: the model's features are unusable.
@@ -102,7 +106,9 @@ def encode_texts(
             yield batch
 
     show = partial(progress or partial(show_progress, notice=notice), "texts", _name(model))
-    return complete(store, text_key(model), digests, encode_missing, show=show, who=_name(model))
+    key = text_key(model)
+    mine = None if turns is None else turn(turns / f"{key.folder}.lock")
+    return complete(store, key, digests, encode_missing, show=show, who=_name(model), mine=mine)
 
 
 def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
@@ -126,13 +132,18 @@ def complete(
     *,
     show: Callable[[int], AbstractContextManager[Advance]],
     who: str,
+    mine: AbstractContextManager[None] | None = None,
 ) -> NDArray[np.float32]:
     """Return the (N, D) rows of N `digests`; what the store lacks is encoded, and stored on the way.
 
-    show: opens a display of the progress of so many samples. who: names the model in messages.
+    show: opens a display of the progress of so many samples. who: names the model in messages. mine: is entered before
+        anything is encoded; meanwhile another process may have done it.
     """
     distinct = list(dict.fromkeys(digests))
     features, found = store.read(key, distinct)
+    if mine is not None and not found.all():
+        with mine:
+            return complete(store, key, digests, encode_missing, show=show, who=who)
     missing = [digest for digest, known in zip(distinct, found, strict=True) if not known]
     if missing:
         row_of = {digest: row for row, digest in enumerate(distinct)}

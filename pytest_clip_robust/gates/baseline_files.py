@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,26 +145,27 @@ def record(path: Path, updates: Iterable[Update]) -> None:
     """Put `updates` into the JSON file `path` and the Parquet file beside it; every other entry stays as it is.
 
     Both are replaced whole. In between the Parquet file has the old columns and the new ones, so that whenever the
-    process is killed, each entry of the JSON file finds its own.
+    process is killed, each entry of the JSON file finds its own. One process of a user writes at a time, whichever file
+    it is: that takes milliseconds, and a lock for each path would leave a file for each, as removing one is a race.
 
     Raises:
         BaselineError: a file is damaged, or cannot be written; then nothing was changed, or the entries still hold.
     """
-    lock = Path(tempfile.gettempdir()) / f"clip-robust-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.lock"
+    lock = FileLock(Path(tempfile.gettempdir(), f"pytest-clip-robust-{os.getuid()}.lock"))
     beside = path.with_suffix(".parquet")
-    with FileLock(lock):
-        entries, columns = read_entries(path), read_columns(beside)
-        for update in updates:
-            entries[update.key] = update.entry
-            if update.columns:
-                columns[update.entry["outcomes"]] = update.columns
-        used = {entry["outcomes"] for entry in entries.values()}
-        try:
+    try:
+        with lock:
+            entries, columns = read_entries(path), read_columns(beside)
+            for update in updates:
+                entries[update.key] = update.entry
+                if update.columns:
+                    columns[update.entry["outcomes"]] = update.columns
+            used = {entry["outcomes"] for entry in entries.values()}
             _write_columns(beside, columns)
             _replace(path, dump_entries(entries).encode())
             _write_columns(beside, {digest: one for digest, one in columns.items() if digest in used})
-        except OSError as error:
-            raise BaselineError(f"baseline {path} cannot be written: {error.strerror or error}") from error
+    except OSError as error:
+        raise BaselineError(f"baseline {path} cannot be written: {error.strerror or error}") from error
 
 
 def dump_entries(entries: Mapping[str, Entry]) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.files import write_whole
+from pytest_clip_robust.fixtures import TURNS
 from pytest_clip_robust.gate import RUN, model_label, short_name
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.scheduling.grouping import Group, Need, group_tests
@@ -86,9 +87,10 @@ class ParallelRun:
         self._announce(count(len(used), "GPU") if used else count(cores, "core"), caps)
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker on this machine where to say what its tests need."""
+        """Tell a worker on this machine where to say what its tests need, and where workers take turns."""
         if node.gateway.spec.popen:
             node.workerinput[NEEDS] = str(self._path)
+            node.workerinput[TURNS] = self._folder.name
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> GroupScheduling | None:
         """Schedule groups, unless the user chose a way with ``--dist``."""
@@ -117,7 +119,7 @@ class ParallelRun:
             cache.set(SECONDS, {**_last_seconds(self._config), **rounded})
 
     def pytest_unconfigure(self) -> None:
-        """Remove the folder in which workers said what tests need."""
+        """Remove the folder in which workers said what tests need and took turns."""
         self._folder.cleanup()
 
     def _group(self, nodeids: Sequence[str]) -> list[Group]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -191,3 +193,26 @@ def test_gates_that_share_numbers_store_them_once(path):
     alone = path.with_suffix(".parquet").stat().st_size
     write(path, [update(path, measurement(f"{name}.x", evidence=scores)) for name in "bcdefg"])
     assert path.with_suffix(".parquet").stat().st_size < 1.1 * alone
+
+
+def test_writers_of_one_file_take_turns_and_leave_one_lock_for_all_files(path, monkeypatch, tmp_path):
+    locks = tmp_path / "temporary"
+    locks.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(locks))
+    files = [path, path.with_name("test_other.json")]
+    found = [measurement(f"a.x{number}", outcomes=(True, bool(number % 2))) for number in range(12)]
+
+    def add(number):
+        write(files[number % 2], [update(files[number % 2], found[number])])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(add, range(12)))
+    assert [set(read_entries(file)) for file in files] == [{one.key for one in found[i::2]} for i in (0, 1)]
+    assert len(list(locks.iterdir())) == 1
+
+
+def test_a_temporary_folder_that_is_full_is_one_line(path, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent" / "file"))
+    (tmp_path / "absent").write_text("")
+    with pytest.raises(BaselineError, match=r"baseline .*test_zero_shot.json cannot be written: "):
+        write(path, [update(path, measurement())])
