@@ -38,6 +38,7 @@ class RunConfig:
     batch_size: images a batch, and workers: processes that decode, None for the engine's choice.
     pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
     worker_memory: the GiB that a worker of xdist needs on its device, or None for a device to itself.
+    worker_gpus: how many GPUs the first worker of xdist gets.
     share: what this process encodes of the samples, where it does nothing else; None where it measures.
     """
 
@@ -56,6 +57,7 @@ class RunConfig:
     pixel_cache: int
     compile: bool
     worker_memory: float | None
+    worker_gpus: int
     strict: bool
     share: Share | None
 
@@ -93,6 +95,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         pixel_cache=_size(config, "clip_pixel_cache"),
         compile=bool(config.getoption("clip_compile") or config.getini("clip_compile")),
         worker_memory=worker_memory_asked(config),
+        worker_gpus=worker_gpus_asked(config),
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
         share=_share_of_samples(config),
     )
@@ -127,6 +130,15 @@ def worker_memory_asked(config: pytest.Config) -> float | None:
     if not 0 < memory < math.inf:
         raise ConfigError(f"--clip-worker-memory {text!r}: expected {wanted}")
     return memory
+
+
+def worker_gpus_asked(config: pytest.Config) -> int:
+    """Return how many GPUs the first worker of xdist gets.
+
+    Raises:
+        ConfigError: it is no number of GPUs.
+    """
+    return _whole_number(config, "clip_worker_gpus", at_least=1)
 
 
 def _value(config: pytest.Config, name: str) -> object:

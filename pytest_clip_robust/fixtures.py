@@ -25,6 +25,7 @@ from pytest_clip_robust.gate import (
     short_name,
 )
 from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.gpu_need import MARKER, gpu_need
 from pytest_clip_robust.reference import run_twin
 from pytest_clip_robust.report.summary import RunSummary, merge_summaries
 
@@ -133,6 +134,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     spec = item.config.stash[RUN].reference
     if spec is not None:
         run_twin(item, spec)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test that asks for GPUs where this process does not have them."""
+    need = gpu_need(item)
+    if need is None:
+        return
+    from pytest_clip_robust.scheduling.room import gpus_of  # noqa: PLC0415 - asks nvidia-smi, for tests that need it
+
+    gpus = gpus_of(item.config)
+    if need.fits(gpus):
+        return
+    found = f"only {', '.join(f'{free:.1f}' for free in gpus)} GiB" if gpus else "none"
+    worker = hasattr(item.config, "workerinput")
+    way_out = "start with -n and --clip-worker-gpus, or fewer workers" if worker else "run it where they are"
+    raise ConfigError(f"this test asks for {need} ({MARKER}) and has {found}: {way_out}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

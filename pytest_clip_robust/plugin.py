@@ -27,6 +27,7 @@ TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 MARKERS = (
     "clip_suite: a shipped robustness suite; collecting one without --model is a usage error.",
     "clip_also(name): run the test only if the profile's corruptions.also has the name.",
+    "clip_gpu(memory=GIB, count=N): run the test where it has N GPUs (1), each with so much memory; else it fails.",
     "clip_role(role, ...): run the test once for each data set that plays one of the roles, as argument `dataset`.",
 )
 
@@ -76,6 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "4GiB",
     )
     _add(parser, group, "worker-memory", "GIB", "memory a worker of -n needs, so that several share a GPU", "")
+    _add(parser, group, "worker-gpus", "N", "GPUs of the first worker of -n, for tests that ask for several", "1")
     group.addoption("--clip-compile", action="store_true", help="run the model's towers through torch.compile")
     parser.addini("clip_compile", "the ini twin of --clip-compile", type="bool", default=False)
     group.addoption("--clip-strict", action="store_true", help="fail what has no baseline, and what is inconclusive")

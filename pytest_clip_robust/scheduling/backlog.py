@@ -6,7 +6,7 @@ never waits for a worker that does nothing, so nothing hangs; then two may encod
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 
 from pytest_clip_robust.scheduling.grouping import Encode, Group
@@ -24,12 +24,14 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def take(self, worker: object, *, working: Container[object]) -> Group | None:
-        """Give `worker` a group, or None where every group waits for an encode on one of the `working`."""
+    def take(
+        self, worker: object, *, working: Container[object], holds: Callable[[Group], bool] = lambda _: True
+    ) -> Group | None:
+        """Give `worker` a group that it `holds`, or None where all such wait for an encode on one of the `working`."""
         loaded = self._loaded.get(worker, "")
         chosen: Group | None = None
         for group in self._waiting:
-            if self._waits(group, worker, working):
+            if not holds(group) or self._waits(group, worker, working):
                 continue
             chosen = chosen or group
             if not loaded or not group.model:
@@ -64,9 +66,9 @@ class Backlog:
         return any(owner != worker and owner in working for owner in owners)
 
 
-def _rank(group: Group) -> tuple[bool, float, int]:
-    """Order groups: models before the rest, the heaviest first, as collected among equals."""
-    return (not group.model, -group.seconds, group.tests[0])
+def _rank(group: Group) -> tuple[bool, bool, float, int]:
+    """Order groups: models before the rest, few workers' before anyone's, the heaviest first, then as collected."""
+    return (not group.model, group.gpu is None, -group.seconds, group.tests[0])
 
 
 def _part(group: Group, tests: tuple[int, ...]) -> Group:

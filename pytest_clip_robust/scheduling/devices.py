@@ -11,6 +11,9 @@ from dataclasses import dataclass
 FAKE_GPUS = "CLIP_ROBUST_FAKE_GPUS"
 """For tests: the free GiB of GPUs that are not there, such as ``16,16,8``; they are called GPU-fake-0 and so on."""
 
+INSTANCE_ID = "MIG-"
+"""How the id of a GPU's instance begins."""
+
 NVIDIA_SMI = "nvidia-smi"
 MIB_A_GIB = 1024
 PATIENCE = 30.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pytest_clip_robust.gpu_need import GpuNeed
 
 UNKNOWN_SECONDS = 1.0
 """What a test is taken to last where no test is known from an earlier run."""
@@ -14,7 +17,7 @@ Encode = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a test needs: the label of its model, or ``""``, and the data sets that are known before it runs.
+    """What a test needs: the label of its model, or ``""``, the data sets that are known before it runs, and GPUs.
 
     `title` names the test without its model, for the report of a crash.
     """
@@ -22,16 +25,32 @@ class Need:
     model: str = ""
     sets: tuple[str, ...] = ()
     title: str = ""
+    gpu: GpuNeed | None = None
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is of any consequence where the test runs."""
+        return bool(self.model) or self.gpu is not None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Need:
+        """Undo `dataclasses.asdict` and a way through JSON."""
+        gpu = plain["gpu"]
+        return cls(**{**plain, "sets": tuple(plain["sets"]), "gpu": None if gpu is None else GpuNeed(**gpu)})
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tests, by their places in the collection, that one worker runs in a row; `seconds` is what they may take."""
+    """Tests, by their places in the collection, that one worker runs in a row; `seconds` is what they may take.
+
+    gpu: what the worker must have, or None where any will do.
+    """
 
     tests: tuple[int, ...]
     seconds: float
     model: str = ""
     encodes: frozenset[Encode] = frozenset()
+    gpu: GpuNeed | None = None
 
 
 def group_tests(
@@ -43,12 +62,13 @@ def group_tests(
     reference: the label of the model that every test is run for as well, or ``""``.
 
     Tests of a model whose sets nobody knows beforehand are gathered by file, which is likely to share them; tests
-    without a model stand alone.
+    without a model stand alone. Tests that ask for GPUs are apart from those that do not.
     """
     usual = sum(seconds.values()) / len(seconds) if seconds else UNKNOWN_SECONDS
-    members: dict[tuple[str, ...], list[int]] = {}
+    members: dict[tuple[GpuNeed | str | None, ...], list[int]] = {}
     for place, nodeid in enumerate(nodeids):
-        members.setdefault(_key(nodeid, needs.get(nodeid, Need())), []).append(place)
+        need = needs.get(nodeid, Need())
+        members.setdefault((need.gpu, *_key(nodeid, need)), []).append(place)
     groups = []
     for places in members.values():
         need = needs.get(nodeids[places[0]], Need())
@@ -61,6 +81,7 @@ def group_tests(
                 encodes=frozenset((model, name) for model in models for name in need.sets)
                 if need.model
                 else frozenset(),
+                gpu=need.gpu,
             )
         )
     return groups

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.fixtures import TURNS
 from pytest_clip_robust.gate import RUN, model_label, short_name
 from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.gpu_need import gpu_need
 from pytest_clip_robust.scheduling.grouping import Group, Need, group_tests
 from pytest_clip_robust.scheduling.machine import count_cores
-from pytest_clip_robust.scheduling.room import count, pin, room_of, thread_caps
+from pytest_clip_robust.scheduling.room import GPU_MEMORY, count, pin, room_of, thread_caps
 from pytest_clip_robust.scheduling.scheduler import GroupScheduling
 
 NEEDS = "clip_robust_needs"
@@ -48,7 +50,7 @@ class NeedsWriter:
     @pytest.hookimpl(tryfirst=True)  # before xdist tells the controller that collection is over
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write the needs of all tests; every worker writes the same, whole."""
-        needs = {item.nodeid: asdict(need) for item in session.items if (need := needs_of(item, self._run)).model}
+        needs = {item.nodeid: asdict(need) for item in session.items if (need := needs_of(item, self._run)).matters}
         write_whole(self._path, json.dumps(needs).encode())
 
 
@@ -76,14 +78,14 @@ class ParallelRun:
         room = room_of(config)
         if room.devices and len(unpinned) > len(room.slots):
             raise pytest.UsageError(room.refusal(len(unpinned)))
-        if room.pins:
-            for spec, device in zip(unpinned, room.slots, strict=False):
-                spec.env.update(pin(device, os.environ))
+        for spec, slot in zip(unpinned, room.slots, strict=False):
+            spec.env[GPU_MEMORY] = ",".join(f"{device.free:.3f}" for device in slot)
+            spec.env.update(pin(slot, os.environ) if room.pins else {})
         cores = count_cores()
         caps = thread_caps(cores, len(local), os.environ)
         for spec in local:
             spec.env.update({name: cap for name, cap in caps.items() if name not in spec.env})
-        used = {device.id for device in room.slots[: len(unpinned)]}
+        used = {device.id for slot in room.slots[: len(unpinned)] for device in slot}
         self._announce(count(len(used), "GPU") if used else count(cores, "core"), caps)
 
     def pytest_configure_node(self, node: Any) -> None:
@@ -96,7 +98,7 @@ class ParallelRun:
         """Schedule groups, unless the user chose a way with ``--dist``."""
         if config.known_args_namespace.dist != "no" or config.known_args_namespace.distload:
             return None
-        self._scheduler = GroupScheduling(self._workers, self._group)
+        self._scheduler = GroupScheduling(self._workers, self._group, gpus=_gpus)
         return self._scheduler
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -107,7 +109,7 @@ class ParallelRun:
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
         """Record a test whose worker died as one that could not be measured."""
         need = self._needs().get(crashitem)
-        if need is not None:
+        if need is not None and need.model:
             line = f"{report.longrepr}; out of memory? See --clip-batch-size and --clip-worker-memory"
             report.clip_records = [record_error(line, model=need.model, measurement=need.title)]
 
@@ -131,7 +133,7 @@ class ParallelRun:
         if not self._path.exists():
             return {}
         read = json.loads(self._path.read_text(encoding="utf-8"))
-        return {nodeid: Need(**{**need, "sets": tuple(need["sets"])}) for nodeid, need in read.items()}
+        return {nodeid: Need.from_plain(need) for nodeid, need in read.items()}
 
     def _announce(self, places: str, caps: Mapping[str, str]) -> None:
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
@@ -152,7 +154,17 @@ def needs_of(item: pytest.Item, run: RunConfig) -> Need:
         if "ood_groups" in fixtures:
             sets.update(run.profile.sets("ood"))
     label = model_label(item)
-    return Need(model=label, sets=tuple(sorted(sets)), title=short_name(item.name, label))
+    try:
+        gpu = gpu_need(item)
+    except ConfigError:
+        gpu = None  # the test itself will say why
+    return Need(model=label, sets=tuple(sorted(sets)), title=short_name(item.name, label), gpu=gpu)
+
+
+def _gpus(node: Any) -> list[float] | None:
+    """Return how many GiB a worker may use on each of its GPUs; None where only it knows."""
+    said = node.gateway.spec.env.get(GPU_MEMORY)
+    return None if said is None else [float(memory) for memory in said.split(",")]
 
 
 def _last_seconds(config: pytest.Config) -> dict[str, float]:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_clip_robust.config import device_asked, worker_memory_asked
+from pytest_clip_robust.config import device_asked, worker_gpus_asked, worker_memory_asked
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.scheduling.devices import Device, find_devices
 from pytest_clip_robust.scheduling.machine import count_cores, free_memory
-from pytest_clip_robust.scheduling.slots import cpu_slots, gpu_slots
+from pytest_clip_robust.scheduling.slots import Slot, cpu_slots, gpu_slots
 
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+GPU_MEMORY = "CLIP_ROBUST_GPU_MEMORY"
+"""Tells a worker how many GiB it may use on each of its GPUs, such as ``16,16``."""
 
 AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 """The variable of pytest-xdist that says how many workers ``-n auto`` is."""
@@ -22,21 +25,24 @@ AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The GPUs of a run, none where it works on the CPU, and the GPU of each worker there is room for.
+    """The GPUs of a run, none where it works on the CPU, and those of each worker there is room for.
 
-    worker_memory: the GiB that a worker needs, or None for a GPU to itself. pins: whether workers are to see one GPU
-    alone, as they must not where the user names it by its number.
+    worker_memory: the GiB that a worker needs, or None for a GPU to itself. worker_gpus: how many the first worker has.
+    pins: whether workers are to see their GPUs alone, as they must not where the user names one by its number.
     """
 
     devices: tuple[Device, ...]
-    slots: tuple[Device, ...]
+    slots: tuple[Slot, ...]
     worker_memory: float | None
+    worker_gpus: int
     pins: bool
 
     def refusal(self, asked: int | None = None) -> str:
         """Say in one line why there is no room for `asked` workers, and for how many there is."""
         gpus = count(len(self.devices), "GPU")
         most = f"{max(device.free for device in self.devices):.1f} GiB"
+        if not self.slots and self.worker_gpus > 1:
+            return f"--clip-worker-gpus {self.worker_gpus}: this run has {gpus} that one worker could see; lower it"
         if not self.slots:
             return (
                 f"--clip-worker-memory {self.worker_memory:g}: no worker fits on {gpus} with at most {most} free; "
@@ -48,6 +54,8 @@ class Room:
             why, way_out = "one each", "let several share one with --clip-worker-memory GIB"
         else:
             why, way_out = f"--clip-worker-memory {self.worker_memory:g} GiB each", "lower it"
+        if self.worker_gpus > 1:
+            why = f"the first with {self.worker_gpus}, {why}"
         return f"-n {asked}: {gpus} {verb} room for {fits}, {why}; use -n {len(self.slots)}, or {way_out}"
 
 
@@ -58,19 +66,20 @@ def room_of(config: pytest.Config) -> Room:
     """Look for GPUs, once a run.
 
     Raises:
-        pytest.UsageError: ``--clip-worker-memory`` is no amount of memory.
+        pytest.UsageError: ``--clip-worker-memory`` is no amount of memory, or ``--clip-worker-gpus`` no number.
     """
     if ROOM not in config.stash:
         try:
-            memory = worker_memory_asked(config)
+            memory, first = worker_memory_asked(config), worker_gpus_asked(config)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from None
         asked = device_asked(config)
         devices = _devices_for(asked)
         config.stash[ROOM] = Room(
             devices=tuple(devices),
-            slots=tuple(gpu_slots(devices, memory)),
+            slots=tuple(gpu_slots(devices, memory, first=first)),
             worker_memory=memory,
+            worker_gpus=first,
             pins=bool(devices) and ":" not in asked,
         )
     return config.stash[ROOM]
@@ -80,7 +89,7 @@ def auto_workers(config: pytest.Config) -> int | None:
     """Count the workers of ``-n auto``; None leaves it to xdist, whose environment variable stands before us.
 
     Raises:
-        pytest.UsageError: no GPU has the memory that a worker needs.
+        pytest.UsageError: no GPU has the memory that a worker needs, or the first worker needs more than there are.
     """
     if os.environ.get(AUTO_WORKERS):
         return None
@@ -92,10 +101,18 @@ def auto_workers(config: pytest.Config) -> int | None:
     return len(room.slots)
 
 
-def pin(device: Device, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that show a worker `device` alone; numbers are nvidia-smi's unless the user said whose."""
+def gpus_of(config: pytest.Config) -> list[float]:
+    """Return how many GiB this process may use on each of its GPUs: what the controller said, or what is free."""
+    said = os.environ.get(GPU_MEMORY)
+    if said is not None:
+        return [float(memory) for memory in said.split(",")]
+    return [device.free for device in room_of(config).devices]
+
+
+def pin(slot: Slot, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that show a worker its devices; numbers are nvidia-smi's unless the user said whose."""
     return {
-        "CUDA_VISIBLE_DEVICES": device.id,
+        "CUDA_VISIBLE_DEVICES": ",".join(device.id for device in slot),
         "CUDA_DEVICE_ORDER": environment.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
     }
 

@@ -7,7 +7,8 @@ Written against xdist's Scheduling protocol and not on top of its loadgroup, whi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import pytest
 
@@ -32,11 +33,22 @@ class Worker(Protocol):
 class GroupScheduling:
     """A scheduler for `workers` workers at the start; `group` gathers a collection's node ids into groups.
 
+    `gpus` says how many GiB a worker may use on each of its GPUs, or None where that is not known. A group that asks
+    for GPUs waits for a worker that has them; if there is none, anybody runs it, and its tests say what they lack.
+
     A worker starts a test only when it knows the next one, or that there is none. So everybody is kept at two or more,
     and one left over is a test that did not start.
     """
 
-    def __init__(self, workers: int, group: Callable[[Sequence[str]], list[Group]]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        group: Callable[[Sequence[str]], list[Group]],
+        *,
+        gpus: Callable[[Any], Sequence[float] | None] = lambda _: None,
+    ) -> None:
+        self._gpus = gpus
+        self._met: list[Sequence[float] | None] = []  # those of the dead count: their replacements have the same
         self._workers = workers
         self._group = group
         self._collection: list[str] | None = None
@@ -71,6 +83,7 @@ class GroupScheduling:
 
     def add_node(self, node: Worker) -> None:
         """Meet a worker that is about to collect."""
+        self._met.append(self._gpus(node))
         self._sent[node] = []
 
     def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
@@ -164,12 +177,21 @@ class GroupScheduling:
         for node in sorted(self._collected, key=lambda node: len(self._sent[node])):
             if len(self._sent[node]) > 1 or node.shutting_down:
                 continue
-            group = self._backlog.take(node, working=self.nodes if patient else self._working())
+            working = self.nodes if patient else self._working()
+            group = self._backlog.take(node, working=working, holds=partial(self._holds, self._gpus(node)))
             if group is not None:
                 self._sent[node] += group.tests
                 node.send_runtest_some(list(group.tests))
                 served = True
         return served
 
+    def _holds(self, gpus: Sequence[float] | None, group: Group) -> bool:
+        """Tell whether a worker with `gpus` is the right one for `group`, or as wrong as any other."""
+        return _fits(group, gpus) or not any(_fits(group, others) for others in self._met)
+
     def _working(self) -> set[Worker]:
         return {node for node, left in self._sent.items() if len(left) > 1 or (left and node in self._dismissed)}
+
+
+def _fits(group: Group, gpus: Sequence[float] | None) -> bool:
+    return group.gpu is None or gpus is None or group.gpu.fits(gpus)

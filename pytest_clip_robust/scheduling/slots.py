@@ -1,26 +1,39 @@
-"""How many workers there is room for, and on which device each of them works."""
+"""How many workers there is room for, and on which devices each of them works."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from pytest_clip_robust.scheduling.devices import Device
+from pytest_clip_robust.scheduling.devices import INSTANCE_ID, Device
 
 WORKER_RAM = 4.0
 """GiB of RAM a worker on the CPU is taken to need; a run of the showroom peaks at 2.2 in its main process."""
 
+Slot = tuple[Device, ...]
+"""The devices of one worker; `free` is what it may use of each."""
 
-def gpu_slots(devices: Sequence[Device], worker_memory: float | None) -> list[Device]:
-    """Return the device of each worker there is room for, in the order they are to be filled.
+
+def gpu_slots(devices: Sequence[Device], worker_memory: float | None, *, first: int = 1) -> list[Slot]:
+    """Return the devices of each worker there is room for, in the order they are to be filled.
 
     One worker a device where `worker_memory` is None. Otherwise as many as free memory holds at `worker_memory` GiB
-    each, and every device gets its first before any gets its second.
+    each, and every device gets its first before any gets its second. Where `first` is more than 1, the first worker has
+    so many devices to itself; instances of a GPU are not among them, as a process sees only one. No worker at all where
+    there are too few.
     """
+    wide: list[Slot] = []
+    if first > 1:
+        together = [device for device in devices if not device.id.startswith(INSTANCE_ID)][:first]
+        if len(together) < first:
+            return []
+        wide = [tuple(together)]
+        devices = [device for device in devices if device not in together]
     if worker_memory is None:
-        return list(devices)
+        return [*wide, *((device,) for device in devices)]
     rounds = [_fit(device.free, worker_memory) for device in devices]
-    return [
-        device
+    return wide + [
+        (replace(device, free=worker_memory) if room > 1 else device,)
         for turn in range(max(rounds, default=0))
         for device, room in zip(devices, rounds, strict=True)
         if turn < room

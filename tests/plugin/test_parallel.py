@@ -21,7 +21,8 @@ CONFTEST = """
 import json, os, sys
 import pytest
 
-NAMES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+NAMES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CLIP_ROBUST_GPU_MEMORY")
+NAMES += ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 AT_IMPORT = {name: os.environ.get(name, "") for name in NAMES}
 TORCH_BEFORE = "torch" in sys.modules
 CRASH = os.environ.get("CRASH_IN", "nowhere")
@@ -108,23 +109,15 @@ def by_worker(log, key):
     return dict(found)
 
 
-@pytest.mark.parametrize(
-    ("gpus", "options", "pins"),
-    [
-        ("16,16", [], ["GPU-fake-0", "GPU-fake-1"]),
-        ("16,9", ["--clip-worker-memory=8"], ["GPU-fake-0", "GPU-fake-1", "GPU-fake-0"]),
-    ],
-)
-def test_auto_is_as_many_workers_as_gpus_hold_each_pinned_before_torch(bench, monkeypatch, gpus, options, pins):
-    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", gpus)
-    result, log = run(bench, GPU, "-n", "auto", *options)
+def test_auto_is_as_many_workers_as_gpus_hold_each_pinned_before_torch(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16,9")
+    result, log = run(bench, GPU, "-n", "auto", "--clip-worker-memory=9")
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines([f"clip-robust: {len(pins)} workers on 2 GPUs, * thread* each"])
+    result.stdout.fnmatch_lines(["clip-robust: 2 workers on 2 GPUs, * thread* each"])
     assert not any(line["torch_before"] for line in log)
     assert {line["CUDA_DEVICE_ORDER"] for line in log} == {"PCI_BUS_ID"}
     seen = {worker: found.pop() for worker, found in by_worker(log, "CUDA_VISIBLE_DEVICES").items()}
-    assert all(seen[worker] == pins[int(worker.removeprefix("gw"))] for worker in seen)
-    assert len(seen) > 1
+    assert seen == {"gw0": "GPU-fake-0", "gw1": "GPU-fake-1"}
 
 
 def test_pins_stay_within_what_the_caller_allows_and_his_caps_stand(bench, monkeypatch):
@@ -151,6 +144,17 @@ def test_pins_stay_within_what_the_caller_allows_and_his_caps_stand(bench, monke
         ("4,6", ["-nauto", "--clip-worker-memory=8"], "*: no worker fits on 2 GPUs with at most 6.0 GiB free; lower*"),
         ("16", ["-nauto", "--clip-worker-memory=much"], "*'much': expected GiB, a number above 0 such as 6"),
         ("16", ["-n1", "--clip-worker-memory=-1"], "*'-1': expected GiB, a number above 0 such as 6"),
+        (
+            "16,16",
+            ["-nauto", "--clip-worker-gpus=3"],
+            "--clip-worker-gpus 3: this run has 2 GPUs that one *",
+        ),
+        ("16,16", ["-n1", "--clip-worker-gpus=two"], "--clip-worker-gpus 'two': expected a whole number"),
+        (
+            "16,16,16",
+            ["-n3", "--clip-worker-gpus=2"],
+            "-n 3: 3 GPUs have room for 2 workers, the first with 2, one each; use -n 2, or let *",
+        ),
     ],
 )
 def test_more_workers_than_there_is_room_for_is_a_usage_error(bench, monkeypatch, gpus, options, complaint):
@@ -160,6 +164,76 @@ def test_more_workers_than_there_is_room_for_is_a_usage_error(bench, monkeypatch
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {complaint}"])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+ASKING = """
+import os
+import pytest
+
+@pytest.mark.clip_gpu(count=2, memory=12)
+@pytest.mark.parametrize("k", [1, 2])
+def test_several(k):
+    pass
+
+@pytest.mark.clip_gpu(memory=20)
+@pytest.mark.clip_role("id")
+def test_large(clip_model_spec, dataset):
+    pass
+
+@pytest.mark.clip_role("shift")
+@pytest.mark.parametrize("k", range(4))
+def test_modest(clip_model_spec, dataset, k):
+    pass
+
+@pytest.mark.clip_gpu(memory=99)
+@pytest.mark.clip_role("id")
+def test_too_large(clip_model_spec, dataset):
+    pass
+
+@pytest.mark.clip_gpu(memory="99")
+def test_wrong():
+    pass
+"""
+
+
+def test_a_test_that_asks_for_gpus_runs_on_a_worker_that_has_them_and_fails_where_none_has(bench, monkeypatch):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", "16,16,24")
+    bench.makepyfile(test_suite=ASKING)
+    result, log = run(bench, GPU, "-n", "auto", "--clip-worker-gpus=2", "-rf", "--clip-report=out")
+    result.assert_outcomes(passed=7, errors=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "clip-robust: 2 workers on 3 GPUs, *",
+            "this test asks for 1 GPU with 99 GiB (clip_gpu) and has only * GiB: start with -n and --clip-worker-gpus*",
+            "clip_gpu(memory='99'): expected the GiB needed on each GPU, a number such as 20",
+        ]
+    )
+    pins = defaultdict(set)
+    for line in log:
+        pins[line["test"].partition("[")[0]].add((line["CUDA_VISIBLE_DEVICES"], line["CLIP_ROBUST_GPU_MEMORY"]))
+    assert pins["test_several"] == {("GPU-fake-0,GPU-fake-1", "16.000,16.000")}
+    assert pins["test_large"] == {("GPU-fake-2", "24.000")}
+    (lost,) = document(bench, "out")["gates"]
+    assert lost["verdict"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "outcomes", "found"),
+    [
+        ("24,24", GPU, {"passed": 7, "errors": 2}, "only 24.0, 24.0 GiB"),
+        ("24,24", GPU + "=cuda:1", {"passed": 5, "errors": 4}, "only 24.0 GiB"),
+        ("24,24", "--clip-device=cpu", {"passed": 4, "errors": 5}, "none"),
+        ("", GPU, {"passed": 4, "errors": 5}, "none"),
+    ],
+)
+def test_without_workers_a_test_has_all_the_gpus_that_the_run_has(bench, monkeypatch, gpus, device, outcomes, found):
+    monkeypatch.setenv("CLIP_ROBUST_FAKE_GPUS", gpus)
+    bench.makepyfile(test_suite=ASKING)
+    result = bench.runpytest(MODEL, PROFILE, device.replace("auto=", ""))
+    result.assert_outcomes(**outcomes)
+    result.stdout.fnmatch_lines(
+        [f"this test asks for 1 GPU with 99 GiB (clip_gpu) and has {found}: run it where they are"]
+    )
 
 
 def test_on_the_cpu_gpus_count_for_nothing_and_xdist_s_variable_wins(bench, monkeypatch):

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 
+from pytest_clip_robust.gpu_need import GpuNeed
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.scheduling.grouping import Need
 from pytest_clip_robust.scheduling.hooks import needs_of
@@ -15,10 +18,14 @@ RUN = SimpleNamespace(
 SPEC = ModelSpec.parse("ViT-B-32@openai")
 
 
+def item(name, *, mark=None, **fields):
+    return SimpleNamespace(name=name, get_closest_marker=lambda _: mark and mark.mark, **fields)
+
+
 def need(*fixtures, **parameters):
     name = f"test_it[{SPEC.label}-x]"
     callspec = SimpleNamespace(params=parameters)
-    return needs_of(SimpleNamespace(name=name, callspec=callspec, fixturenames=fixtures), RUN)
+    return needs_of(item(name, callspec=callspec, fixturenames=fixtures), RUN)
 
 
 @pytest.mark.parametrize(
@@ -38,4 +45,13 @@ def test_sets_are_those_that_parameters_and_fixtures_name(fixtures, parameters, 
 
 
 def test_a_test_without_parameters_needs_nothing():
-    assert needs_of(SimpleNamespace(name="test_unit"), RUN) == Need(title="test_unit")
+    assert needs_of(item("test_unit"), RUN) == Need(title="test_unit")
+    assert not needs_of(item("test_unit"), RUN).matters
+
+
+def test_a_marker_s_gpus_are_a_need_and_cross_the_wire():
+    found = needs_of(item("test_unit", mark=pytest.mark.clip_gpu(count=2, memory=8)), RUN)
+    assert found == Need(title="test_unit", gpu=GpuNeed(2, 8.0))
+    assert found.matters
+    assert Need.from_plain(json.loads(json.dumps(asdict(found)))) == found
+    assert needs_of(item("test_unit", mark=pytest.mark.clip_gpu("all")), RUN).gpu is None

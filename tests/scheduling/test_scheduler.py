@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clip_robust.gpu_need import GpuNeed
 from pytest_clip_robust.scheduling.grouping import Need, group_tests
 from pytest_clip_robust.scheduling.scheduler import GroupScheduling
 
@@ -16,8 +17,8 @@ from pytest_clip_robust.scheduling.scheduler import GroupScheduling
 class FakeWorker:
     """Starts a test only when it knows the next one, or that there is none."""
 
-    def __init__(self):
-        self.queue, self.shutting_down, self.done = [], False, []
+    def __init__(self, gpus=None):
+        self.queue, self.shutting_down, self.done, self.gpus = [], False, [], gpus
 
     def send_runtest_some(self, indices):
         assert not self.shutting_down
@@ -34,23 +35,23 @@ class FakeWorker:
 class Run:
     """What xdist's session does with a scheduler."""
 
-    def __init__(self, tests, workers, *, seconds=(), reference=""):
+    def __init__(self, tests, workers, *, seconds=(), reference="", gpus=()):
+        """Tests are (model, sets), or (model, sets, need of GPUs)."""
         self.ids = [f"t.py::test_{i}" for i in range(len(tests))]
         needs = {
-            nodeid: Need(model=model, sets=tuple(sets))
-            for nodeid, (model, sets) in zip(self.ids, tests, strict=True)
-            if model
+            nodeid: Need(model, tuple(sets), gpu=need[0] if need else None)
+            for nodeid, (model, sets, *need) in zip(self.ids, tests, strict=True)
         }
         known = dict(zip(self.ids, seconds, strict=False))
         self.groups = group_tests(self.ids, needs, known, reference=reference)
-        self.scheduler = GroupScheduling(workers, lambda ids: self.groups)
+        self.scheduler = GroupScheduling(workers, lambda ids: self.groups, gpus=lambda worker: worker.gpus)
         self.alive, self.ran, self.crashed = [], [], []
-        for _ in range(workers):
-            self.arrive()
+        for number in range(workers):
+            self.arrive(gpus[number] if gpus else None)
         self.collect(*self.alive)
 
-    def arrive(self):
-        worker = FakeWorker()
+    def arrive(self, gpus=None):
+        worker = FakeWorker(gpus)
         self.alive.append(worker)
         self.scheduler.add_node(worker)
         return worker
@@ -77,7 +78,7 @@ class Run:
             self.crashed.append(self.ids.index(crashed))
         if again:
             self.scheduler.mark_test_pending(crashed)
-        self.collect(self.arrive())
+        self.collect(self.arrive(worker.gpus))
 
     def finish(self, pick=lambda able: able[0]):
         while able := [worker for worker in self.alive if worker.can_run]:
@@ -86,6 +87,9 @@ class Run:
         assert not self.scheduler.has_pending
         assert all(worker.shutting_down for worker in self.alive)
 
+
+needs_of_gpus = st.none() | st.builds(GpuNeed, st.integers(1, 3), st.sampled_from([0.0, 8.0, 16.0]))
+gpus_of_workers = st.lists(st.none() | st.lists(st.sampled_from([4.0, 8.0, 16.0]), max_size=3), min_size=1, max_size=5)
 
 tests_of_runs = st.lists(
     st.tuples(st.sampled_from(["", "a", "b"]), st.sets(st.sampled_from("wxyz"), max_size=3)), max_size=25
@@ -106,6 +110,32 @@ def test_whatever_happens_every_test_runs_once_or_dies_once_and_nothing_hangs(te
             run.step(worker, skipped=data.draw(st.booleans()))
     run.finish(lambda able: data.draw(st.sampled_from(able)))
     assert Counter(run.ran + run.crashed) == Counter(range(len(tests)))
+
+
+@given(
+    tests=st.lists(st.tuples(st.sampled_from(["", "a"]), st.sets(st.sampled_from("wx")), needs_of_gpus), max_size=20),
+    gpus=gpus_of_workers,
+    data=st.data(),
+)
+def test_tests_that_ask_for_gpus_run_where_these_are_whoever_dies_and_nothing_hangs(tests, gpus, data):
+    run = Run(tests, len(gpus), gpus=gpus)
+    everybody = list(run.alive)
+    for _ in range(data.draw(st.integers(0, 30))):
+        able = [worker for worker in run.alive if worker.can_run]
+        if not able:
+            break
+        worker = data.draw(st.sampled_from(run.alive))
+        if data.draw(st.integers(0, 5)) == 0:
+            run.kill(worker)
+            everybody.append(run.alive[-1])
+        elif worker.can_run:
+            run.step(worker)
+    run.finish(lambda able: data.draw(st.sampled_from(able)))
+    assert Counter(run.ran + run.crashed) == Counter(range(len(tests)))
+    for worker in everybody:
+        for need in (tests[place][2] for place in worker.done):
+            fits = [one is None or need is None or need.fits(one) for one in (worker.gpus, *gpus)]
+            assert fits[0] or not any(fits)
 
 
 @given(tests=tests_of_runs, workers=st.integers(1, 5), data=st.data())
@@ -156,6 +186,14 @@ def test_a_worker_stays_with_the_model_it_has_loaded():
     run.finish()
     switches = [sum(tests[one][0] != tests[two][0] for one, two in pairwise(w.done)) for w in run.alive]
     assert sum(switches) <= 1
+
+
+def test_what_only_one_worker_holds_goes_first_there():
+    tests = [("a", {"w"}), ("a", {"x"}), ("a", {"y"}, GpuNeed(2)), ("", (), GpuNeed(2))]
+    run = Run([(*test, None)[:3] for test in tests], 2, seconds=[9, 8, 1, 1], gpus=[[8.0], [8.0, 8.0]])
+    assert run.alive[1].queue[0] == 2
+    run.finish()
+    assert set(run.alive[1].done) >= {2, 3}
 
 
 def test_workers_share_what_there_is_before_anyone_has_two():

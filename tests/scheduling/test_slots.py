@@ -19,11 +19,28 @@ def devices(*free):
 
 
 def test_a_worker_has_a_gpu_to_itself_unless_it_says_what_it_needs():
-    assert gpu_slots(devices(16, 0.1), None) == devices(16, 0.1)
+    assert gpu_slots(devices(16, 0.1), None) == [(device,) for device in devices(16, 0.1)]
 
 
 def test_every_gpu_gets_its_first_worker_before_any_gets_its_second():
-    assert [slot.id for slot in gpu_slots(devices(24, 5, 17), 8)] == ["GPU-0", "GPU-2", "GPU-0", "GPU-2", "GPU-0"]
+    slots = gpu_slots(devices(24, 5, 17), 8)
+    assert [slot.id for (slot,) in slots] == ["GPU-0", "GPU-2", "GPU-0", "GPU-2", "GPU-0"]
+    assert {slot.free for (slot,) in slots} == {8}
+
+
+def test_a_worker_that_fits_alone_may_use_what_there_is():
+    assert gpu_slots(devices(15), 8) == [tuple(devices(15))]
+
+
+def test_the_first_worker_gets_several_gpus_and_the_others_what_is_left():
+    assert gpu_slots(devices(16, 16, 24), 12, first=2) == [
+        tuple(devices(16, 16)),
+        (Device("GPU-2", 12.0),),
+        (Device("GPU-2", 12.0),),
+    ]
+    instances = [Device("MIG-1", 10.0), Device("GPU-0", 20.0), Device("GPU-1", 20.0)]
+    assert gpu_slots(instances, None, first=2) == [tuple(instances[1:]), (instances[0],)]
+    assert gpu_slots(instances, None, first=3) == []
 
 
 def test_no_room_is_no_slot():
@@ -33,7 +50,7 @@ def test_no_room_is_no_slot():
 
 @given(free=st.lists(memories, max_size=9), need=st.floats(0.1, 50))
 def test_slots_fill_each_gpu_and_never_more(free, need):
-    taken = Counter(slot.id for slot in gpu_slots(devices(*free), need))
+    taken = Counter(slot.id for (slot,) in gpu_slots(devices(*free), need))
     for device in devices(*free):
         assert taken[device.id] * need <= device.free + need * 1e-6
         assert (taken[device.id] + 1) * need > device.free
@@ -79,5 +96,6 @@ def test_threads_are_shared_out_and_the_user_s_own_caps_stand():
 
 def test_a_pin_numbers_gpus_as_nvidia_smi_does_unless_the_user_says_otherwise():
     pinned = {"CUDA_VISIBLE_DEVICES": "GPU-0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    assert pin(Device("GPU-0", 1), {}) == pinned
-    assert pin(Device("GPU-0", 1), {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    assert pin((Device("GPU-0", 1),), {}) == pinned
+    assert pin(tuple(devices(1, 2)), {})["CUDA_VISIBLE_DEVICES"] == "GPU-0,GPU-1"
+    assert pin((Device("GPU-0", 1),), {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
