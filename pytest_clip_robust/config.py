@@ -138,7 +138,7 @@ def worker_gpus_asked(config: pytest.Config) -> int:
     Raises:
         ConfigError: it is no number of GPUs.
     """
-    return _whole_number(config, "clip_worker_gpus", at_least=1)
+    return _whole_number(config, "clip_worker_gpus", at_least=1) or 1
 
 
 def _value(config: pytest.Config, name: str) -> object:

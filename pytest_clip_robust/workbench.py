@@ -224,7 +224,12 @@ class Workbench:
         return match_keypoint_pairs(loaded, keypoints, pairs, self._store, **self._pairwise())
 
     def _pairwise(self) -> dict[str, Any]:
-        return {"size": self.run.profile.correspondence.size, "progress": self.progress, "notice": self.notice}
+        return {
+            "size": self.run.profile.correspondence.size,
+            "ranked": self._ranked,
+            "progress": self.progress,
+            "notice": self.notice,
+        }
 
     @contextmanager
     def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:

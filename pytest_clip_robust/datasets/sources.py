@@ -23,6 +23,7 @@ from pytest_clip_robust.datasets.cue_names import read_cues
 from pytest_clip_robust.datasets.depth import SUFFIXES as DEPTH_SUFFIXES
 from pytest_clip_robust.datasets.entry import KEYPOINT_FORMATS, VIEW_FORMATS, DataEntry
 from pytest_clip_robust.datasets.image_set import ImageReader
+from pytest_clip_robust.datasets.prepared import prepare
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.factors import FACTORS
 from pytest_clip_robust.foreign import hushed
@@ -439,7 +440,9 @@ def _open_hub(entry: DataEntry, cache_dir: str | None) -> _Opened:
             online = reachable()
             with _offline_unless(online):
                 split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
-                found = datasets.load_dataset(entry.location, split=split, cache_dir=cache_dir)
+                found = prepare(
+                    lambda folder: datasets.load_dataset(entry.location, split=split, cache_dir=folder), cache_dir
+                )
     except DataError:
         raise
     except (ConnectionError, FileNotFoundError) as error:
@@ -490,8 +493,11 @@ def _load(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str
         with _quiet():
             import datasets  # noqa: PLC0415
 
-            found = datasets.load_dataset(
-                builder, data_files={"data": files}, split="data", cache_dir=cache_dir, **options
+            found = prepare(
+                lambda folder: datasets.load_dataset(
+                    builder, data_files={"data": files}, split="data", cache_dir=folder, **options
+                ),
+                cache_dir,
             )
             if builder == "imagefolder":
                 found = found.cast_column("image", datasets.Image(decode=False))

@@ -31,6 +31,7 @@ from pytest_clip_robust.encoding.engine import EncodedBatch
 from pytest_clip_robust.encoding.images import read_image
 from pytest_clip_robust.encoding.notice import Notice, log_notice
 from pytest_clip_robust.encoding.progress import ShowProgress, show_progress
+from pytest_clip_robust.encoding.ranked import RankEngine
 from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.models.encoder import LoadedModel
@@ -116,6 +117,7 @@ def match_view_pairs(
     store: FeatureStore,
     *,
     size: int,
+    ranked: RankEngine | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
 ) -> list[ViewErrors]:
@@ -134,8 +136,8 @@ def match_view_pairs(
         errors[:, : len(found.metres)] = np.minimum([found.metres, found.pixels], FARTHEST)
         return errors.ravel()
 
-    work = _Work("views", [size, MATCHES], views.name, partial(_view_identity, views), read, row)
-    rows = _complete_rows(model, work, pairs, store, progress=progress, notice=notice)
+    work = _Work("views", [size, MATCHES], 2 * MATCHES, views.name, partial(_view_identity, views), read, row)
+    rows = _complete_rows(model, work, pairs, store, ranked=ranked, progress=progress, notice=notice)
     return [ViewErrors(*(part[part != NOTHING] for part in one.reshape(2, -1))) for one in rows]
 
 
@@ -168,6 +170,7 @@ def match_keypoint_pairs(
     store: FeatureStore,
     *,
     size: int,
+    ranked: RankEngine | None = None,
     progress: ShowProgress | None = None,
     notice: Notice = log_notice,
 ) -> list[NDArray[np.float32]]:
@@ -192,8 +195,8 @@ def match_keypoint_pairs(
         errors[: shared.sum()] = np.linalg.norm(away, axis=1) / max(right - left, bottom - top)
         return errors
 
-    work = _Work("keypoints", [size, most], keypoints.name, partial(_keypoint_identity, keypoints), read, row)
-    rows = _complete_rows(model, work, pairs, store, progress=progress, notice=notice)
+    work = _Work("keypoints", [size, most], most, keypoints.name, partial(_keypoint_identity, keypoints), read, row)
+    rows = _complete_rows(model, work, pairs, store, ranked=ranked, progress=progress, notice=notice)
     return [one[one != NOTHING] for one in rows]
 
 
@@ -201,12 +204,13 @@ def match_keypoint_pairs(
 class _Work:
     """How pairs of one kind are matched.
 
-    settings: what rows depend on beside model and pictures. name: the set's. identity: all that a row depends on in the
-    picture at a position. row: makes a pair's row of the dense features of both pictures.
+    settings: what rows depend on beside model and pictures. width: the numbers of a row. name: the set's. identity: all
+    that a row depends on in the picture at a position. row: makes a pair's row of the dense features of both pictures.
     """
 
     kind: Literal["views", "keypoints"]
     settings: Sequence[int]
+    width: int
     name: str
     identity: Callable[[int], object]
     read: DenseReader
@@ -219,10 +223,14 @@ def _complete_rows(
     pairs: NDArray[np.int64],
     store: FeatureStore,
     *,
+    ranked: RankEngine | None,
     progress: ShowProgress | None,
     notice: Notice,
 ) -> NDArray[np.float32]:
-    """Return the row of every pair; those that the store lacks are made, and stored on the way."""
+    """Return the row of every pair; those that the store lacks are made, and stored on the way.
+
+    One process of several, `ranked`, makes the rows of its share.
+    """
     known = {position: json.dumps(work.identity(position), sort_keys=True) for position in np.unique(pairs).tolist()}
     digests = [hashlib.sha256(f"{known[one]}|{known[other]}".encode()).hexdigest() for one, other in pairs.tolist()]
     pair_of = {digest: (one, other) for digest, (one, other) in zip(digests, pairs.tolist(), strict=True)}
@@ -241,7 +249,8 @@ def _complete_rows(
         precision=model.precision,
     )
     show = partial(progress or partial(show_progress, notice=notice), "pairs", work.name)
-    return complete(store, key, digests, match, show=show, who=model.spec.label)
+    make = match if ranked is None else partial(ranked.share_out, encode=match, width=lambda: work.width)
+    return complete(store, key, digests, make, show=show, who=model.spec.label)
 
 
 def _view_identity(views: ViewSet, position: int) -> object:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from pytest_clip_robust.encoding.engine import EncodedBatch, Engine, ImageJob, TextJob
 from pytest_clip_robust.errors import ClipRobustError, ModelError
+from pytest_clip_robust.models.encoder import LoadedModel
 from pytest_clip_robust.share import Share
 from pytest_clip_robust.text import one_line
 
@@ -34,28 +36,44 @@ class RankEngine:
                 stumbled over stand-ins.
         """
         digests = job.digests if isinstance(job, ImageJob) else list(job.texts)
+        return self.share_out(
+            digests, lambda own: self._engine.encode(_part(job, own)), width=partial(self._width, job.model)
+        )
+
+    def share_out(
+        self,
+        digests: Sequence[str],
+        encode: Callable[[Sequence[str]], Iterator[EncodedBatch]],
+        *,
+        width: Callable[[], int],
+    ) -> Iterator[EncodedBatch]:
+        """Yield what `encode` makes of the share in `digests`, then stand-ins for the rest.
+
+        `width` is asked for the numbers of a row where the share has none that could tell.
+        """
         own = [digest for digest in digests if self._share.owns(digest)]
         others = [digest for digest in digests if not self._share.owns(digest)]
-        width = 0
+        columns = 0
         try:
-            for batch in self._engine.encode(_part(job, own)) if own else ():
-                width = batch.features.shape[1]
+            for batch in encode(own) if own else ():
+                columns = batch.features.shape[1]
                 yield batch
-            if others and not width:
-                (probe,) = self._engine.encode(TextJob(model=job.model, texts={PROBE: PROBE}))
-                width = probe.features.shape[1]
+            if others:
+                columns = columns or width()
         except ClipRobustError:
             raise
         except Exception as error:
-            raise ModelError(
-                f"model {job.model.spec.label}: encoding failed: {type(error).__name__}: {one_line(error)}"
-            ) from error
+            raise ModelError(f"encoding failed: {type(error).__name__}: {one_line(error)}") from error
         self.left += len(others)
         units = np.random.default_rng(0)
         for start in range(0, len(others), ROWS_AT_A_TIME):
             part = others[start : start + ROWS_AT_A_TIME]
-            rows = units.standard_normal((len(part), width), np.float32)
+            rows = units.standard_normal((len(part), columns), np.float32)
             yield EncodedBatch(part, rows / np.linalg.norm(rows, axis=1, keepdims=True), keep=False)
+
+    def _width(self, model: LoadedModel) -> int:
+        (probe,) = self._engine.encode(TextJob(model=model, texts={PROBE: PROBE}))
+        return len(probe.features[0])
 
 
 def _part(job: ImageJob | TextJob, digests: Sequence[str]) -> ImageJob | TextJob:

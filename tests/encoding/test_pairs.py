@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -14,9 +14,13 @@ from pytest_clip_robust.correspondence.semantic import find_points
 from pytest_clip_robust.datasets.depth import Depths
 from pytest_clip_robust.datasets.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.view_set import DepthScale, ViewSet
+from pytest_clip_robust.encoding.local import LocalEngine
 from pytest_clip_robust.encoding.pairs import match_keypoint_pairs, match_view_pairs
+from pytest_clip_robust.encoding.ranked import RankEngine
+from pytest_clip_robust.encoding.store import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.share import Share
 
 CAMERA = np.array([[30.0, 0, 10], [0, 30.0, 12], [0, 0, 1]], np.float32)
 SIZE = 64
@@ -229,3 +233,20 @@ def test_a_model_without_dense_features_says_so(make_encoder, load, views, store
         match_view_pairs(
             load(make_encoder(), spec=ModelSpec.parse("py:small:model")), views, views.pairs, store, size=SIZE
         )
+
+
+@pytest.mark.parametrize("kind", ["views", "keypoints"])
+def test_ranks_share_pairs_out_and_a_process_after_them_finds_all(request, model, store, encoder, tmp_path, kind):
+    found = request.getfixturevalue(kind)
+    match = match_view_pairs if kind == "views" else match_keypoint_pairs
+    ranks = [RankEngine(LocalEngine(), Share(rank, 2)) for rank in range(2)]
+    for ranked in ranks:
+        assert len(match(model, found, found.pairs, store, size=SIZE, ranked=ranked)) == len(found.pairs)
+    assert ranks[1].left == 0  # the other's are there already
+    seen = encoder.seen
+    after = match(model, found, found.pairs, store, size=SIZE)
+    assert encoder.seen == seen
+    scratch = match(model, found, found.pairs, FeatureStore(tmp_path / "scratch"), size=SIZE)
+    for one, other in zip(after, scratch, strict=True):
+        for values, others in zip(astuple(one), astuple(other), strict=True) if kind == "views" else [(one, other)]:
+            np.testing.assert_array_equal(values, others)

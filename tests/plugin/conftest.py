@@ -160,6 +160,41 @@ def crowd(colours):
     return colours
 
 
+MORTAL_CLIP = '''
+"""The colour world's model; while it encodes images, a process is killed if a file asks for it, once."""
+import os, signal
+from pytest_clip_robust.encoding import encoder
+from colour_clip import ColourClip
+
+encoder.FLUSH_ROWS = 16
+BATCHES = 2 + 4  # two are the checks of a model
+
+
+class MortalClip(ColourClip):
+    batches = 0
+
+    def encode_image(self, pixels):
+        self.batches += 1
+        for whom in ("self", "parent"):
+            if self.batches == BATCHES and os.path.exists(f"kill_{whom}"):
+                os.rename(f"kill_{whom}", f"killed_{whom}")
+                with open("encoding_process", "w") as file:
+                    file.write(str(os.getpid()))
+                os.kill(os.getpid() if whom == "self" else os.getppid(), signal.SIGKILL)
+        return super().encode_image(pixels)
+
+
+load = MortalClip
+'''
+
+
+@pytest.fixture
+def mortal(crowd):
+    """The colour world with a model that can be killed; its features are those of the other."""
+    crowd.makepyfile(mortal_clip=MORTAL_CLIP)
+    return crowd
+
+
 @dataclass
 class Session:
     """A run of pytest in a process of its own."""

@@ -284,13 +284,3 @@ def test_workers_judge_alike_and_only_the_controller_writes(recorded):
     folders = [recorded.path / name / "colour_clip.load" for name in ("one", "two")]
     for name in ("test_suite.json", "test_suite.parquet"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-
-
-def test_a_worker_that_dies_while_recording_loses_no_entry(recorded, monkeypatch):
-    before = entries(recorded)
-    monkeypatch.setenv("CRASH", "gw0")
-    recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, "-n", "1", "--max-worker-restart=2")
-    after = entries(recorded)
-    assert set(after) == set(before)
-    assert after["shift.top1[dim]"] == before["shift.top1[dim]"]
-    assert after["zero_shot.top1[photos]"] != before["zero_shot.top1[photos]"]
