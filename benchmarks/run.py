@@ -42,14 +42,14 @@ def main() -> None:
             print(f"| {what} | {ratio} | {measured} |", flush=True)
 
 
-def machine() -> str:
-    """Name the machine and the versions that matter."""
+def machine(model: str = f"{ARCHITECTURE} with random weights") -> str:
+    """Name the machine, the versions that matter and the model."""
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {accelerator}; "
-        f"Python {platform.python_version()}, torch {torch.__version__}, {ARCHITECTURE} with random weights"
+        f"Python {platform.python_version()}, torch {torch.__version__}, {model}"
     )
 
 
@@ -136,9 +136,11 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def run(command: list[str]) -> None:
-    """Run a command that must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(command: list[str], *, cwd: Path | None = None, **environment: str) -> None:
+    """Run a command that must succeed, with more in its environment if need be."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment}
+    )
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 

@@ -1,0 +1,154 @@
+"""Zero-shot tasks on one set of images, against CLIP_benchmark on the same files and the same weights.
+
+    pip install clip-benchmark        (or in another environment: --theirs /path/to/its/python)
+    python benchmarks/zero_shot.py
+
+A task is the accuracy on the showroom's ID images under one prompt set; five are asked for, then one. Ours is a run of
+pytest that starts with an empty store, theirs a run of `clip_benchmark eval`: both whole commands, in turns, with as
+many loader processes and threads, in fp32. Their accuracies must be equal to ours, or the benchmark fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from run import machine, run, timed
+
+PROMPTS = ("photo", "name", "simple-7", "showroom", "openai-80")
+MODEL = "showroom-clip"
+LOADERS = 2
+TARGET = 5.0
+
+SUITE = """
+import pytest
+from pytest_clip_robust.properties import accuracy
+from pytest_clip_robust.prompts.templates import prompt_set
+
+@pytest.mark.clip_role("id")
+@pytest.mark.parametrize("prompts", {prompts})
+def test_accuracy(model, dataset, prompts, gate):
+    gate(accuracy.top_k(model.zero_shot(dataset, prompts=prompt_set(prompts)), k=1))
+"""
+
+
+def main() -> None:
+    """Print a row for five tasks and a row for one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="how often the two alternate (default: 3)")
+    parser.add_argument("--theirs", default=sys.executable, help="the Python that has CLIP_benchmark (default: this)")
+    options = parser.parse_args()
+    version = their_version(options.theirs)
+    print(f"{machine(MODEL)}; CLIP_benchmark {version}\n")
+    print("| tasks | target | CLIP_benchmark over ours | theirs | ours | accuracies |\n|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = write_images(folder)
+        for prompts in (PROMPTS, ("simple-7",)):
+            write_tasks(folder, prompts)
+            times = []
+            for _ in range(options.repeats):
+                ours = timed(lambda: run(our_command(folder), cwd=folder))
+                theirs = timed(lambda: run(their_command(options.theirs, folder, prompts), cwd=folder))  # noqa: B023
+                times.append((theirs / ours, theirs, ours))
+                accuracies = compare(folder, prompts)
+            ratio, theirs, ours = (statistics.median(column) for column in zip(*times, strict=True))
+            target = f">= {TARGET:g}" if len(prompts) == len(PROMPTS) else ""
+            what, shown = f"{len(prompts)} on {images} images", ", ".join(f"{value:.4f}" for value in accuracies)
+            print(f"| {what} | {target} | {ratio:.1f} | {theirs:.1f} s | {ours:.1f} s | {shown} |", flush=True)
+
+
+def their_version(python: str) -> str:
+    """Ask an environment for its CLIP_benchmark; end the program where there is none."""
+    command = [python, "-c", "import importlib.metadata as m; print(m.version('clip-benchmark'))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(
+            f"{python} has no CLIP_benchmark: pip install clip-benchmark, or name the Python that has it (--theirs)"
+        )
+    return done.stdout.strip()
+
+
+def write_images(folder: Path) -> int:
+    """Write the ID images as class folders, and the same bytes as the shard that CLIP_benchmark reads."""
+    import pyarrow.parquet as pq
+
+    from pytest_clip_robust.showroom import data_file
+
+    table = pq.read_table(data_file("id"), columns=["image", "label"]).to_pylist()
+    names = sorted({row["label"] for row in table})
+    with tarfile.open(folder / "images.tar", "w") as shard:
+        for number, row in enumerate(table):
+            content = row["image"]["bytes"]
+            suffix = "png" if content.startswith(b"\x89PNG") else "webp" if content[8:12] == b"WEBP" else "jpg"
+            path = folder / "images" / row["label"] / f"{number:04}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            for extension, data in ((suffix, content), ("cls", str(names.index(row["label"])).encode())):
+                entry = tarfile.TarInfo(f"{number:04}.{extension}")
+                entry.size = len(data)
+                shard.addfile(entry, io.BytesIO(data))
+    (folder / "classnames.txt").write_text("\n".join(names))
+    return len(table)
+
+
+def write_tasks(folder: Path, prompts: tuple[str, ...]) -> None:
+    """Write what both need to be told about the tasks."""
+    from pytest_clip_robust.prompts.templates import prompt_set
+
+    (folder / "test_tasks.py").write_text(SUITE.format(prompts=list(prompts)))
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    for name in prompts:
+        task = folder / "wds" / name
+        (task / "test").mkdir(parents=True, exist_ok=True)
+        (task / "test" / "nshards.txt").write_text("1")
+        (task / "test" / "0.tar").unlink(missing_ok=True)
+        (task / "test" / "0.tar").symlink_to(folder / "images.tar")
+        (task / "classnames.txt").write_text((folder / "classnames.txt").read_text())
+        templates = [template.replace("{}", "{c}") for template in prompt_set(name).templates]
+        (task / "zeroshot_classification_templates.txt").write_text("\n".join(templates))
+
+
+def our_command(folder: Path) -> list[str]:
+    """Return the command of a run with an empty store."""
+    store = tempfile.mkdtemp(dir=folder, prefix="store-")
+    return [
+        sys.executable, "-m", "pytest", "test_tasks.py", f"--model={MODEL}", "--clip-data=photos=images",
+        f"--clip-cache={store}", f"--clip-workers={LOADERS}", "--clip-report=ours", "-q", "-p", "no:cacheprovider",
+        "-p", "no:syrupy",
+    ]  # fmt: skip
+
+
+def their_command(python: str, folder: Path, prompts: tuple[str, ...]) -> list[str]:
+    """Return the command that evaluates the same tasks, all in one process."""
+    from pytest_clip_robust.showroom import model_folder
+
+    model = f"local-dir:{model_folder(MODEL)}"
+    return [
+        python, "-c", "from clip_benchmark.cli import main; main()", "eval", "--model", model, "--pretrained", "",
+        "--no_amp", "--num_workers", str(LOADERS), "--quiet", "--output", "theirs_{dataset}.json",
+        "--dataset_root", f"{folder}/wds/{{dataset}}", "--task", "zeroshot_classification",
+        "--dataset", *(f"wds/{name}" for name in prompts),
+    ]  # fmt: skip
+
+
+def compare(folder: Path, prompts: tuple[str, ...]) -> list[float]:
+    """Return the accuracies of the last runs, which must be the same in both."""
+    gates = json.loads((folder / "ours" / "report.json").read_text())["gates"]
+    ours = {name: next(gate["value"] for gate in gates if f"-{name}" in gate["test"]) for name in prompts}
+    theirs = {name: json.loads((folder / f"theirs_{name}.json").read_text())["metrics"]["acc1"] for name in prompts}
+    for name in prompts:
+        if abs(ours[name] - theirs[name]) > 1e-9:
+            sys.exit(f"accuracy with the prompts {name!r}: {ours[name]} here, {theirs[name]} there")
+    return [ours[name] for name in prompts]
+
+
+if __name__ == "__main__":
+    main()
