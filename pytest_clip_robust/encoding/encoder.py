@@ -154,7 +154,7 @@ def complete(
                 features[rows], found[rows] = new, True
                 if keep:
                     write(batch, new)
-                advance(len(batch))
+                    advance(len(batch))
         if not found.all():
             raise ModelError(
                 f"{who}: the engine left {len(found) - found.sum()} of {len(missing)} samples without features"

@@ -39,15 +39,16 @@ def show_progress(things: str, whole: str, total: int, /, *, notice: Notice = lo
     with _Bar(f"encoding {things} of {printable(whole)}", total) as bar:
         yield bar.advance
     seconds = monotonic() - started
-    if seconds > LONG_SECONDS:
-        notice(f"encoded {total:,} {things} of {printable(whole)} in {seconds:,.0f} s ({total / seconds:,.0f}/s)")
+    if seconds > LONG_SECONDS and bar.done:
+        rate = f"{seconds:,.0f} s ({bar.done / seconds:,.0f}/s)"
+        notice(f"encoded {bar.done:,} {things} of {printable(whole)} in {rate}")
 
 
 class _Bar:
     """A rich progress bar that appears only when the work turns out to be long."""
 
     def __init__(self, title: str, total: int) -> None:
-        self._title, self._total, self._done = title, total, 0
+        self._title, self._total, self.done = title, total, 0
         self._watched = sys.stderr.isatty() and not os.environ.get("CI")
         self._started = monotonic()
         self._display: Progress | None = None
@@ -60,11 +61,11 @@ class _Bar:
             self._display.stop()
 
     def advance(self, count: int) -> None:
-        self._done += count
+        self.done += count
         if self._display is None and self._watched and monotonic() - self._started > LONG_SECONDS:
             self._display = self._open()
         if self._display is not None:
-            self._display.update(self._display.task_ids[0], completed=self._done)
+            self._display.update(self._display.task_ids[0], completed=self.done)
 
     def _open(self) -> Progress:
         display = Progress(

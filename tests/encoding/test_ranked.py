@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -17,12 +19,18 @@ def engine_of(rank, world_size):
 def test_a_share_is_encoded_as_ever_and_stand_ins_are_never_stored(model, photos, tmp_path):
     whole = encode_images(model, photos, FeatureStore(tmp_path / "whole"), engine=LocalEngine(workers=0))
     engine, counts, store = engine_of(1, 3), EncodeCounts(), FeatureStore(tmp_path / "share")
-    features = encode_images(model, photos, store, engine=engine, counts=counts)
+    shown = []
+
+    @contextmanager
+    def progress(*_):
+        yield shown.append
+
+    features = encode_images(model, photos, store, engine=engine, counts=counts, progress=progress)
     own = np.array([Share(1, 3).owns(digest) for digest in photos.digests])
     assert 0 < own.sum() < len(photos)
     np.testing.assert_allclose(features[own], whole[own], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(features[~own], axis=1), 1, atol=1e-6)
-    assert (counts.images, engine.left) == (own.sum(), (~own).sum())
+    assert (counts.images, sum(shown), engine.left) == (own.sum(), own.sum(), (~own).sum())
     np.testing.assert_array_equal(store.read(image_key(model, photos), photos.digests)[1], own)
 
 
