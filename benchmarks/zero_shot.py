@@ -77,25 +77,29 @@ def their_version(python: str) -> str:
 
 
 def write_images(folder: Path) -> int:
-    """Write the ID images as class folders, and the same bytes as the shard that CLIP_benchmark reads."""
+    """Write the ID images as class folders, and the same bytes as shards, one for each of CLIP_benchmark's loaders."""
     import pyarrow.parquet as pq
 
     from pytest_clip_robust.showroom import data_file
 
     table = pq.read_table(data_file("id"), columns=["image", "label"]).to_pylist()
     names = sorted({row["label"] for row in table})
-    with tarfile.open(folder / "images.tar", "w") as shard:
-        for number, row in enumerate(table):
-            content = row["image"]["bytes"]
-            suffix = "png" if content.startswith(b"\x89PNG") else "webp" if content[8:12] == b"WEBP" else "jpg"
-            path = folder / "images" / row["label"] / f"{number:04}.{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            for extension, data in ((suffix, content), ("cls", str(names.index(row["label"])).encode())):
-                entry = tarfile.TarInfo(f"{number:04}.{extension}")
-                entry.size = len(data)
-                shard.addfile(entry, io.BytesIO(data))
     (folder / "classnames.txt").write_text("\n".join(names))
+    (folder / "shards").mkdir()
+    (folder / "shards" / "nshards.txt").write_text(str(LOADERS))
+    shards = [tarfile.open(folder / "shards" / f"{number}.tar", "w") for number in range(LOADERS)]  # noqa: SIM115
+    for number, row in enumerate(table):
+        content = row["image"]["bytes"]
+        suffix = "png" if content.startswith(b"\x89PNG") else "webp" if content[8:12] == b"WEBP" else "jpg"
+        path = folder / "images" / row["label"] / f"{number:04}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        for extension, data in ((suffix, content), ("cls", str(names.index(row["label"])).encode())):
+            entry = tarfile.TarInfo(f"{number:04}.{extension}")
+            entry.size = len(data)
+            shards[number % LOADERS].addfile(entry, io.BytesIO(data))
+    for shard in shards:
+        shard.close()
     return len(table)
 
 
@@ -107,10 +111,9 @@ def write_tasks(folder: Path, prompts: tuple[str, ...]) -> None:
     (folder / "pytest.ini").write_text("[pytest]\n")
     for name in prompts:
         task = folder / "wds" / name
-        (task / "test").mkdir(parents=True, exist_ok=True)
-        (task / "test" / "nshards.txt").write_text("1")
-        (task / "test" / "0.tar").unlink(missing_ok=True)
-        (task / "test" / "0.tar").symlink_to(folder / "images.tar")
+        task.mkdir(parents=True, exist_ok=True)
+        if not (task / "test").exists():
+            (task / "test").symlink_to(folder / "shards")
         (task / "classnames.txt").write_text((folder / "classnames.txt").read_text())
         templates = [template.replace("{}", "{c}") for template in prompt_set(name).templates]
         (task / "zeroshot_classification_templates.txt").write_text("\n".join(templates))
@@ -142,7 +145,7 @@ def their_command(python: str, folder: Path, prompts: tuple[str, ...]) -> list[s
 def compare(folder: Path, prompts: tuple[str, ...]) -> list[float]:
     """Return the accuracies of the last runs, which must be the same in both."""
     gates = json.loads((folder / "ours" / "report.json").read_text())["gates"]
-    ours = {name: next(gate["value"] for gate in gates if f"-{name}" in gate["test"]) for name in prompts}
+    ours = {name: next(gate["value"] for gate in gates if gate["test"].endswith(f"-{name}]")) for name in prompts}
     theirs = {name: json.loads((folder / f"theirs_{name}.json").read_text())["metrics"]["acc1"] for name in prompts}
     for name in prompts:
         if abs(ours[name] - theirs[name]) > 1e-9:
