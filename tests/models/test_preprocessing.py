@@ -32,7 +32,7 @@ def splits():
     return [(transform(config), split(transform(config))) for config in CONFIGS]
 
 
-@given(st.integers(0, len(CONFIGS) - 1), st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**31))
+@given(st.integers(0, len(CONFIGS) - 1), st.integers(9, 90), st.integers(9, 90), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=60)
 def test_both_steps_give_the_bits_of_the_whole(splits, config, width, height, seed):
     whole, steps = splits[config]
