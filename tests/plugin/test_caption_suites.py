@@ -146,7 +146,15 @@ def test_all_of_it_encodes_every_image_and_text_once(world):
 
 def test_what_two_workers_read_of_one_set_is_put_together():
     def summary(**about):
-        return RunSummary(models={}, data={"words": about}, notices=[], images_encoded=1, texts_encoded=2)
+        return RunSummary(
+            models={},
+            data={"words": about},
+            notices=[],
+            images_encoded=1,
+            texts_encoded=2,
+            left_to_others=0,
+            rows_lost=0,
+        )
 
     merged = merge_summaries([summary(images=3, texts=5), summary(images=3, fingerprint="ab")])
     assert merged["data"] == {"words": {"images": 3, "texts": 5, "fingerprint": "ab"}}
