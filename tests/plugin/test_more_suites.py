@@ -225,12 +225,6 @@ def test_all_of_it_encodes_every_image_and_text_once(world):
     second.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_workers_find_the_same(world):
-    _, alone = world("-k", "test_ood or test_calibration or test_prompts")
-    _, together = world("-k", "test_ood or test_calibration or test_prompts", "-n2")
-    assert values(together) == values(alone)
-
-
 def test_observers_are_matched_to_the_set(colours):
     header = "object_response,category,imagename\n"
     for i, (shape, texture) in enumerate([("cat", "car"), ("car", "cat"), ("dog", "car"), ("cat", "dog")]):

@@ -242,12 +242,3 @@ def test_a_report_that_cannot_be_written_is_said_in_one_line(colours):
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-report=out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["--clip-report *out: cannot write report.json*"])
-
-
-def test_workers_of_xdist_find_the_same_and_the_controller_reports_it(colours):
-    plain = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-report=plain")
-    spread = colours.runpytest_subprocess(MODEL, "--clip-profile=profile.toml", "--clip-report=spread", "-n", "2")
-    assert (plain.ret, spread.ret) == (0, 0)
-    spread.stdout.fnmatch_lines(["passed *zero_shot.top1[[]photos]*", "encoded 0 images and 0 texts*"])
-    gates = [json.loads((colours.path / run / "report.json").read_text())["gates"] for run in ("plain", "spread")]
-    assert gates[0] == gates[1]

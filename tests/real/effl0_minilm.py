@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class EffLiteMiniLM:
     def __init__(self, folder: Path) -> None:
         self.identity = _identity(folder)
         self._vision = _session(folder / "efficientnet_lite0.onnx")
-        self._language = _session(folder / "minilm_l6_int8.onnx")
+        self._language = _session(folder / "minilm_l6_int8.onnx", threads=1)
+        self._pool = ThreadPoolExecutor(THREADS)
         self._tokenizer = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
         self._uncut = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
         self._tokenizer.enable_truncation(MAX_TOKENS)
@@ -78,7 +80,7 @@ class EffLiteMiniLM:
 
         One string at a time: the int8 tower scales activations by the largest of a batch, so company changes a text.
         """
-        sentences = np.stack([self._sentence(text) for text in texts])
+        sentences = np.stack(list(self._pool.map(self._sentence, texts)))
         with_constant = np.concatenate([sentences, np.ones((len(sentences), 1), np.float32)], axis=1)
         return _unit(with_constant @ self._to_image_space)
 
@@ -103,9 +105,9 @@ def preprocess(image: Image.Image) -> Floats:
     return ((pixels - 127.0) / 128.0).transpose(2, 0, 1)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path, *, threads: int = THREADS) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
