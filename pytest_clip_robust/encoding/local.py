@@ -18,8 +18,8 @@ from pytest_clip_robust.encoding.images import PixelBatch, read_pixels
 from pytest_clip_robust.encoding.notice import Notice, log_notice
 from pytest_clip_robust.encoding.overlap import PlacedBatch, Placing, one_ahead
 from pytest_clip_robust.encoding.pixel_cache import PixelCache, PixelShelf
+from pytest_clip_robust.machine import count_cores
 from pytest_clip_robust.models.encoder import LoadedModel
-from pytest_clip_robust.scheduling.machine import count_cores
 from pytest_clip_robust.text import printable
 
 UNMEASURED_IMAGES, UNMEASURED_TEXTS = 64, 256

@@ -19,8 +19,8 @@ from pytest_clip_robust.fixtures import TURNS
 from pytest_clip_robust.gate import RUN, model_label, short_name
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.gpu_need import gpu_need
+from pytest_clip_robust.machine import count_cores
 from pytest_clip_robust.scheduling.grouping import Group, Need, group_tests
-from pytest_clip_robust.scheduling.machine import count_cores
 from pytest_clip_robust.scheduling.room import GPU_MEMORY, count, pin, room_of, thread_caps
 from pytest_clip_robust.scheduling.scheduler import GroupScheduling
 

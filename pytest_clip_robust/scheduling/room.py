@@ -10,8 +10,8 @@ import pytest
 
 from pytest_clip_robust.config import device_asked, worker_gpus_asked, worker_memory_asked
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.machine import count_cores, free_memory
 from pytest_clip_robust.scheduling.devices import Device, find_devices
-from pytest_clip_robust.scheduling.machine import count_cores, free_memory
 from pytest_clip_robust.scheduling.slots import Slot, cpu_slots, gpu_slots
 
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

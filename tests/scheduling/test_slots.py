@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clip_robust.machine import count_cores, free_memory
 from pytest_clip_robust.scheduling.devices import Device
-from pytest_clip_robust.scheduling.machine import count_cores, free_memory
 from pytest_clip_robust.scheduling.room import THREAD_CAPS, pin, thread_caps
 from pytest_clip_robust.scheduling.slots import cpu_slots, gpu_slots
 
