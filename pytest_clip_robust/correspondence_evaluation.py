@@ -41,7 +41,7 @@ class CorrespondenceEvaluation:
         angles = relative_angle(found.poses[first], found.poses[second]).round(ANGLE_DIGITS)
         bins = np.digitize(angles, self._plan.angles[:-1]).tolist()
         scenes = [found.scenes[view] for view in first.tolist()]
-        chosen = spread(list(zip(scenes, bins, strict=True)), self._plan.pairs)
+        chosen = choose_pairs(list(zip(scenes, bins, strict=True)), self._plan.pairs)
         pairs = found.pairs[chosen]
         errors = self._workbench.match_views(self._loaded, found, pairs)
         names = found.images.samples
@@ -59,7 +59,7 @@ class CorrespondenceEvaluation:
     def _match_keypoints(self, dataset: str) -> KeypointMatches:
         """Look for the keypoints of a set's pictures in others of their class."""
         found = self._workbench.keypoints(dataset)
-        chosen = spread(found.images.labels[found.pairs[:, 0]].tolist(), self._plan.pairs)
+        chosen = choose_pairs(found.images.labels[found.pairs[:, 0]].tolist(), self._plan.pairs)
         pairs = found.pairs[chosen]
         errors = self._workbench.match_keypoints(self._loaded, found, pairs)
         return KeypointMatches(
@@ -77,13 +77,13 @@ class CorrespondenceEvaluation:
         return together(fingerprint, f"version {VERSION}, size {self._plan.size}, pairs {pairs.tolist()}")
 
 
-def spread(groups: Sequence[Hashable], most: int) -> Ints:
+def choose_pairs(groups: Sequence[Hashable], most: int) -> Ints:
     """Return the positions of `most` pairs, as many of every group as of every other; 0 takes all.
 
     Of a group come those that lie evenly in it: the first, then the middle, and so on, so that more pairs keep those
     that fewer had.
 
-    >>> spread(["a", "a", "a", "b"], 3).tolist()
+    >>> choose_pairs(["a", "a", "a", "b"], 3).tolist()
     [0, 1, 3]
     """
     if not 0 < most < len(groups):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
 from pytest_clip_robust.properties.composition import tell_texts_apart
 from pytest_clip_robust.report.summary import RunSummary
 from pytest_clip_robust.text import printable
+
+_Set = TypeVar("_Set")
 
 
 class Workbench:
@@ -95,11 +97,8 @@ class Workbench:
             ConfigError: the profile has no such set.
             DataError: the set cannot be read.
         """
-        if name not in self._image_sets:
-            entry = self._entry(name)
-            prompted = name not in self.run.profile.sets("ood")
-            self._image_sets[name] = load_image_set(entry, cache_dir=self.data_cache, prompted=prompted)
-        return self._image_sets[name]
+        prompted = name not in self.run.profile.sets("ood")
+        return self._once(self._image_sets, name, partial(load_image_set, prompted=prompted))
 
     def captions(self, name: str) -> CaptionSet:
         """Read a set of captioned images of the profile, once.
@@ -122,9 +121,7 @@ class Workbench:
             ConfigError: the profile has no such set.
             DataError: the set cannot be read.
         """
-        if name not in self._contrast_sets:
-            self._contrast_sets[name] = load_contrast_set(self._entry(name), cache_dir=self.data_cache)
-        return self._contrast_sets[name]
+        return self._once(self._contrast_sets, name, load_contrast_set)
 
     def views(self, name: str) -> ViewSet:
         """Read a set of posed views of the profile, once.
@@ -133,9 +130,7 @@ class Workbench:
             ConfigError: the profile has no such set.
             DataError: the set cannot be read.
         """
-        if name not in self._view_sets:
-            self._view_sets[name] = load_view_set(self._entry(name), cache_dir=self.data_cache)
-        return self._view_sets[name]
+        return self._once(self._view_sets, name, load_view_set)
 
     def keypoints(self, name: str) -> KeypointSet:
         """Read a set of pictures with keypoints of the profile, once.
@@ -144,9 +139,7 @@ class Workbench:
             ConfigError: the profile has no such set.
             DataError: the set cannot be read.
         """
-        if name not in self._keypoint_sets:
-            self._keypoint_sets[name] = load_keypoint_set(self._entry(name), cache_dir=self.data_cache)
-        return self._keypoint_sets[name]
+        return self._once(self._keypoint_sets, name, load_keypoint_set)
 
     def word_order(self, name: str) -> ContrastSet:
         """Set the first captions of a set's images against their words in other orders.
@@ -181,6 +174,11 @@ class Workbench:
                 f"and were cut, such as {printable(cut[0][:60])!r}"
             )
         return len(cut)
+
+    def _once(self, sets: dict[str, _Set], name: str, load: Callable[..., _Set]) -> _Set:
+        if name not in sets:
+            sets[name] = load(self._entry(name), cache_dir=self.data_cache)
+        return sets[name]
 
     def _entry(self, name: str) -> DataEntry:
         entries = self.run.profile.data
@@ -284,21 +282,19 @@ class Workbench:
 
     def _data_read(self) -> dict[str, dict[str, Any]]:
         """Say which sets were read, and how many texts or pairs those that have them have."""
-        read = {
-            name: {"images": len(images), "fingerprint": images.fingerprint, "licence": images.licence}
-            for name, images in self._image_sets.items()
-        }
+        read = {name: _about(images, images.fingerprint) for name, images in self._image_sets.items()}
         texts: dict[str, int] = {name: len(found.captions) for name, found in self._caption_sets.items()}
         texts |= {name: len(found.texts) + texts.get(name, 0) for name, found in self._contrast_sets.items()}
         for name, found in (*self._caption_sets.items(), *self._contrast_sets.items()):
-            images = found.images
-            about = {"images": len(images), "fingerprint": found.fingerprint, "licence": images.licence}
-            read[name] = read.get(name, about) | {"texts": texts[name]}
+            read[name] = read.get(name, _about(found.images, found.fingerprint)) | {"texts": texts[name]}
         paired: list[tuple[str, ViewSet | KeypointSet]] = [*self._view_sets.items(), *self._keypoint_sets.items()]
         for name, one in paired:
-            about = {"images": len(one.images), "fingerprint": one.fingerprint, "licence": one.images.licence}
-            read[name] = read.get(name, about) | {"pairs": len(one.pairs)}
+            read[name] = read.get(name, _about(one.images, one.fingerprint)) | {"pairs": len(one.pairs)}
         return read
+
+
+def _about(images: ImageSet, fingerprint: str) -> dict[str, Any]:
+    return {"images": len(images), "fingerprint": fingerprint, "licence": images.licence}
 
 
 def _local_engine(run: RunConfig, notice: Notice) -> LocalEngine:

@@ -32,7 +32,7 @@ def view_pairs(poses: NDArray[np.float64], scenes: Sequence[str]) -> NDArray[np.
     for scene in dict.fromkeys(scenes):
         views = np.flatnonzero(names == scene)
         views = views[spread(len(views), VIEWS_A_SCENE)]
-        first, second = (views[side] for side in np.triu_indices(len(views), k=1))
+        first, second = _two_of(views)
         # A turntable's steps are whole degrees but for rounding, which must not decide the bin.
         angles = relative_angle(poses[first], poses[second]).round(2)
         bins = np.minimum(angles // BIN, WIDEST // BIN - 1)
@@ -57,7 +57,7 @@ def class_pairs(labels: NDArray[np.int64], instances: Sequence[str], seen: NDArr
     names = np.array(instances)
     for label in np.unique(labels):
         pictures = np.flatnonzero(labels == label)
-        first, second = (pictures[side] for side in np.triu_indices(len(pictures), k=1))
+        first, second = _two_of(pictures)
         fit = (names[first] != names[second]) & (seen[first] & seen[second]).any(axis=1)
         first, second = first[fit], second[fit]
         there = spread(len(first), PAIRS_A_CLASS)
@@ -72,6 +72,12 @@ def spread(count: int, most: int) -> NDArray[np.int64]:
     ([0, 1, 2], [0, 4, 8])
     """
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def _two_of(positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return both sides of all pairs of `positions`."""
+    first, second = np.triu_indices(len(positions), k=1)
+    return positions[first], positions[second]
 
 
 def _sorted(chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -164,12 +164,12 @@ def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None
         keep &= matches.viewpoints[matches.pair_of] == viewpoint
     if not keep.any():
         raise MeasurementError(f"{matches.dataset!r} has no keypoints of {subset!r}, so there is nothing to measure")
-    pairs = matches.pair_of[keep]
-    evidence = _by_class(matches.dataset, (matches.errors[keep] <= PCK), matches.classes[pairs], matches.sources[pairs])
+    pairs, found = matches.pair_of[keep], matches.errors[keep] <= PCK
+    classes = matches.classes[pairs]
+    evidence = _by_class(matches.dataset, found, classes, matches.sources[pairs])
     replicates = resample(evidence)[0]
     of_class = {
-        f"class_{matches.class_names[one]}": float((matches.errors[keep][matches.classes[pairs] == one] <= PCK).mean())
-        for one in np.unique(matches.classes[pairs]).tolist()
+        f"class_{matches.class_names[one]}": float(found[classes == one].mean()) for one in np.unique(classes).tolist()
     }
     return Measurement(
         metric="correspondence.pck_10",
