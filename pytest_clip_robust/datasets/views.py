@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,6 @@ from pytest_clip_robust.datasets.view_set import ViewSet
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.pinhole import check_pinhole
 from pytest_clip_robust.text import printable
-
-_T = TypeVar("_T")
 
 LAYOUTS: dict[str, Layout[PosedRows]] = {
     "blender": Layout(is_blender, read_blender),
@@ -128,9 +125,13 @@ def _check_sizes(entry: DataEntry, found: PosedRows, used: NDArray[np.int64]) ->
 
 def _boxes(entry: DataEntry, found: PosedRows, views: Sequence[int]) -> NDArray[np.int64]:
     def box(view: int) -> tuple[int, int, int, int]:
-        return square_around(decode_depth(found.depth[0](view)) > 0)
+        try:
+            return square_around(decode_depth(found.depth[0](view)) > 0)
+        except (DataError, OSError) as error:
+            raise DataError(f"data set {entry.name!r}: view {found.pictures.samples[view]!r}: {error}") from error
 
-    return np.array(_for_each(entry, found, views, box), np.int64)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.array(list(pool.map(box, views)), np.int64)
 
 
 def square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -154,17 +155,6 @@ def square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
         edges.append((first, min(first + side, size)))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom
-
-
-def _for_each(entry: DataEntry, found: PosedRows, views: Sequence[int], do: Callable[[int], _T]) -> list[_T]:
-    def named(view: int) -> _T:
-        try:
-            return do(view)
-        except (DataError, OSError) as error:
-            raise DataError(f"data set {entry.name!r}: view {found.pictures.samples[view]!r}: {error}") from error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(named, views))
 
 
 def _fingerprint(views: ViewSet) -> str:
