@@ -18,7 +18,7 @@ import open_clip
 import torch
 from torch.nn import functional
 
-from pytest_clip_robust.correspondence.nearest import Points, two_nearest
+from pytest_clip_robust.encoding.dense.nearest import Points, two_nearest
 from pytest_clip_robust.models.dense import dense_encoder
 
 SIDE, GRID = 512, 128

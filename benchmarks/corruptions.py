@@ -15,7 +15,8 @@ import time
 
 import torch
 
-from pytest_clip_robust.corruptions import KINDS, SEVERITIES, corrupt
+from pytest_clip_robust.corruptions import corrupt
+from pytest_clip_robust.names import CORRUPTION_KINDS, SEVERITIES
 
 SIDE = 224
 
@@ -23,19 +24,21 @@ SIDE = 224
 def main() -> None:
     """Print one line of a Markdown table a kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"any of: {', '.join(KINDS)} (default: all)")
+    parser.add_argument(
+        "kinds", nargs="*", metavar="KIND", help=f"any of: {', '.join(CORRUPTION_KINDS)} (default: all)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=1, help="images at once (default: 1)")
     parser.add_argument("--repeats", type=int, default=15, help="the fastest of so many counts (default: 15)")
     options = parser.parse_args()
-    unknown = [kind for kind in options.kinds if kind not in KINDS]
+    unknown = [kind for kind in options.kinds if kind not in CORRUPTION_KINDS]
     if unknown:
-        parser.error(f"unknown kind {unknown[0]!r}; expected some of: {', '.join(KINDS)}")
+        parser.error(f"unknown kind {unknown[0]!r}; expected some of: {', '.join(CORRUPTION_KINDS)}")
     torch.set_num_threads(1)
     rgb, depth = (part.expand(options.batch, *part.shape[1:]).to(options.device) for part in scene())
     print(f"torch {torch.__version__}, {options.device}, batches of {options.batch}; ms an image\n")
     print("| kind | " + " | ".join(map(str, SEVERITIES)) + " |\n|---|" + "---|" * len(SEVERITIES))
-    for kind in options.kinds or KINDS:
+    for kind in options.kinds or CORRUPTION_KINDS:
         times = [fastest(rgb, depth, kind, severity, options.repeats) for severity in SEVERITIES]
         print(
             f"| {kind} | " + " | ".join(f"{1000 * seconds / options.batch:.1f}" for seconds in times) + " |", flush=True

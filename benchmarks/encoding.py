@@ -73,9 +73,9 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
     import torch
 
     from pytest_clip_robust.encoding.encoder import encode_images
-    from pytest_clip_robust.encoding.local import LocalEngine
-    from pytest_clip_robust.encoding.pixel_cache import PixelCache
-    from pytest_clip_robust.encoding.store import FeatureStore
+    from pytest_clip_robust.encoding.engines.local import LocalEngine
+    from pytest_clip_robust.encoding.pixels.cache import PixelCache
+    from pytest_clip_robust.encoding.store.features import FeatureStore
 
     model, images = load_model(folder), load_images(data)
     size = 16 if model.device == "cpu" else 256
@@ -127,9 +127,9 @@ def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
     """What the pixel cache costs and saves where the model takes no time, as with a fast GPU."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    from pytest_clip_robust.encoding.images import read_pixels
-    from pytest_clip_robust.encoding.pixel_cache import PixelCache
-    from pytest_clip_robust.models.preprocessing import split
+    from pytest_clip_robust.encoding.pixels.cache import PixelCache
+    from pytest_clip_robust.encoding.pixels.reading import read_pixels
+    from pytest_clip_robust.models.open_clip.preprocessing import split
 
     images, steps = load_images(data), split(image_transform_v2(PreprocessCfg(), is_train=False))
     positions = list(range(len(images)))
@@ -209,11 +209,11 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     from pytest_clip_robust.encoding.encoder import encode_images
-    from pytest_clip_robust.encoding.local import LocalEngine
-    from pytest_clip_robust.encoding.pixel_cache import PixelCache
-    from pytest_clip_robust.encoding.store import FeatureStore
-    from pytest_clip_robust.models.encoder import LoadedModel
-    from pytest_clip_robust.models.preprocessing import split
+    from pytest_clip_robust.encoding.engines.local import LocalEngine
+    from pytest_clip_robust.encoding.pixels.cache import PixelCache
+    from pytest_clip_robust.encoding.store.features import FeatureStore
+    from pytest_clip_robust.models.open_clip.preprocessing import split
+    from pytest_clip_robust.models.protocols import LoadedModel
 
     class Encoder:
         scale, bias, identity = 1.0, 0.0, "means"

@@ -19,15 +19,17 @@ from pathlib import Path
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from pytest_clip_robust.scoring import cues, ood_scores
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from run import machine
 
-from pytest_clip_robust.evidence import mean_evidence
-from pytest_clip_robust.measurement import Measurement
+from pytest_clip_robust.core.evidence import mean_evidence
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.properties import accuracy, calibration, ood, shape_bias, visual_factors
-from pytest_clip_robust.properties.decisions import Decisions
-from pytest_clip_robust.properties.reliability import Reliability
+from pytest_clip_robust.scoring.confidence import Confidences
+from pytest_clip_robust.scoring.decisions import Decisions
 from pytest_clip_robust.stats import paired
 
 ALPHAS = (0.05, 0.01, 0.001)
@@ -136,10 +138,10 @@ class Model:
         )
 
 
-def reliability(model: Model) -> Reliability:
+def reliability(model: Model) -> Confidences:
     """Make confidences that are right on average for a margin without a drop."""
     confidence = 0.3 + 0.7 * ndtr(model.margin)
-    return Reliability(dataset="photos", confidence=confidence, correct=model.margin > 0, n_classes=10)
+    return Confidences(dataset="photos", confidence=confidence, correct=model.margin > 0, n_classes=10)
 
 
 def decided(right: np.ndarray, name: str, **annotations: np.ndarray) -> Decisions:
@@ -147,10 +149,10 @@ def decided(right: np.ndarray, name: str, **annotations: np.ndarray) -> Decision
     return Decisions(dataset=name, correct=right, labels=np.zeros(len(right), np.int64), annotations=annotations)
 
 
-def scored(model: Model) -> tuple[ood.Scores, ood.Scores]:
+def scored(model: Model) -> tuple[ood_scores.Scores, ood_scores.Scores]:
     """Return ID and OOD scores."""
     return tuple(
-        ood.Scores(dataset=name, score="energy", values=values)
+        ood_scores.Scores(dataset=name, score="energy", values=values)
         for name, values in (("photos", model.scores), ("other", model.outside))
     )
 
@@ -162,11 +164,11 @@ def loss(model: Model) -> Measurement:
     return replace(found, value=float(values.mean()), direction="lower", evidence=mean_evidence("photos", values))
 
 
-def cued(model: Model) -> shape_bias.CueAnswers:
+def cued(model: Model) -> cues.CueAnswers:
     """Name the shape, the texture or something else, whichever has the largest margin."""
     n = len(model.margin)
     answers = np.stack([model.margin, model.textured, np.full(n, 0.1)]).argmax(axis=0)
-    return shape_bias.CueAnswers(
+    return cues.CueAnswers(
         dataset="cues",
         answers=answers,
         shapes=np.zeros(n, np.int64),

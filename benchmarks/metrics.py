@@ -18,14 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pytest_clip_robust.scoring import ood_scores
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from run import alternate, machine
 
-from pytest_clip_robust.measurement import Predictions
-from pytest_clip_robust.properties import calibration, ood, ood_scores, prompt_sensitivity
-from pytest_clip_robust.properties.reliability import assess, fit_temperature, halves
-from pytest_clip_robust.properties.sixteen import sixteen_way
+from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.properties import calibration, ood, prompts
+from pytest_clip_robust.scoring.confidence import fit_temperature, halves, softmax_confidences
+from pytest_clip_robust.scoring.cues import sixteen_way
 from pytest_clip_robust.stats import roc
 
 SCALE = 100.0
@@ -60,7 +62,7 @@ def main() -> None:
 def measure_calibration(inside: Predictions, before: float) -> None:
     """Every calibration metric, before and after temperature scaling."""
     with part("probabilities, once", before):
-        found = assess(inside)
+        found = softmax_confidences(inside)
     with part(f"{len(calibration.METRICS)} calibration metrics with intervals", before):
         for metric in calibration.METRICS:
             calibration.measure(found, metric)
@@ -68,7 +70,7 @@ def measure_calibration(inside: Predictions, before: float) -> None:
         fit = halves(inside)
         temperature = fit_temperature(inside.rows(fit))
     with part("the same metrics on the other half, scaled", before):
-        scaled = assess(inside.rows(~fit), temperature=temperature)
+        scaled = softmax_confidences(inside.rows(~fit), temperature=temperature)
         for metric in calibration.METRICS:
             calibration.measure(scaled, metric)
 
@@ -90,7 +92,7 @@ def measure_detection(inside: Predictions, outside: Predictions, before: float) 
 def measure_prompts(inside: Predictions, outside: Predictions, before: float) -> None:
     """Spread of accuracy, ECE and AUROC over prompt sets; these differ by noise here."""
     rng = np.random.default_rng(0)
-    found, scores = assess(inside), [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
+    found, scores = softmax_confidences(inside), [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
     shaken = {
         str(i): replace(found, confidence=found.confidence ** rng.uniform(0.9, 1.1, len(found)))
         for i in range(PROMPT_SETS)
@@ -98,9 +100,9 @@ def measure_prompts(inside: Predictions, outside: Predictions, before: float) ->
     about = {"quantity": "x", "dataset": "synthetic", "templates": tuple(range(1, PROMPT_SETS + 1))}
     with part(f"spread and fewer templates over {PROMPT_SETS} prompt sets, of 3 quantities", before):
         for compared in (
-            prompt_sensitivity.accuracy_by_prompts({name: one.correct for name, one in shaken.items()}, **about),
-            prompt_sensitivity.ece_by_prompts(shaken, **about),
-            prompt_sensitivity.auroc_by_prompts(
+            prompts.accuracy_by_prompts({name: one.correct for name, one in shaken.items()}, **about),
+            prompts.ece_by_prompts(shaken, **about),
+            prompts.auroc_by_prompts(
                 {
                     name: tuple(
                         _scores(side, "x", one + rng.normal(0, 0.1, len(one)))
@@ -111,8 +113,8 @@ def measure_prompts(inside: Predictions, outside: Predictions, before: float) ->
                 **about,
             ),
         ):
-            prompt_sensitivity.spread(compared)
-            prompt_sensitivity.fewer_templates(compared)
+            prompts.spread(compared)
+            prompts.fewer_templates(compared)
 
 
 def measure_features(samples: int, before: float) -> None:
@@ -130,12 +132,12 @@ def measure_features(samples: int, before: float) -> None:
 
 def compare(inside: Predictions, outside: Predictions) -> None:
     """Time single metrics against their peers, on results that agree."""
-    found = assess(inside)
+    found = softmax_confidences(inside)
     scores = [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
     truth = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
     peers: dict[str, Callable[[], tuple[Callable[[], float], Callable[[], float]]]] = {
         "ECE from logits (torchmetrics); ours has NLL, Brier, classwise ECE and an interval in it": lambda: (
-            lambda: calibration.expected_error(assess(inside)).value,
+            lambda: calibration.expected_error(softmax_confidences(inside)).value,
             torchmetrics_ece(inside),
         ),
         "ECE and its interval from confidences (netcal, without)": lambda: (
@@ -151,7 +153,7 @@ def compare(inside: Predictions, outside: Predictions) -> None:
             sklearn_auroc(truth, np.concatenate(scores)),
         ),
         "NLL from logits (scikit-learn's log_loss of probabilities); ours has the rest in it": lambda: (
-            lambda: calibration.negative_log_likelihood(assess(inside)).value,
+            lambda: calibration.negative_log_likelihood(softmax_confidences(inside)).value,
             sklearn_nll(inside),
         ),
     }
@@ -250,8 +252,8 @@ def drop(_: float) -> None:
     """Use a result and forget it."""
 
 
-def _scores(side: str, name: str, values: np.ndarray) -> ood.Scores:
-    return ood.Scores(dataset=side, score=name, values=values)
+def _scores(side: str, name: str, values: np.ndarray) -> ood_scores.Scores:
+    return ood_scores.Scores(dataset=side, score=name, values=values)
 
 
 def _counts(scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ def in_a_process(way: str, options: argparse.Namespace) -> dict:
 
 def ours() -> Callable[..., Recalls]:
     """Rank in blocks."""
-    from pytest_clip_robust.properties.ranking import rank_both
+    from pytest_clip_robust.scoring.ranks import rank_both
 
     def compute(images: np.ndarray, captions: np.ndarray, owners: np.ndarray) -> Recalls:
         pairs = np.column_stack([owners, np.arange(len(captions))])

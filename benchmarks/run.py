@@ -74,10 +74,10 @@ def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str
     import open_clip
     import torch
 
-    from pytest_clip_robust.encoding.classifier import zero_shot_weights
     from pytest_clip_robust.encoding.encoder import encode_texts
-    from pytest_clip_robust.encoding.store import FeatureStore
+    from pytest_clip_robust.encoding.store.features import FeatureStore
     from pytest_clip_robust.prompts.templates import prompt_set
+    from pytest_clip_robust.scoring.zero_shot import zero_shot_weights
 
     model = load_model(folder)
     names = open_clip.IMAGENET_CLASSNAMES[:CLASSES]
@@ -191,14 +191,14 @@ def load_model(folder: Path):  # noqa: ANN201 - its type is imported late
 def load_images(root: Path):  # noqa: ANN201 - its type is imported late
     """Load the photographs as a run does."""
     from pytest_clip_robust.datasets.entry import parse_data_option
-    from pytest_clip_robust.datasets.loading import load_image_set
+    from pytest_clip_robust.datasets.images.loading import load_image_set
 
     return load_image_set(parse_data_option(f"photos={root}"))
 
 
 def pictures(images) -> Iterator:  # noqa: ANN001 - as above
     """Decode every image."""
-    from pytest_clip_robust.encoding.images import decode
+    from pytest_clip_robust.datasets.images.decoding import decode
 
     return (decode(images.read(i)) for i in range(len(images)))
 

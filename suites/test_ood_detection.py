@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.properties import ood, ood_scores
+from pytest_clip_robust.properties import ood
+from pytest_clip_robust.scoring import ood_scores
 
 pytestmark = pytest.mark.clip_suite
 

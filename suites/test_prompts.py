@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.properties import prompt_sensitivity
+from pytest_clip_robust.properties import prompts
 
 pytestmark = pytest.mark.clip_suite
 
@@ -17,7 +17,7 @@ def compare(model, request):
     """Give the comparison between prompt sets, if the profile names any to compare."""
     if len(model.compared_prompts) < 2:
         pytest.skip("nothing to compare: name prompt sets in the profile's prompts.compare")
-    return getattr(prompt_sensitivity, request.param)
+    return getattr(prompts, request.param)
 
 
 @pytest.mark.clip_role("id")
@@ -25,7 +25,7 @@ def test_agreement(model, dataset, gate):
     answers = model.template_answers(dataset)
     if answers.answers.shape[1] == 1:
         pytest.skip("the profile's prompt set has a single template, which agrees with itself")
-    gate(prompt_sensitivity.agreement(answers))
+    gate(prompts.agreement(answers))
 
 
 @pytest.mark.clip_role("id", "shift")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import pytest
 
 from pytest_clip_robust.properties import modality, retrieval
+from pytest_clip_robust.scoring import rankings
 
 pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("captions")]
 
-both_ways = pytest.mark.parametrize("way", retrieval.WAYS)
+both_ways = pytest.mark.parametrize("way", rankings.WAYS)
 
 
 @both_ways

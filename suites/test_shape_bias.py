@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_clip_robust.properties import shape_bias
-from pytest_clip_robust.properties.sixteen import SIXTEEN
+from pytest_clip_robust.scoring.cues import SIXTEEN
 
 pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("cue_conflict")]
 

@@ -18,7 +18,7 @@ MODULES = sorted(
 
 
 def test_there_are_modules_to_look_at():
-    assert "pytest_clip_robust.measurement" in MODULES
+    assert "pytest_clip_robust.core.measurement" in MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)

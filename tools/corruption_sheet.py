@@ -17,8 +17,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from pytest_clip_robust import showroom
-from pytest_clip_robust.corruptions import KINDS, SEVERITIES, corrupt
+from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.canvas import Canvas
+from pytest_clip_robust.names import CORRUPTION_KINDS, SEVERITIES
 
 SIDE, SHOWN, TITLE = 224, 160, 14
 
@@ -52,9 +53,9 @@ def enlarged(row: dict) -> Canvas:
 def draw_sheet(canvas: Canvas) -> Image.Image:
     """Lay out the clean image and its five corrupted selves beside each other, kind under kind."""
     height = SHOWN + TITLE
-    sheet = Image.new("RGB", (SHOWN * (1 + len(SEVERITIES)), height * len(KINDS)), "white")
+    sheet = Image.new("RGB", (SHOWN * (1 + len(SEVERITIES)), height * len(CORRUPTION_KINDS)), "white")
     pen = ImageDraw.Draw(sheet)
-    for row, kind in enumerate(KINDS):
+    for row, kind in enumerate(CORRUPTION_KINDS):
         for column, severity in enumerate((0, *SEVERITIES)):
             found = canvas.rgb
             if severity:

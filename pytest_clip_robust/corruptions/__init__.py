@@ -6,7 +6,6 @@ global random numbers.
 
 from __future__ import annotations
 
-from pytest_clip_robust.corruption_plan import KINDS, SEVERITIES
 from pytest_clip_robust.corruptions.registry import VERSION, corrupt, needs_depth
 
-__all__ = ["KINDS", "SEVERITIES", "VERSION", "corrupt", "needs_depth"]
+__all__ = ["VERSION", "corrupt", "needs_depth"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytest_clip_robust.pinhole import check_pinhole
+from pytest_clip_robust.core.camera import check_camera_matrix
 
 DEFAULT_FOCAL = 1.2
 """Focal length over the longer side where none is known: 45 degrees across, a phone's or a normal lens."""
@@ -24,7 +24,7 @@ def check_intrinsics(intrinsics: Tensor, height: int, width: int) -> None:
         DataError: a matrix is none of a pinhole camera, or its principal point lies outside of the image.
     """
     for matrix in intrinsics.tolist():
-        check_pinhole(matrix, height, width)
+        check_camera_matrix(matrix, height, width)
 
 
 def rays(intrinsics: Tensor, height: int, width: int) -> Tensor:

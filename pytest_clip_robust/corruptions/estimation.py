@@ -17,9 +17,9 @@ from torch import Tensor
 
 from pytest_clip_robust.corruptions.canvas import canvas_size
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.hub import reachable
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.system.hub import reachable
+from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
 
 METRIC_TYPES = frozenset({"depth_pro", "glpn", "prompt_depth_anything", "zoedepth"})
 """Model types that answer with distances; the others answer with inverse depth up to scale and shift, unless their
@@ -55,7 +55,7 @@ class DepthEstimator:
         maps = []
         for image in images:
             inputs = self._processor(images=image, return_tensors="pt").to(self._device)
-            with torch.inference_mode(), hushed():
+            with torch.inference_mode(), quiet():
                 answer = self._model(**inputs).predicted_depth.float()
             if not torch.isfinite(answer).all():
                 raise ConfigError(f"depth model {self.source!r}: its answers are NaN or infinite; take another one")
@@ -86,7 +86,7 @@ def from_inverse(inverse: Tensor) -> Tensor:
 def _load(source: str) -> tuple[Any, Any]:
     local = not Path(source).is_dir() and not reachable()
     try:
-        with hushed():
+        with quiet():
             from transformers import AutoImageProcessor, AutoModelForDepthEstimation  # noqa: PLC0415 - seconds
 
             processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]

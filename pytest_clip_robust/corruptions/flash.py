@@ -14,10 +14,10 @@ POWER = (1.0, 2.0, 3.5, 5.5, 8.0)
 """Light of the flash on a surface that faces it at the nearest distance, over the light that was there."""
 
 BOUNCED = 0.25
-"""Share of the flash that comes back from the surroundings and finds surfaces that face away."""
+"""Rank of the flash that comes back from the surroundings and finds surfaces that face away."""
 
 GLOSS, SHARPNESS = 0.02, 24
-"""Share of the flash that surfaces mirror, and how narrowly (Phong 1975)."""
+"""Rank of the flash that surfaces mirror, and how narrowly (Phong 1975)."""
 
 
 def flash(rgb: Tensor, depth: Tensor, intrinsics: Tensor, severity: int) -> Tensor:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_clip_robust.corruption_plan import SEVERITIES
 from pytest_clip_robust.corruptions import bitstream, flash, focus, fog, motion, sensor, video
 from pytest_clip_robust.corruptions.camera import check_intrinsics, usual_intrinsics
 from pytest_clip_robust.corruptions.depth import complete_depth
 from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
+from pytest_clip_robust.names import SEVERITIES
 
 SMALLEST_SIDE = 16
 VERSION = 1

@@ -9,20 +9,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.names import DATA_FORMATS
 
-VIEW_FORMATS = ("blender", "navi", "open3d", "scannet-pairs")
-KEYPOINT_FORMATS = ("spair",)
-FORMATS = (
-    "auto",
-    "imagefolder",
-    "cue-conflict",
-    "table",
-    "parquet",
-    "webdataset",
-    "hub",
-    *VIEW_FORMATS,
-    *KEYPOINT_FORMATS,
-)
 GROUPS = ("", "near", "far")
 DUPLICATES = ("apart", "together")
 NAME = re.compile(r"[\w.\-]+")
@@ -72,7 +60,7 @@ class DataEntry:
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"data set name {self.name!r}: use letters, digits, '.', '_' and '-'")
         for field, allowed in (
-            ("format", FORMATS),
+            ("format", DATA_FORMATS),
             ("subset", ("all", "present")),
             ("group", GROUPS),
             ("duplicates", DUPLICATES),

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.datasets.image_set import ImageSet
-from pytest_clip_robust.encoding.engine import EncodedBatch, Engine, ImageJob, TextJob
-from pytest_clip_robust.encoding.local import LocalEngine
-from pytest_clip_robust.encoding.notice import Notice, log_notice
-from pytest_clip_robust.encoding.progress import Advance, ShowProgress, show_progress
-from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
-from pytest_clip_robust.encoding.turns import turn
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.encoding.engines.base import EncodedBatch, Engine, ImageJob, TextJob
+from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
+from pytest_clip_robust.encoding.store.lock import turn
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.encoder import LoadedModel
-from pytest_clip_robust.text import printable
+from pytest_clip_robust.models.protocols import LoadedModel
+from pytest_clip_robust.system.notice import Notice, log_notice
+from pytest_clip_robust.system.progress import Advance, ShowProgress, show_progress
+from pytest_clip_robust.system.text import printable
 
 if TYPE_CHECKING:
-    from pytest_clip_robust.encoding.corruption import CorruptedImages
+    from pytest_clip_robust.corruptions.images import CorruptedImages
 
 FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0

@@ -21,10 +21,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.errors import BaselineError
-from pytest_clip_robust.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence
-from pytest_clip_robust.files import write_whole
-from pytest_clip_robust.measurement import Measurement
+from pytest_clip_robust.system.files import write_whole
 
 FORMAT = 1
 DIGITS = 6

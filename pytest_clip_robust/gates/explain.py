@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pytest_clip_robust.core.measurement import Measurement, Miss
 from pytest_clip_robust.gates.regression import Change, Flip
 from pytest_clip_robust.gates.threshold import Threshold
 from pytest_clip_robust.gates.verdict import Judgement, Verdict
-from pytest_clip_robust.measurement import Measurement, Miss
-from pytest_clip_robust.text import printable
+from pytest_clip_robust.system.text import printable
 
 MISSES_SHOWN = 10
 

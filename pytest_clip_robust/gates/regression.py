@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.evidence import CONFIDENCE_STEPS, SHORT_DIGEST, Evidence
-from pytest_clip_robust.measurement import Interval, Measurement, Provenance
+from pytest_clip_robust.core.evidence import CONFIDENCE_STEPS, SHORT_DIGEST, Evidence
+from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.stats.paired import Comparison, compare, unpaired
 
 FLIPS_KEPT = 10

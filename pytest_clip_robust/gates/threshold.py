@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.measurement import Measurement
 
 Entry = TypeVar("Entry")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates.threshold import most_specific
-from pytest_clip_robust.measurement import Measurement
 
 DEFAULT = 0.01
 """A point, for everything that lies between 0 and 1."""
@@ -26,9 +26,9 @@ BY_METRIC: Mapping[str, float] = {
     "retrieval.mean_rank_": 1.0,
     "retrieval.median_rank_": 1.0,
     "features.": 0.05,
-    "corruption3d.relative_robustness": 0.02,
-    "corruption3d.mce_alexnet": 0.02,
-    "corruption3d.half": 0.2,
+    "corruption.relative_robustness": 0.02,
+    "corruption.mce_alexnet": 0.02,
+    "corruption.half": 0.2,
 }
 """By the first letters of a metric's id: what is no share, or jumps more than one by nature."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.gates.regression import Change, Trend
 from pytest_clip_robust.gates.threshold import Threshold
-from pytest_clip_robust.measurement import Measurement
 
 
 class Verdict(StrEnum):

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPERS = ("module.", "_orig_mod.")
@@ -81,7 +81,7 @@ def _load_safetensors(path: Path) -> object:
 
 def _load_torch(path: Path) -> object:
     try:
-        with hushed():
+        with quiet():
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(_absent(path)) from None

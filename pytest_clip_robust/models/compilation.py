@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
 
 Tower = Callable[[torch.Tensor], torch.Tensor]
 
@@ -33,7 +33,7 @@ def compile_tower(
         CannotCompileError: there is no compiler, the tower is beyond torch.compile, or its features changed.
     """
     quick: Tower = torch.compile(tower, backend=BACKEND)
-    with torch.inference_mode(), arithmetic(), hushed():
+    with torch.inference_mode(), arithmetic(), quiet():
         plain = tower(probe)
         torch._dynamo.maybe_mark_dynamic(probe, 0)  # noqa: SLF001 - its public place
         try:
@@ -43,7 +43,7 @@ def compile_tower(
     _check(features, plain, precision)
 
     def tower_compiled(inputs: torch.Tensor) -> torch.Tensor:
-        with hushed():  # another size may be compiled on its first use
+        with quiet():  # another size may be compiled on its first use
             return quick(inputs)
 
     return tower_compiled

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError, did_you_mean
-from pytest_clip_robust.models.encoder import DualEncoder, LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.protocols import DualEncoder, LoadedModel, PreprocessSteps
 from pytest_clip_robust.models.sanity import steps_agree
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.system.text import one_line
 
 REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "identity")
 

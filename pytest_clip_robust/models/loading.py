@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.foreign import hushed
 from pytest_clip_robust.models.custom import load_custom
-from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.sanity import check_model
 from pytest_clip_robust.models.spec import ModelKind, ModelSpec
+from pytest_clip_robust.system.quiet import quiet
 
 
 def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
@@ -21,8 +21,8 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     if spec.kind is ModelKind.PYTHON:
         loaded = load_custom(spec, device=device, precision=precision, compiled=compiled)
     else:
-        with hushed():
-            from pytest_clip_robust.models.openclip import load_openclip  # noqa: PLC0415 - seconds that py: spares
+        with quiet():
+            from pytest_clip_robust.models.open_clip.loader import load_openclip  # noqa: PLC0415 - seconds that py: spares
 
             loaded = load_openclip(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError
-from pytest_clip_robust.models.encoder import LoadedModel, PreprocessSteps
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
+from pytest_clip_robust.system.text import one_line
 
 TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
 SAME = 1e-4

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
-from pytest_clip_robust.text import printable
+from pytest_clip_robust.system.text import printable
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 LONGEST = 4096

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.foreign import hushed
-from pytest_clip_robust.text import one_line
+from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
 
 Size = tuple[int, int]
 """Height and width."""
@@ -98,7 +98,7 @@ def _openclip_resnet(tower: Any) -> Trunk:
 def _timm(tower: Any) -> Trunk:
     def resized(size: Size) -> Any:
         twin = _twin(tower)
-        with hushed():
+        with quiet():
             twin.set_input_size(size)
         return twin
 

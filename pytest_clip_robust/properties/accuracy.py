@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_clip_robust.evidence import mean_evidence
-from pytest_clip_robust.measurement import Measurement, Predictions
-from pytest_clip_robust.properties.decisions import Decisions, decide
+from pytest_clip_robust.core.evidence import mean_evidence
+from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Term, sums_evidence
+from pytest_clip_robust.core.measurement import Interval, Measurement
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.evidence import Column, Evidence, Stratum, Term, sums_evidence
-from pytest_clip_robust.measurement import Interval, Measurement
-from pytest_clip_robust.properties.reliability import BINS, EDGES, Floats, Reliability, bin_of
+from pytest_clip_robust.scoring.confidence import BINS, EDGES, Confidences, bin_of
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import mean_interval
 from pytest_clip_robust.stats.roc import cells_of
@@ -31,7 +32,7 @@ Counts = NDArray[np.int64]
 Part = TypeVar("Part")
 
 
-def expected_error(reliability: Reliability) -> Measurement:
+def expected_error(reliability: Confidences) -> Measurement:
     """Measure ECE with 15 equal-width bins: ``sum n_b / N |accuracy_b - confidence_b|`` (Guo et al. 2017).
 
     `plot` has the reliability diagram: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` of each bin that has
@@ -49,12 +50,12 @@ def expected_error(reliability: Reliability) -> Measurement:
     return _of_bins(reliability, f"ece_{BINS}_equal_width", bin_of, _ece, plot=diagram)
 
 
-def expected_error_equal_mass(reliability: Reliability) -> Measurement:
+def expected_error_equal_mass(reliability: Confidences) -> Measurement:
     """Measure ECE with 15 bins of equal counts (Nixon et al. 2019); with fewer samples, one bin each."""
     return _of_bins(reliability, f"ece_{BINS}_equal_mass", _equal_mass, _ece)
 
 
-def debiased_error(reliability: Reliability) -> Measurement:
+def debiased_error(reliability: Confidences) -> Measurement:
     """Measure the debiased root-mean-square calibration error on 15 equal-mass bins (Kumar et al. 2019, section 4).
 
     From the squared gap of each bin its sampling variance ``accuracy (1 - accuracy) / (n_b - 1)`` is taken off, so that
@@ -71,12 +72,12 @@ def debiased_error(reliability: Reliability) -> Measurement:
     return _of_bins(reliability, f"rms_ce_{BINS}_debiased", _equal_mass, _debiased)
 
 
-def maximum_error(reliability: Reliability) -> Measurement:
+def maximum_error(reliability: Confidences) -> Measurement:
     """Measure MCE: the largest gap of the 15 equal-width bins, however few samples are in it (Naeini et al. 2015)."""
     return _of_bins(reliability, f"mce_{BINS}", bin_of, _largest)
 
 
-def classwise_error(reliability: Reliability) -> Measurement:
+def classwise_error(reliability: Confidences) -> Measurement:
     """Measure classwise ECE: the mean over classes of the ECE of that class's probability (Kull et al. 2019).
 
     `details` has the worst class's error. The interval is that of the mean over classes, taken as a sample of classes.
@@ -95,7 +96,7 @@ def classwise_error(reliability: Reliability) -> Measurement:
     )
 
 
-def negative_log_likelihood(reliability: Reliability) -> Measurement:
+def negative_log_likelihood(reliability: Confidences) -> Measurement:
     """Measure the mean negative log-likelihood of the truth, in nats.
 
     Raises:
@@ -104,7 +105,7 @@ def negative_log_likelihood(reliability: Reliability) -> Measurement:
     return _mean(reliability, "nll", _known(reliability, "nll", reliability.nll), bounds=(0.0, np.inf))
 
 
-def brier_score(reliability: Reliability) -> Measurement:
+def brier_score(reliability: Confidences) -> Measurement:
     """Measure the mean over samples of ``sum_c (p_c - y_c)^2``, between 0 and 2 (Brier 1950).
 
     `details` decompose it over 15 equal-width bins a class (Murphy 1973; Stephenson et al. 2008 for what bins hide):
@@ -117,7 +118,7 @@ def brier_score(reliability: Reliability) -> Measurement:
     return _mean(reliability, "brier", losses, bounds=(0.0, 2.0), details=_decomposition(reliability))
 
 
-def area_under_risk_coverage(reliability: Reliability) -> Measurement:
+def area_under_risk_coverage(reliability: Confidences) -> Measurement:
     """Measure AURC: the error among the most confident answers, averaged over how many are kept (Geifman et al. 2019).
 
     Lower is better. Answers of equal confidence enter in random order, of which this is the expected value. `details`
@@ -151,7 +152,7 @@ def area_under_risk_coverage(reliability: Reliability) -> Measurement:
     )
 
 
-METRICS: Mapping[str, Callable[[Reliability], Measurement]] = {
+METRICS: Mapping[str, Callable[[Confidences], Measurement]] = {
     f"ece_{BINS}_equal_width": expected_error,
     f"ece_{BINS}_equal_mass": expected_error_equal_mass,
     f"rms_ce_{BINS}_debiased": debiased_error,
@@ -167,7 +168,7 @@ OF_CONFIDENCES = tuple(name for name in METRICS if name not in {f"classwise_ece_
 """Those that need no more than the answers' confidences."""
 
 
-def measure(reliability: Reliability, metric: str) -> Measurement:
+def measure(reliability: Confidences, metric: str) -> Measurement:
     """Measure one of METRICS by name.
 
     Raises:
@@ -178,12 +179,12 @@ def measure(reliability: Reliability, metric: str) -> Measurement:
     return METRICS[metric](reliability)
 
 
-def in_words(reliability: Reliability) -> str:
+def in_words(reliability: Confidences) -> str:
     """Say whether a model claims more or less than it achieves.
 
     >>> import numpy as np
     >>> correct = np.array([True, True, True, False])
-    >>> in_words(Reliability(dataset="x", confidence=np.full(4, 0.9), correct=correct, n_classes=2))
+    >>> in_words(Confidences(dataset="x", confidence=np.full(4, 0.9), correct=correct, n_classes=2))
     'overconfident: 90.0 % sure on average, 75.0 % right'
     """
     mean = float(reliability.confidence.mean())
@@ -195,7 +196,7 @@ def in_words(reliability: Reliability) -> str:
 
 
 def _measurement(
-    reliability: Reliability,
+    reliability: Confidences,
     metric: str,
     value: float,
     interval: Interval,
@@ -229,7 +230,7 @@ def _measurement(
 
 
 def _mean(
-    reliability: Reliability,
+    reliability: Confidences,
     metric: str,
     losses: Floats,
     *,
@@ -246,7 +247,7 @@ def _mean(
     )
 
 
-def _known(reliability: Reliability, name: str, part: Part | None) -> Part:
+def _known(reliability: Confidences, name: str, part: Part | None) -> Part:
     if part is None:
         raise MeasurementError(
             f"{reliability.dataset!r}: {name} needs the probabilities of all classes, and only confidences are known"
@@ -294,7 +295,7 @@ def _debiased(n: Floats, sure: Floats, right: Floats) -> Floats:
 
 
 def _binned_interval(
-    reliability: Reliability, bins: Counts, value: float, statistic: Callable[[Floats, Floats, Floats], Floats]
+    reliability: Confidences, bins: Counts, value: float, statistic: Callable[[Floats, Floats, Floats], Floats]
 ) -> Interval:
     """Resample bin, cell of confidence and right or wrong; cells stand for their mean confidence."""
     cell = _cells(reliability.confidence)
@@ -315,7 +316,7 @@ def _binned_interval(
 
 
 def _of_bins(
-    reliability: Reliability,
+    reliability: Confidences,
     metric: str,
     bins_of: Callable[[Floats], Counts],
     statistic: Callable[[Floats, Floats, Floats], Floats],
@@ -348,7 +349,7 @@ def _into_bins(
     return bins_of(confidence), correct if bins_of is bin_of else _tie_averaged(confidence, correct)
 
 
-def _risk_evidence(reliability: Reliability) -> Evidence:
+def _risk_evidence(reliability: Confidences) -> Evidence:
     def terms(columns: Mapping[str, Column]) -> list[Term]:
         cell = CELLS - 1 - _cells(columns["confidence"].astype(np.float64))
         return [Term(None, cell, CELLS), Term(~columns["correct"], cell, CELLS)]
@@ -356,7 +357,7 @@ def _risk_evidence(reliability: Reliability) -> Evidence:
     return sums_evidence([_stratum(reliability)], terms, lambda sums: _aurc(*sums[0]))
 
 
-def _stratum(reliability: Reliability) -> Stratum:
+def _stratum(reliability: Confidences) -> Stratum:
     columns = {"confidence": reliability.confidence.astype(np.float32), "correct": reliability.correct}
     return Stratum(name=reliability.dataset, columns=columns)
 
@@ -380,7 +381,7 @@ def _aurc(n: NDArray[Any], wrong: NDArray[Any]) -> Floats:
     return area
 
 
-def _decomposition(reliability: Reliability) -> dict[str, float]:
+def _decomposition(reliability: Confidences) -> dict[str, float]:
     bins = _known(reliability, "class_bins", reliability.class_bins)
     n = len(reliability)
     filled = np.maximum(bins.count, 1e-9)

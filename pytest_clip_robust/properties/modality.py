@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Measurement
-from pytest_clip_robust.properties.retrieval import CaptionedImages
-from pytest_clip_robust.properties.units import cosines, unit_rows
+from pytest_clip_robust.scoring.rankings import CaptionedImages
+from pytest_clip_robust.scoring.vectors import cosines, unit_rows
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.bootstrap import SEED
 
-Floats = NDArray[np.float64]
 Tower = Literal["image", "text"]
 
 TOWERS: tuple[Tower, ...] = ("image", "text")

@@ -7,17 +7,18 @@ class (the share of OOD samples accepted where 95 % of ID are), ``_ood`` and ``_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, auroc_evidence, sums_evidence
+from pytest_clip_robust.core.measurement import Direction, Interval, Measurement
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.evidence import Column, Evidence, Stratum, Sums, Term, auroc_evidence, sums_evidence
-from pytest_clip_robust.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.scoring.ood_scores import Scores
 from pytest_clip_robust.stats import roc
 
-Floats = NDArray[np.float64]
 Cells = NDArray[np.uint8]
 
 POINTS = 100
@@ -28,40 +29,6 @@ CELLS = 256
 
 ID = "id"
 """Names the ID samples where a measurement is made of several sets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """One score of every sample of one set, higher for what looks more in-distribution.
-
-    values: (N,). classes: (N,) the samples' own classes, any integers, or None where a mean over them makes no sense.
-    fitted_on: how many ID samples the score learnt from.
-
-    Raises:
-        MeasurementError: there is no sample, or a score is NaN.
-    """
-
-    dataset: str
-    score: str
-    values: Floats
-    samples: Sequence[str] = ()
-    classes: NDArray[np.int64] | None = None
-    fitted_on: int = 0
-    provenance: Provenance = field(default_factory=Provenance)
-
-    def __post_init__(self) -> None:
-        if self.values.ndim != 1 or not len(self.values):
-            raise MeasurementError(f"{self.score} on {self.dataset!r}: no scores, so there is nothing to tell apart")
-        bad = np.isnan(self.values)
-        if bad.any():
-            first = self.samples[int(bad.argmax())] if len(self.samples) else int(bad.argmax())
-            raise MeasurementError(
-                f"{self.score} on {self.dataset!r}: {int(bad.sum())} of {len(bad)} scores are NaN, first {first!r}; "
-                "a NaN has no rank"
-            )
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 METRICS: Mapping[str, Direction] = {
@@ -156,22 +123,8 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         dataset=group,
         evidence=_group_evidence(measurements),
         details={one.dataset: one.value for one in measurements},
-        provenance=first.provenance.beside(*(one.provenance for one in measurements[1:])),
+        provenance=first.provenance.merged_with(*(one.provenance for one in measurements[1:])),
     )
-
-
-def shared_classes(id_classes: Sequence[str], ood_classes: Sequence[str]) -> list[str]:
-    """List the classes of an OOD set that are ID classes as well, whatever their case and their blanks.
-
-    >>> shared_classes(["hot dog", "cat"], ["Hot_Dog", "cloud"])
-    ['Hot_Dog']
-    """
-    known = {_folded(name) for name in id_classes}
-    return [name for name in ood_classes if _folded(name) in known]
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
 
 
 def _comparable(inside: Scores, outside: Scores, metric: str) -> None:

@@ -8,73 +8,18 @@ own classes, ``imagenet_mean`` among ImageNet's 1,000 with the mean of each clas
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
+from pytest_clip_robust.core.measurement import Interval, Measurement
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Column, Evidence, Floats, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.measurement import Interval, Measurement, Predictions, Provenance
+from pytest_clip_robust.scoring.cues import CueAnswers
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
-
-NO_ANSWER = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CueAnswers:
-    """What someone, model or person, said of N cue-conflict images.
-
-    answers: (N,) positions in `class_names`, or -1 for none of them. shapes, textures: (N,) the two true classes.
-    decision: how answers were reached, such as ``direct``.
-    """
-
-    dataset: str
-    answers: NDArray[np.int64]
-    shapes: NDArray[np.int64]
-    textures: NDArray[np.int64]
-    class_names: tuple[str, ...]
-    samples: Sequence[str]
-    decision: str = "direct"
-    provenance: Provenance = field(default_factory=Provenance)
-
-    def __post_init__(self) -> None:
-        sizes = {len(self.answers), len(self.shapes), len(self.textures), len(self.samples)}
-        if len(sizes) > 1:
-            raise MeasurementError(f"cue conflict {self.dataset!r}: columns of {sorted(sizes)} rows; expected one size")
-        if not (self.shapes != self.textures).any():
-            raise MeasurementError(
-                f"cue conflict {self.dataset!r}: no image has the texture of another class than its shape's"
-            )
-
-    @property
-    def conflicting(self) -> NDArray[np.bool_]:
-        """Tell which images have the texture of another class than their shape's; only these count."""
-        conflicting: NDArray[np.bool_] = self.shapes != self.textures
-        return conflicting
-
-
-def answers_of(predictions: Predictions) -> CueAnswers:
-    """Take the class of the highest logit as the answer, ``direct``.
-
-    Raises:
-        MeasurementError: the set's textures are not known.
-    """
-    if predictions.textures is None:
-        raise MeasurementError(
-            f"{predictions.dataset!r} is no cue-conflict set: it needs a column texture, or files named SHAPE1-TEXTURE2"
-        )
-    return CueAnswers(
-        dataset=predictions.dataset,
-        answers=predictions.logits.argmax(axis=1),
-        shapes=predictions.labels,
-        textures=predictions.textures,
-        class_names=predictions.class_names,
-        samples=predictions.samples,
-        provenance=predictions.provenance,
-    )
 
 
 def shape_bias(found: CueAnswers) -> Measurement:

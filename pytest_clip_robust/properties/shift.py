@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
+from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import DataError, MeasurementError, did_you_mean
-from pytest_clip_robust.evidence import Evidence, Floats, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.measurement import Measurement, Predictions
 from pytest_clip_robust.properties.accuracy import accuracy_of
-from pytest_clip_robust.properties.decisions import Decisions, decide
+from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.bootstrap import REPLICATES, SEED, percentile_interval
 from pytest_clip_robust.stats.intervals import ratio_of_proportions
 
@@ -104,7 +106,7 @@ def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> M
             "drop_points": 100 * (base.accuracy - moved.accuracy),
             "id_n": len(base),
         },
-        provenance=shifted.provenance.beside(in_distribution.provenance),
+        provenance=shifted.provenance.merged_with(in_distribution.provenance),
     )
 
 
@@ -144,7 +146,7 @@ def effective_robustness(
         evidence=_evidence(base, moved, residual),
         misses=moved.misses,
         details={"id_accuracy": base.accuracy, "shifted_accuracy": moved.accuracy, "panel_models": len(panel.names)},
-        provenance=shifted.provenance.beside(in_distribution.provenance),
+        provenance=shifted.provenance.merged_with(in_distribution.provenance),
     )
 
 

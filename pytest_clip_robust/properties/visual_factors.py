@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
+from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.evidence import Column, Evidence, Floats, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.factors import FACTORS
-from pytest_clip_robust.measurement import Measurement, Predictions
+from pytest_clip_robust.names import FACTORS
 from pytest_clip_robust.properties.accuracy import accuracy_of
-from pytest_clip_robust.properties.decisions import Decisions, decide
+from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 
 PAPER_FACTORS = FACTORS[:10]

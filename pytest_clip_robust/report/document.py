@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_clip_robust.config import RunConfig
+from pytest_clip_robust.config.run import RunConfig
+from pytest_clip_robust.core.summary import RunSummary
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.files import write_whole
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.report.summary import RunSummary
-from pytest_clip_robust.versions import installed_versions
+from pytest_clip_robust.system.files import write_whole
+from pytest_clip_robust.system.versions import installed_versions
 
 SCHEMA = 2
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytest_clip_robust.config import RunConfig
 from pytest_clip_robust.gates import Threshold, Verdict
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.text import printable
+from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 20
 STYLES = {
@@ -28,16 +26,6 @@ STYLES = {
 WIDTH_WITHOUT_TERMINAL = 120
 ASPECTS_WORTH_A_TABLE = 3
 NAMES_SHOWN = 10
-
-
-def headline(run: RunConfig) -> str:
-    """Name models, what they are compared with, profile, device and cache in one line."""
-    models = ", ".join(spec.label for spec in run.models)
-    against = "" if run.reference is None else f" against {run.reference.label}"
-    return (
-        f"clip-robust: {models}{against} | profile {run.profile.name} | {run.device} {run.precision} | "
-        f"cache {_short(run.cache)}"
-    )
 
 
 def render_table(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
@@ -93,20 +81,6 @@ def render_aspects(records: Sequence[Record], *, width: int, colour: bool) -> st
         names = [Text(aspect), Text(printable(model))] if with_model else [Text(aspect)]
         table.add_row(*names, Text(str(len(of_aspect))), verdicts, first)
     return _drawn([table], width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
-
-
-def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
-    """Say which models have no baseline yet, and for how many of their gates."""
-    if run.reference is not None:
-        return []
-    lines = []
-    for label in dict.fromkeys(record["model"] for record in records):
-        own = [record for record in records if record["model"] == label and record["verdict"] != Verdict.ERROR]
-        new = sum(not record["known"] for record in own)
-        if new:
-            gates = "any gate" if new == len(own) else f"{new} of {len(own)} gates"
-            lines.append(f"no baseline yet for {gates} of {label or 'the tests'}: record one with --snapshot-update")
-    return lines
 
 
 def unused_thresholds(thresholds: Mapping[str, Threshold], records: Iterable[Record]) -> list[str]:
@@ -190,8 +164,3 @@ def _drawn(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:
     for part in parts:
         console.print(part)
     return file.getvalue()
-
-
-def _short(cache: str) -> str:
-    home = str(Path.home())
-    return cache.replace(home, "~", 1) if cache.startswith(home) else cache

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.measurement import Interval
+from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.stats.intervals import LEVEL
 
 REPLICATES = 2000

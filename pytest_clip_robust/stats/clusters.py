@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from pytest_clip_robust import evidence
+from pytest_clip_robust.core import evidence
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Evidence
+from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Evidence
-from pytest_clip_robust.measurement import Interval
 from pytest_clip_robust.stats.bootstrap import SEED, percentile_interval
 from pytest_clip_robust.stats.intervals import LEVEL, wilson_of_mean
-
-Floats = NDArray[np.float64]
 
 REPLICATES = 1000
 _REPLICATES_AT_A_TIME = 50

@@ -10,8 +10,8 @@ from scipy.special import ndtri
 from scipy.stats import binomtest, sem, t
 from scipy.stats.contingency import relative_risk
 
+from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Interval
 
 LEVEL = 0.95
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import binomtest, norm, rankdata, t
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Evidence
+from pytest_clip_robust.core.measurement import Direction, Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Evidence, Floats
-from pytest_clip_robust.measurement import Direction, Interval
 from pytest_clip_robust.stats.intervals import LEVEL
 from pytest_clip_robust.stats.resampling import blocks_of, resample
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.evidence import Evidence, Term
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Evidence, Floats, Term
 from pytest_clip_robust.stats.bootstrap import SEED
 
 BLOCKS = 1000

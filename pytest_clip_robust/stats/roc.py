@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Interval
 from pytest_clip_robust.stats.bootstrap import SEED, recentred_interval
 from pytest_clip_robust.stats.intervals import LEVEL, wilson
 
 Counts = NDArray[Any]
-Floats = NDArray[np.float64]
 
 REPLICATES = 1000
 CELLS = 100

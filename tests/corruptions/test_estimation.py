@@ -9,16 +9,16 @@ from PIL import Image
 
 from pytest_clip_robust.corruptions import estimation
 from pytest_clip_robust.corruptions.estimation import FAR_OVER_NEAR, MEDIAN_CODE, DepthEstimator, from_inverse
-from pytest_clip_robust.datasets.depth import decode_depth
+from pytest_clip_robust.datasets.images.depth import decode_depth
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.foreign import hushed
+from pytest_clip_robust.system.quiet import quiet
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 14, "image_size": 56}
 
 
 def save_depth_anything(folder, *, seed=0, **changes):
     """Save a Depth Anything of two small layers, as from_pretrained finds it."""
-    with hushed():
+    with quiet():
         from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, DPTImageProcessor
 
         torch.manual_seed(seed)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_clip_robust.corruption_plan import KINDS
 from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.canvas import to_canvas
 from pytest_clip_robust.corruptions.depth import complete_depth
+from pytest_clip_robust.names import CORRUPTION_KINDS
 
 SENSOR = np.array([[525, 0, 319.5], [0, 525, 239.5], [0, 0, 1]], np.float32)
 
@@ -35,7 +35,7 @@ def brick(shared):
     return to_canvas(white.convert("RGB"), depth=depth)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CORRUPTION_KINDS)
 @pytest.mark.parametrize("name", ["room", "brick"])
 def test_every_kind_works(name, kind, request):
     canvas = request.getfixturevalue(name)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pytest_clip_robust.datasets.entry import parse_data_option
-from pytest_clip_robust.datasets.loading import load_image_set
+from pytest_clip_robust.datasets.images.loading import load_image_set
 
 
 def make_png(seed):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pytest_clip_robust.datasets.poses import OPENGL_AXES
+from pytest_clip_robust.datasets.correspondence.poses import OPENGL_AXES
 
 CENTRE, RADIUS = np.array([0.2, -0.1, 0.15]), 0.5
 WIDTH, HEIGHT = 48, 36
@@ -79,8 +79,8 @@ def shots(camera=CAMERA, azimuths=(0, 20, 45, 70, 110)):
 
 def assert_true(views, tolerance=0.002, shades=2.5):
     """Hold every view's depth, camera and pose to the ball, and its colours to the texture."""
-    from pytest_clip_robust.datasets.view_set import depth_in_metres
-    from pytest_clip_robust.encoding.images import decode
+    from pytest_clip_robust.datasets.correspondence.view_set import depth_in_metres
+    from pytest_clip_robust.datasets.images.decoding import decode
 
     for view in range(len(views.images)):
         points, rows, columns = to_world(depth_in_metres(views, view), views.intrinsics[view], views.poses[view])
@@ -204,7 +204,7 @@ def found_again(views, first, second):
     Return the (N,) metres along the axis between each and the nearest depth of the 3 x 3 pixels there, infinite where
     none is known, for those that fall into the picture; and how many that is, as a share.
     """
-    from pytest_clip_robust.datasets.view_set import depth_in_metres
+    from pytest_clip_robust.datasets.correspondence.view_set import depth_in_metres
 
     points, _, _ = to_world(depth_in_metres(views, first), views.intrinsics[first], views.poses[first])
     there = depth_in_metres(views, second)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pytest_clip_robust.datasets.image_set import ImageSet
-from pytest_clip_robust.encoding.store import FeatureStore, StoreKey
-from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
+from pytest_clip_robust.models.protocols import LoadedModel
 
 
 class FakeEncoder:

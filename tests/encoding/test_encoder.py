@@ -15,14 +15,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.encoding import encoder as encoder_module
 from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts, image_key
-from pytest_clip_robust.encoding.images import decode
-from pytest_clip_robust.encoding.local import LocalEngine
-from pytest_clip_robust.encoding.pixel_cache import PixelCache
-from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.pixels.cache import PixelCache
+from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
-from pytest_clip_robust.models.preprocessing import split
+from pytest_clip_robust.models.open_clip.preprocessing import split
 
 TOLERANCE = 1e-6
 """Cosine distance that batching may cause in fp32."""
@@ -237,8 +237,8 @@ def test_what_was_encoded_before_an_unreadable_image_is_kept(model, image_set, p
 SLOW_RUN = """
 import runpy, sys, time
 from pytest_clip_robust.encoding import encoder as module
-from pytest_clip_robust.encoding.local import LocalEngine
-from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.store.features import FeatureStore
 world = runpy.run_path(sys.argv[1])
 model = world["loaded_model"](world["FakeEncoder"]())
 images = world["build_image_set"]([world["random_png"](seed) for seed in range(400)])

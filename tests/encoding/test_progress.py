@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pytest_clip_robust.encoding import progress as progress_module
-from pytest_clip_robust.encoding.progress import show_progress
+from pytest_clip_robust.system import progress as progress_module
+from pytest_clip_robust.system.progress import show_progress
 
 
 class Terminal(io.StringIO):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pytest_clip_robust.core.evidence import Evidence, Stratum, auroc_evidence, coarse_confidence, mean_evidence
+from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.errors import BaselineError
-from pytest_clip_robust.evidence import Evidence, Stratum, auroc_evidence, coarse_confidence, mean_evidence
 from pytest_clip_robust.gates import baseline_files
 from pytest_clip_robust.gates.baseline_files import (
     Update,
@@ -25,7 +26,6 @@ from pytest_clip_robust.gates.baseline_files import (
     unpack,
 )
 from pytest_clip_robust.gates.baseline_files import record as write
-from pytest_clip_robust.measurement import Interval, Measurement, Provenance
 
 VERSIONS = {"torch": "2.9"}
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pytest_clip_robust.core.evidence import Answers, Evidence, Stratum, coarse_confidence
+from pytest_clip_robust.core.measurement import Measurement, Provenance
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.evidence import Answers, Evidence, Stratum, coarse_confidence
 from pytest_clip_robust.gates import (
     Threshold,
     Trend,
@@ -23,7 +24,6 @@ from pytest_clip_robust.gates.baseline_files import columns_of
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
 from pytest_clip_robust.gates.regression import differences, with_columns
 from pytest_clip_robust.gates.tolerance import tolerance_from_value
-from pytest_clip_robust.measurement import Measurement, Provenance
 from pytest_clip_robust.stats.intervals import wilson
 
 N = 1000

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clip_robust.core.measurement import Interval, Measurement
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates import Threshold, most_specific, threshold_from_table
-from pytest_clip_robust.measurement import Interval, Measurement
 
 finite = st.floats(-1e6, 1e6)
 

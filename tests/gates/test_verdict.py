@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from pytest_clip_robust.core.measurement import Interval, Measurement, Miss, Provenance
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.gates import Threshold, Verdict, explain, judge
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
-from pytest_clip_robust.measurement import Interval, Measurement, Miss, Provenance
 
 
 def measurement(**changes):

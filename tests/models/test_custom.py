@@ -148,7 +148,7 @@ def test_auto_finds_a_device():
 
 STEPS = """
 import numpy as np
-from pytest_clip_robust.models.encoder import PreprocessSteps
+from pytest_clip_robust.models.protocols import PreprocessSteps
 
 def small(image):
     return np.asarray(image.resize((8, 8)))

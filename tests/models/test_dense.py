@@ -36,11 +36,11 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from pytest_clip_robust.encoding.dense import encode_dense
+from pytest_clip_robust.encoding.dense.features import encode_dense
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.dense import dense_encoder
-from pytest_clip_robust.models.encoder import EncodesDensely
 from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.protocols import EncodesDensely
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.models.trunks import trunk_of
 

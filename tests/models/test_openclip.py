@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models import recipe as recipe_module
-from pytest_clip_robust.models.encoder import KnowsItsContext
 from pytest_clip_robust.models.loading import load_model
-from pytest_clip_robust.models.recipe import default_tag, recipe_for
+from pytest_clip_robust.models.open_clip import recipe as recipe_module
+from pytest_clip_robust.models.open_clip.recipe import default_tag, recipe_for
+from pytest_clip_robust.models.protocols import KnowsItsContext
 from pytest_clip_robust.models.spec import ModelSpec
 
 
@@ -32,7 +32,7 @@ def offline(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("pytest_clip_robust.hub.reachable", lambda: False)
+    monkeypatch.setattr("pytest_clip_robust.system.hub.reachable", lambda: False)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision import transforms
 
-from pytest_clip_robust.models.preprocessing import split
+from pytest_clip_robust.models.open_clip.preprocessing import split
 from pytest_clip_robust.models.sanity import normalises_alike
 
 CONFIGS = [

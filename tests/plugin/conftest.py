@@ -18,9 +18,10 @@ import open_clip  # noqa: F401
 import pytest
 from PIL import Image
 
-import pytest_clip_robust.evaluation
-import pytest_clip_robust.fixtures
-import pytest_clip_robust.report.collector  # noqa: F401
+import pytest_clip_robust.evaluation.model  # noqa: F401
+import pytest_clip_robust.plugin.collector  # noqa: F401
+import pytest_clip_robust.plugin.fixtures  # noqa: F401
+import pytest_clip_robust.plugin.parametrize  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift, visual_factors  # noqa: F401
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}

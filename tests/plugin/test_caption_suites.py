@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_clip_robust.datasets.word_order import other_orders
-from pytest_clip_robust.report.summary import RunSummary, merge_summaries
+from pytest_clip_robust.core.summary import RunSummary, merge_summaries
+from pytest_clip_robust.datasets.captions.word_order import other_orders
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 PAINT = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}
@@ -180,7 +180,7 @@ def test_a_failed_recall_names_the_worst_misses(world):
 def test_captions_longer_than_the_context_are_counted(world):
     result, report = world("-k", "test_median_rank and text_to_image", model="load_short")
     (gate,) = report["gates"]
-    assert gate["details"]["captions_cut"] == 36
+    assert gate["details"]["captions_truncated"] == 36
     result.stdout.fnmatch_lines(
         ["py:colour_clip:load_short: 36 of 72 captions of 'words' are longer than its context and were cut, such as *"]
     )

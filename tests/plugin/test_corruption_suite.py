@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pytest_clip_robust.corruption_bench
-import pytest_clip_robust.encoding.corruption  # noqa: F401 - before pytester forgets what it imports
+import pytest_clip_robust.corruptions.images  # noqa: F401 - before pytester forgets what it imports
+import pytest_clip_robust.evaluation.corruptions  # noqa: F401
 
-SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_corruption3d.py"
+SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_corruption.py"
 PAINT = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}
 
 PROFILE = """
 [roles]
 id = "photos"
-rgbd = "photos"
+corruptions = "photos"
 ood = "greys"
 [data.photos]
 location = "photos"
@@ -82,10 +82,10 @@ def test_every_kind_and_severity_is_a_test(world):
     found.assert_outcomes(passed=4 + 2 * 6 + 6, skipped=2)
     found.stdout.fnmatch_lines(["*not asked for: add 'calibration' to the profile's corruptions.also*"])
     measured = values(report)
-    assert measured["corruption3d.top1[photos/iso_noise/1]"] == 1.0
-    assert 0 < measured["corruption3d.mean_top1[photos]"] <= 1
+    assert measured["corruption.top1[photos/iso_noise/1]"] == 1.0
+    assert 0 < measured["corruption.mean_top1[photos]"] <= 1
     assert {name.split("[")[0] for name in measured} == {
-        f"corruption3d.{name}"
+        f"corruption.{name}"
         for name in ("top1", "mean_top1", "relative_robustness", "area", "half", "flips", "mce_alexnet")
     }
 
@@ -93,7 +93,7 @@ def test_every_kind_and_severity_is_a_test(world):
 def test_kinds_and_severities_can_be_selected(world):
     found, report = run(world, "-k", "test_accuracy and fog_3d and 5")
     found.assert_outcomes(passed=1, deselected=21 + 2)
-    assert list(values(report)) == ["corruption3d.top1[photos/fog_3d/5]"]
+    assert list(values(report)) == ["corruption.top1[photos/fog_3d/5]"]
 
 
 def test_only_features_are_kept_and_only_once(world):
@@ -126,8 +126,8 @@ def test_calibration_and_ood_are_measured_where_asked_for(world):
     found, report = run(world)
     found.assert_outcomes(passed=22 + 8)
     measured = values(report)
-    assert 0 <= measured["corruption3d.ece_15_equal_width[photos/fog_3d/5]"] <= 1
-    assert 0 <= measured["corruption3d.auroc_mcm[photos/iso_noise/1]"] <= 1
+    assert 0 <= measured["corruption.ece_15_equal_width[photos/fog_3d/5]"] <= 1
+    assert 0 <= measured["corruption.auroc_mcm[photos/iso_noise/1]"] <= 1
 
 
 def test_a_set_without_depth_fails_and_says_what_to_do(world):
@@ -147,7 +147,7 @@ def test_an_image_with_bad_depth_is_named(world):
 
 
 def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
-    from pytest_clip_robust import corruption_bench
+    from pytest_clip_robust.evaluation import corruptions
 
     asked = []
 
@@ -160,7 +160,7 @@ def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
         def estimate(self, images):
             return [(world.path / "depth/red/red0.png").read_bytes() for _ in images]
 
-    monkeypatch.setattr(corruption_bench, "DepthEstimator", Slope)
+    monkeypatch.setattr(corruptions, "DepthEstimator", Slope)
     text = (world.path / "p.toml").read_text().replace('depth = "depth"\n', "")
     (world.path / "p.toml").write_text(text + 'depth = "some/depth-model"\n')
     found, first = run(world, "-k", "test_accuracy")
@@ -193,7 +193,7 @@ def ready(world):
                 for j in range(4):
                     spoilt = np.array(rgb) * (1 - severity / 5) + 200 * severity / 5
                     write(world.path / "cc" / kind / str(severity) / name / f"{name}{j}.jpg", spoilt, 10 * i + j)
-    text = (world.path / "p.toml").read_text().replace('rgbd = "photos"', 'corrupted = "cc"')
+    text = (world.path / "p.toml").read_text().replace('corruptions = "photos"', 'corrupted = "cc"')
     text = text.replace("severities = [1, 5]", "severities = [1, 3]").replace(
         "[data.greys]", '[data.cc]\nlocation = "cc"\n[data.greys]'
     )
@@ -205,8 +205,8 @@ def test_sets_that_are_corrupted_already_are_read(ready):
     found, report = run(ready)
     found.assert_outcomes(passed=4 + 2 * 6 + 6, skipped=2)
     measured = values(report)
-    assert "corruption3d.top1[cc/glass_blur/3]" in measured
-    assert measured["corruption3d.relative_robustness[cc/fog]"] == 1.0
+    assert "corruption.top1[cc/glass_blur/3]" in measured
+    assert measured["corruption.relative_robustness[cc/fog]"] == 1.0
     # Both kinds look the same here, and equal images are encoded once.
     assert report["encoded"]["images"] == 2 * 12 + 12
 
@@ -220,7 +220,7 @@ def test_without_the_clean_images_what_needs_them_is_skipped(ready):
     found, report = run(ready, "-rs")
     found.assert_outcomes(passed=4 + 3 * 3, skipped=3 * 3 + 2)
     found.stdout.fnmatch_lines(["*no ID set has the same images uncorrupted*"])
-    assert "corruption3d.flips[cc]" in values(report)
+    assert "corruption.flips[cc]" in values(report)
 
 
 def test_a_folder_of_another_layout_fails_and_says_so(ready):
@@ -231,8 +231,8 @@ def test_a_folder_of_another_layout_fails_and_says_so(ready):
 
 
 def test_a_profile_without_such_sets_skips_with_the_reason(world):
-    text = (world.path / "p.toml").read_text().replace('rgbd = "photos"\n', "")
+    text = (world.path / "p.toml").read_text().replace('corruptions = "photos"\n', "")
     (world.path / "p.toml").write_text(text)
     found, _ = run(world, "-rs")
     found.assert_outcomes(skipped=1 + 6 + 6 + 2)
-    found.stdout.fnmatch_lines(["*no data set plays the role 'rgbd'*"])
+    found.stdout.fnmatch_lines(["*no data set plays the role 'corruptions'*"])

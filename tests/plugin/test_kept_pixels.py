@@ -6,7 +6,7 @@ STEPPING = '''
 import numpy as np
 import torch
 from colour_clip import ColourClip
-from pytest_clip_robust.models.encoder import PreprocessSteps
+from pytest_clip_robust.models.protocols import PreprocessSteps
 
 def resize(image):
     return np.asarray(image.resize((4, 4)))

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import pytest
 
-from pytest_clip_robust.scheduling.room import THREAD_CAPS
+from pytest_clip_robust.plugin.parallel.capacity import THREAD_CAPS
 
 MODEL = "--model=py:colour_clip:load"
 OTHER = "--model=py:colour_clip:load_other"
@@ -360,7 +360,7 @@ def test_without_xdist_a_run_is_what_it_was_and_its_hooks_stay_unread(bench):
     program = (
         "import sys, pytest\n"
         "sys.modules.update(xdist=None, execnet=None)\n"
-        f"code = pytest.main(['-p', 'syrupy', '-p', 'pytest_clip_robust.plugin', {MODEL!r}, {PROFILE!r}, '-q'])\n"
+        f"code = pytest.main(['-p', 'syrupy', '-p', 'pytest_clip_robust.plugin.hooks', {MODEL!r}, {PROFILE!r}, '-q'])\n"
         "print([name for name in sys.modules if name.startswith('pytest_clip_robust.scheduling')])\n"
         "sys.exit(code)\n"
     )
@@ -373,7 +373,7 @@ def test_without_xdist_a_run_is_what_it_was_and_its_hooks_stay_unread(bench):
 
 
 def test_with_xdist_and_no_workers_its_hooks_stay_unread(bench, start_session):
-    hooks = "pytest_clip_robust.scheduling.hooks"
+    hooks = "pytest_clip_robust.plugin.parallel.hooks"
     bench.makepyfile(test_suite=f"import sys\ndef test_it(clip_model_spec): assert '{hooks}' not in sys.modules")
     runs = [start_session(MODEL, PROFILE, *options) for options in ([], ["-n0"])]
     assert [run.wait() for run in runs] == [0, 0]

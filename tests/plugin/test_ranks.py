@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 
-from pytest_clip_robust.encoding import store
+from pytest_clip_robust.encoding.store import features
 from pytest_clip_robust.models.loading import resolve_device
 
 MODEL = "--model=py:colour_clip:load"
@@ -175,7 +175,7 @@ def test_a_store_that_cannot_be_written_fails_the_rank_whose_work_is_lost(colour
     def refuse(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "write_whole", refuse)
+    monkeypatch.setattr(features, "write_whole", refuse)
     as_rank(0, 2)
     result = colours.runpytest(MODEL, PROFILE)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_clip_robust.measurement import Predictions
+from pytest_clip_robust.core.predictions import Predictions
 
 
 def make_predictions(logits, labels, **fields):

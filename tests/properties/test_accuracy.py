@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
+from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Predictions
 from pytest_clip_robust.properties.accuracy import mean_per_class, top_k
-from pytest_clip_robust.properties.decisions import decide
+from pytest_clip_robust.scoring.decisions import decide
 
 SMALL = hnp.arrays(
     np.float32, st.tuples(st.integers(1, 20), st.just(4)), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0])

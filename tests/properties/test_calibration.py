@@ -15,19 +15,19 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
+from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.measurement import Predictions
 from pytest_clip_robust.properties import calibration
-from pytest_clip_robust.properties.reliability import (
+from pytest_clip_robust.scoring.confidence import (
     COLDEST,
     HOTTEST,
-    Reliability,
-    assess,
-    assess_pairs,
-    assess_probabilities,
+    Confidences,
     bin_of,
     fit_temperature,
     halves,
+    probability_confidences,
+    sigmoid_confidences,
+    softmax_confidences,
 )
 
 ANSWERS = st.lists(
@@ -44,7 +44,7 @@ def _few_replicates():
 
 
 def reliability(confidence, correct, **fields):
-    return Reliability(
+    return Confidences(
         **{
             "dataset": "set",
             "confidence": np.asarray(confidence, float),
@@ -106,7 +106,7 @@ def wide_resnet(shared):
 
 def test_a_published_dump_of_probabilities(wide_resnet, golden):
     probabilities, labels = wide_resnet
-    found = assess_probabilities(probabilities, labels)
+    found = probability_confidences(probabilities, labels)
     published = golden["netcal_records/cifar10/wideresnet-16-4-cifar-10.npz"]
     assert (found.confidence == 1).sum() == published["n_conf_eq_1"] == 2469
     assert round(value(found, "ece_15_equal_width"), 6) == 0.053716
@@ -124,8 +124,8 @@ def test_a_published_dump_of_probabilities(wide_resnet, golden):
 
 def test_probabilities_and_logits_are_one_thing(random_predictions):
     predictions = random_predictions(n=500, skill=1.5)
-    by_logits = assess(predictions)
-    by_probabilities = assess_probabilities(softmax(predictions.logits.astype(float), axis=1), predictions.labels)
+    by_logits = softmax_confidences(predictions)
+    by_probabilities = probability_confidences(softmax(predictions.logits.astype(float), axis=1), predictions.labels)
     for metric in calibration.METRICS:
         assert value(by_logits, metric) == pytest.approx(value(by_probabilities, metric), abs=1e-6)
 
@@ -133,7 +133,7 @@ def test_probabilities_and_logits_are_one_thing(random_predictions):
 def test_losses_are_scikit_learns(random_predictions):
     predictions = random_predictions(n=400, classes=5, skill=1.0)
     probabilities = softmax(predictions.logits.astype(float), axis=1)
-    found = assess(predictions)
+    found = softmax_confidences(predictions)
     assert value(found, "nll") == pytest.approx(log_loss(predictions.labels, probabilities, labels=range(5)), abs=1e-6)
     one_against_all = [brier_score_loss(predictions.labels == c, probabilities[:, c]) for c in range(5)]
     assert value(found, "brier") == pytest.approx(sum(one_against_all), abs=1e-6)
@@ -143,7 +143,7 @@ def test_ece_is_torchmetrics(random_predictions):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
     predictions = random_predictions(n=2000, skill=1.0)
-    found = assess(predictions)
+    found = softmax_confidences(predictions)
     theirs = [
         float(
             functional.multiclass_calibration_error(
@@ -276,7 +276,7 @@ def test_classwise_ece_and_the_parts_of_brier_by_plain_loops(random_predictions)
                 parts["resolution"] += inside.sum() / n * (y[inside].mean() - y.mean()) ** 2
         parts["uncertainty"] += y.mean() * (1 - y.mean())
         errors.append(error / n)
-    found = assess(predictions)
+    found = softmax_confidences(predictions)
     classwise = calibration.measure(found, "classwise_ece_15")
     assert classwise.value == pytest.approx(np.mean(errors), abs=1e-6)
     assert classwise.details["worst_class"] == pytest.approx(max(errors), abs=1e-6)
@@ -293,7 +293,9 @@ def test_a_bias_and_a_common_shift_of_logits_change_no_confidence(random_predict
     predictions = random_predictions(n=100)
     moved = random_predictions(n=100)
     moved.logits[:] += 37.5
-    assert value(assess(predictions), "nll") == pytest.approx(value(assess(moved), "nll"), abs=1e-5)
+    assert value(softmax_confidences(predictions), "nll") == pytest.approx(
+        value(softmax_confidences(moved), "nll"), abs=1e-5
+    )
 
 
 UPPER = {"nll": np.inf, "brier": 2.0}
@@ -304,11 +306,11 @@ LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(30, 50), st.integers(2, 5)
 def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, logits.shape[1], len(logits))
-    whole = assess(build(labels, logits=logits))
+    whole = softmax_confidences(build(labels, logits=logits))
     order = rng.permutation(len(logits))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_clip_robust.properties.reliability._ROWS_AT_A_TIME", rows_at_a_time)
-        shuffled = assess(build(labels[order], logits=logits[order]))
+        patch.setattr("pytest_clip_robust.scoring.confidence._ROWS_AT_A_TIME", rows_at_a_time)
+        shuffled = softmax_confidences(build(labels[order], logits=logits[order]))
     for metric in calibration.METRICS:
         one = calibration.measure(whole, metric)
         assert 0 <= one.interval.low <= one.value <= one.interval.high <= UPPER.get(metric, 1.0), metric
@@ -321,7 +323,7 @@ def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_tim
     labels, order = rng.integers(0, logits.shape[1], len(logits)), rng.permutation(len(logits))
     expected = fit_temperature(build(labels, logits=logits))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_clip_robust.properties.reliability._ROWS_AT_A_TIME", rows_at_a_time)
+        patch.setattr("pytest_clip_robust.scoring.confidence._ROWS_AT_A_TIME", rows_at_a_time)
         found = fit_temperature(build(labels[order], logits=logits[order]))
     assert COLDEST <= expected <= HOTTEST
     assert found == pytest.approx(expected, rel=1e-4)
@@ -332,11 +334,11 @@ def test_the_temperature_is_the_best_of_a_fine_grid(random_predictions):
     predictions.logits[:] *= 3
     found = fit_temperature(predictions)
     grid = np.geomspace(COLDEST, HOTTEST, 4001)
-    losses = [value(assess(predictions, temperature=t), "nll") for t in grid[1500:3500:10]]
+    losses = [value(softmax_confidences(predictions, temperature=t), "nll") for t in grid[1500:3500:10]]
     assert found == pytest.approx(grid[1500:3500:10][int(np.argmin(losses))], rel=0.02)
     assert 1.5 < found < 10
-    scaled = assess(predictions, temperature=found)
-    assert value(scaled, "nll") < value(assess(predictions), "nll")
+    scaled = softmax_confidences(predictions, temperature=found)
+    assert value(scaled, "nll") < value(softmax_confidences(predictions), "nll")
     assert calibration.measure(scaled, "nll").metric == "calibration.nll_scaled"
     assert calibration.measure(scaled, "nll").details["temperature"] == found
 
@@ -386,11 +388,11 @@ def test_another_seed_is_another_half(random_predictions):
 def test_a_sigmoid_trained_model_is_read_by_its_own_scale_and_bias(predictions):
     cosines, scale, bias = np.array([[0.2, 0.05], [0.11, 0.09]], np.float32), 100.0, -12.0
     found = predictions(scale * cosines + bias, [0, 1], scale=scale, bias=bias)
-    pairs = assess_pairs(found)
+    pairs = sigmoid_confidences(found)
     assert pairs.confidence == pytest.approx(1 / (1 + np.exp(-(scale * cosines.max(axis=1) + bias))), abs=1e-5)
     measured = calibration.measure(pairs, "ece_15_equal_width")
     assert measured.metric == "calibration.ece_15_equal_width_sigmoid"
-    softmaxed = assess(found)
+    softmaxed = softmax_confidences(found)
     assert softmaxed.confidence == pytest.approx(softmax(scale * cosines, axis=1).max(axis=1), abs=1e-5)
     with pytest.raises(MeasurementError, match="nll needs the probabilities of all classes"):
         calibration.measure(pairs, "nll")
@@ -438,7 +440,7 @@ def test_broken_confidences_are_refused(fields, message):
 def test_labels_of_one_class_among_several_are_measured(random_predictions):
     predictions = random_predictions(n=60, classes=3)
     predictions.labels[:] = 1
-    found = {metric: calibration.measure(assess(predictions), metric) for metric in calibration.METRICS}
+    found = {metric: calibration.measure(softmax_confidences(predictions), metric) for metric in calibration.METRICS}
     # Nothing is uncertain about a truth that never changes, and nothing can resolve it.
     assert found["brier"].details["uncertainty"] == 0
     assert found["brier"].details["resolution"] == 0
@@ -450,7 +452,7 @@ def test_labels_of_one_class_among_several_are_measured(random_predictions):
 
 def test_a_set_of_one_class_is_refused(predictions):
     with pytest.raises(MeasurementError, match="among 1 classes every answer is sure; give at least 2"):
-        assess(predictions([[1.0], [2.0]], [0, 0]))
+        softmax_confidences(predictions([[1.0], [2.0]], [0, 0]))
 
 
 @pytest.mark.parametrize(
@@ -463,13 +465,13 @@ def test_a_set_of_one_class_is_refused(predictions):
 )
 def test_what_is_no_distribution_is_refused(probabilities, message):
     with pytest.raises(MeasurementError, match=message):
-        assess_probabilities(np.array(probabilities), np.zeros(len(probabilities), np.int64))
+        probability_confidences(np.array(probabilities), np.zeros(len(probabilities), np.int64))
 
 
 def test_half_precision_probabilities_are_taken():
     rng = np.random.default_rng(0)
     probabilities = softmax(rng.normal(size=(50, 20)), axis=1).astype(np.float16)
-    assert 0 < value(assess_probabilities(probabilities, rng.integers(0, 20, 50)), "ece_15_equal_width") < 1
+    assert 0 < value(probability_confidences(probabilities, rng.integers(0, 20, 50)), "ece_15_equal_width") < 1
 
 
 def test_fewer_samples_than_bins_are_a_bin_each_or_refused():

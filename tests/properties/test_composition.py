@@ -8,17 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.properties.composition import (
-    WINOGROUND,
-    Matches,
-    accuracy,
-    contrast,
-    gain_over_blind,
-    match,
-    tell_texts_apart,
-    text_only,
-    winoground,
-)
+from pytest_clip_robust.properties.composition import WINOGROUND, accuracy, gain_over_blind, text_only, winoground
+from pytest_clip_robust.scoring.pairs import Matches, contrast, match, tell_texts_apart
 
 IMAGES = np.eye(3, dtype=np.float32)
 CAPTIONS = np.array([[1, 0, 0], [0.9, 0.4, 0], [0, 1, 0], [0, 0.5, 1], [0.2, 0.2, 1]], np.float32)

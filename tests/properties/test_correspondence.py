@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.properties.correspondence import WITHIN, KeypointMatches, ViewMatches, pck, recall
+from pytest_clip_robust.properties.correspondence import WITHIN, pck, recall
+from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches
 from pytest_clip_robust.stats.resampling import value_of
 
 CLASSES = ("cat", "chair", "train")

@@ -7,18 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pytest_clip_robust.core.evidence import Evidence, Stratum, coarse_confidence, mean_evidence, sums_evidence
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Evidence, Stratum, coarse_confidence, mean_evidence, sums_evidence
-from pytest_clip_robust.properties import (
-    accuracy,
-    calibration,
-    ood,
-    prompt_sensitivity,
-    shape_bias,
-    shift,
-    visual_factors,
-)
-from pytest_clip_robust.properties.reliability import assess
+from pytest_clip_robust.properties import accuracy, calibration, ood, prompts, shape_bias, shift, visual_factors
+from pytest_clip_robust.scoring import cues, ood_scores
+from pytest_clip_robust.scoring.confidence import softmax_confidences
 from pytest_clip_robust.stats.paired import compare
 from pytest_clip_robust.stats.resampling import value_of
 
@@ -42,11 +35,11 @@ class Model:
         cued = noise.normal(size=(N, CLASSES))
         cued[np.arange(N), labels] += skill
         cued[np.arange(N), textures] += 1
-        self.cues = shape_bias.answers_of(make(cued, labels, textures=textures, dataset="cues"))
+        self.cues = cues.answers_of(make(cued, labels, textures=textures, dataset="cues"))
         inside, outside = noise.normal(skill, 1, N), noise.normal(0, 1, N)
         classes = data.integers(0, 5, N)
-        self.inside = ood.Scores(dataset="photos", score="max_logit", values=inside)
-        self.outside = ood.Scores(dataset="other", score="max_logit", values=outside, classes=classes)
+        self.inside = ood_scores.Scores(dataset="photos", score="max_logit", values=inside)
+        self.outside = ood_scores.Scores(dataset="other", score="max_logit", values=outside, classes=classes)
         self.prompted = {name: noise.random(N) < 0.5 + skill / 10 for name in ("photo", "many")}
 
 
@@ -58,18 +51,18 @@ def two_models(predictions):
 def by_prompts(model, kind):
     about = {"dataset": "photos", "templates": (1, 7)}
     if kind == "accuracy":
-        return prompt_sensitivity.accuracy_by_prompts(model.prompted, quantity="top1", **about)
+        return prompts.accuracy_by_prompts(model.prompted, quantity="top1", **about)
     if kind == "ece":
-        found = {"photo": assess(model.photos), "many": assess(model.photos, temperature=2.0)}
-        return prompt_sensitivity.ece_by_prompts(found, quantity="ece", **about)
+        found = {"photo": softmax_confidences(model.photos), "many": softmax_confidences(model.photos, temperature=2.0)}
+        return prompts.ece_by_prompts(found, quantity="ece", **about)
     noise = np.random.default_rng(3).normal(size=N)
     moved = [dataclasses.replace(one, values=one.values + noise) for one in (model.inside, model.outside)]
     found = {"photo": (model.inside, model.outside), "many": tuple(moved)}
-    return prompt_sensitivity.auroc_by_prompts(found, quantity="auroc", **about)
+    return prompts.auroc_by_prompts(found, quantity="auroc", **about)
 
 
 PANEL = shift.Panel(("a", "b", "c"), np.array([0.5, 0.6, 0.8]), np.array([0.3, 0.4, 0.7]))
-OBSERVER = shape_bias.CueAnswers(
+OBSERVER = cues.CueAnswers(
     dataset="person",
     answers=np.arange(N) % 3,
     shapes=np.arange(N) % 5,
@@ -96,13 +89,16 @@ SUMS = {
     "ood group": (lambda m: ood.group_mean([ood.measure(m.inside, m.outside, "auroc")] * 2, "near"), 0.01),
     "ood group fpr95": (lambda m: ood.group_mean([ood.measure(m.inside, m.outside, "fpr95_id")] * 2, "near"), 0.01),
     **{
-        name: ((lambda m, name=name: calibration.measure(assess(m.photos), name)), 0.003 if name == "aurc" else 1e-6)
+        name: (
+            (lambda m, name=name: calibration.measure(softmax_confidences(m.photos), name)),
+            0.003 if name == "aurc" else 1e-6,
+        )
         for name in calibration.METRICS
         if name not in {"nll", "brier", "classwise_ece_15"}
     },
     **{
         f"{of.__name__} of {kind}": ((lambda m, of=of, kind=kind: of(by_prompts(m, kind))), 0.01)
-        for of in (prompt_sensitivity.spread, prompt_sensitivity.fewer_templates)
+        for of in (prompts.spread, prompts.fewer_templates)
         for kind in ("accuracy", "ece", "auroc")
     },
 }
@@ -124,8 +120,8 @@ MEANS = {
     "factor": lambda m: visual_factors.accuracy(m.photos, "pose"),
     "cue coverage": lambda m: shape_bias.cue_coverage(m.cues),
     "shape accuracy": lambda m: shape_bias.shape_accuracy(m.cues),
-    "nll": lambda m: calibration.measure(assess(m.photos), "nll"),
-    "brier": lambda m: calibration.measure(assess(m.photos), "brier"),
+    "nll": lambda m: calibration.measure(softmax_confidences(m.photos), "nll"),
+    "brier": lambda m: calibration.measure(softmax_confidences(m.photos), "brier"),
 }
 
 
@@ -158,7 +154,7 @@ def test_an_auroc_keeps_its_scores(two_models):
 
 def test_what_keeps_no_evidence_has_none(two_models):
     model = two_models[0]
-    assert calibration.measure(assess(model.photos), "classwise_ece_15").evidence is None
+    assert calibration.measure(softmax_confidences(model.photos), "classwise_ece_15").evidence is None
     assert ood.class_mean(model.inside, model.outside, "aupr_out").evidence is None
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import modality
-from pytest_clip_robust.properties.retrieval import CaptionedImages
+from pytest_clip_robust.scoring.rankings import CaptionedImages
 
 
 def captioned(images, captions, pairs):

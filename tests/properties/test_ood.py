@@ -15,8 +15,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.properties import ood, ood_scores
-from pytest_clip_robust.properties.ood import Scores, class_mean, group_mean, measure, shared_classes
+from pytest_clip_robust.properties import ood
+from pytest_clip_robust.properties.ood import class_mean, group_mean, measure
+from pytest_clip_robust.scoring import ood_scores
+from pytest_clip_robust.scoring.ood_scores import Scores, shared_classes
 from pytest_clip_robust.stats import roc
 
 LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(2, 6)), elements=st.floats(-30, 30, width=32))

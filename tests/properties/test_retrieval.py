@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.properties.retrieval import (
-    RECALLS,
-    WAYS,
-    CaptionedImages,
-    mean_rank,
-    median_rank,
-    rank,
-    recall,
-)
+from pytest_clip_robust.properties.retrieval import RECALLS, mean_rank, median_rank, recall
+from pytest_clip_robust.scoring.rankings import WAYS, CaptionedImages, rank
 
 
 def captioned(n=40, per_image=5, *, seed=0, noise=1.5, width=24, **fields):
@@ -128,9 +121,9 @@ def test_images_that_share_a_caption_go_together():
 
 def test_captions_that_were_cut_are_counted_beside_every_number():
     ranking = rank(captioned(cut=3))["text_to_image"]
-    assert recall(ranking, 1).details["captions_cut"] == 3
-    assert median_rank(ranking).details["captions_cut"] == 3
-    assert "captions_cut" not in recall(rank(captioned())["text_to_image"], 1).details
+    assert recall(ranking, 1).details["captions_truncated"] == 3
+    assert median_rank(ranking).details["captions_truncated"] == 3
+    assert "captions_truncated" not in recall(rank(captioned())["text_to_image"], 1).details
 
 
 def test_long_captions_are_shortened_and_several_images_of_one_caption_named_by_the_first():

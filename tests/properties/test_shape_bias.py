@@ -12,15 +12,9 @@ from scipy.special import softmax
 from sklearn.metrics import cohen_kappa_score
 
 from pytest_clip_robust.errors import DataError, MeasurementError
-from pytest_clip_robust.observers import read_observers
-from pytest_clip_robust.properties.shape_bias import (
-    PROPERTIES,
-    CueAnswers,
-    answers_of,
-    error_consistency,
-    shape_bias,
-)
-from pytest_clip_robust.properties.sixteen import SIXTEEN, member_ids, sixteen_way
+from pytest_clip_robust.evaluation.cues import read_observers
+from pytest_clip_robust.properties.shape_bias import PROPERTIES, error_consistency, shape_bias
+from pytest_clip_robust.scoring.cues import SIXTEEN, CueAnswers, answers_of, member_ids, sixteen_way
 
 ROWS = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=40).filter(
     lambda rows: any(shape != texture for _, shape, texture in rows)
@@ -158,7 +152,7 @@ def test_the_sixteen_have_207_members_and_no_shared_one():
 
 
 def test_members_are_classes_of_that_kind():
-    from pytest_clip_robust.datasets.labels import class_list
+    from pytest_clip_robust.datasets.images.labels import class_list
 
     names = class_list("imagenet-1k").names
     assert [names[i] for i in member_ids("bear")] == ["brown bear", "American black bear", "polar bear", "sloth bear"]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clip_robust.datasets.annotations import PROTOTYPES, read_factor_annotations
+from pytest_clip_robust.datasets.images.annotations import PROTOTYPES, read_factor_annotations
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import visual_factors
 from pytest_clip_robust.properties.accuracy import top_k
-from pytest_clip_robust.properties.decisions import Decisions
+from pytest_clip_robust.scoring.decisions import Decisions
 
 IMAGENET_X = "CLIP_ROBUST_IMAGENETX"
 

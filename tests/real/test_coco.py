@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from pytest_clip_robust.datasets.captions import load_caption_set
-from pytest_clip_robust.datasets.contrasts import load_contrast_set
+from pytest_clip_robust.datasets.captions.captions import load_caption_set
+from pytest_clip_robust.datasets.captions.contrasts import load_contrast_set
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.encoding.encoder import encode_images, encode_texts
-from pytest_clip_robust.encoding.local import LocalEngine
-from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.properties import composition, retrieval
+from pytest_clip_robust.scoring import pairs, rankings
 
 pytest.importorskip("onnxruntime")
 
@@ -36,7 +37,7 @@ def encoder(shared, request, tmp_path_factory):
 def coco(shared, encoder):
     found = load_caption_set(DataEntry(name="coco-239", location=str(shared / "data" / "coco_239")))
     of_images, of_texts = encoder
-    return retrieval.CaptionedImages(
+    return rankings.CaptionedImages(
         dataset="coco-239",
         images=of_images(found.images),
         captions=of_texts(found.captions),
@@ -47,7 +48,7 @@ def coco(shared, encoder):
 
 
 def test_recalls_are_those_of_a_full_sort_and_near_those_measured_elsewhere(coco):
-    rankings = retrieval.rank(coco)
+    found = rankings.rank(coco)
     scores = coco.images.astype(np.float64) @ coco.captions.astype(np.float64).T
     owners = coco.pairs[:, 0]
     for way, table, hits in (
@@ -55,9 +56,9 @@ def test_recalls_are_those_of_a_full_sort_and_near_those_measured_elsewhere(coco
         ("text_to_image", scores.T, lambda order, query: order == owners[query]),
     ):
         first = [int(hits(np.argsort(-row, kind="stable"), query).argmax()) for query, row in enumerate(table)]
-        assert (rankings[way].found.ranks == np.array(first) + 1).all()
+        assert (found[way].found.ranks == np.array(first) + 1).all()
     to_image, to_text = (
-        [retrieval.recall(rankings[way], k) for k in retrieval.RECALLS] for way in ("text_to_image", "image_to_text")
+        [retrieval.recall(found[way], k) for k in retrieval.RECALLS] for way in ("text_to_image", "image_to_text")
     )
     assert [one.value for one in to_image] == pytest.approx([0.153, 0.449, 0.610], abs=0.01)
     assert [one.value for one in to_text] == pytest.approx([0.222, 0.485, 0.611], abs=0.015)
@@ -71,7 +72,7 @@ def test_sugarcrepe_is_what_a_loop_over_its_file_finds(shared, encoder):
     folder = shared / "data" / "coco_239"
     found = load_contrast_set(DataEntry(name="crepe", location=str(folder), table="sugarcrepe_subset.json"))
     of_images, of_texts = encoder
-    contrasts = composition.contrast(
+    contrasts = pairs.contrast(
         of_images(found.images),
         of_texts(found.texts),
         texts=found.texts,
@@ -102,7 +103,7 @@ def test_sugarcrepe_is_what_a_loop_over_its_file_finds(shared, encoder):
 def test_what_is_added_to_a_caption_gives_it_away(shared):
     folder = shared / "data" / "coco_239"
     found = load_contrast_set(DataEntry(name="crepe", location=str(folder), table="sugarcrepe_subset.json"))
-    told = composition.tell_texts_apart(
+    told = pairs.tell_texts_apart(
         [found.texts[i] for i in found.true_of], [found.texts[i] for i in found.false_of], found.image_of
     )
     kinds = np.array(found.kinds)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_clip_robust.properties.sixteen import SIXTEEN
+from pytest_clip_robust.scoring.cues import SIXTEEN
 
 pytest.importorskip("onnxruntime")
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 pytest.importorskip("onnxruntime")
 
-from pytest_clip_robust.properties.shape_bias import CueAnswers, shape_bias
-from pytest_clip_robust.properties.sixteen import SIXTEEN, sixteen_way
+from pytest_clip_robust.properties.shape_bias import shape_bias
+from pytest_clip_robust.scoring.cues import SIXTEEN, CueAnswers, sixteen_way
 
 
 @pytest.fixture(scope="module")

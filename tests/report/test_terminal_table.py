@@ -4,7 +4,8 @@ import re
 from types import SimpleNamespace
 
 from pytest_clip_robust.gates import Threshold
-from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_aspects, render_table, uncompared, unused_thresholds
+from pytest_clip_robust.plugin.collector import uncompared
+from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_aspects, render_table, unused_thresholds
 
 CHANGE = {"value": 0.7, "difference": -0.1, "p_worse": 0.00012, "p_better": 1.0, "tolerance": 0.01}
 

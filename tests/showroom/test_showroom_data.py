@@ -16,7 +16,7 @@ from PIL import Image
 
 from pytest_clip_robust import showroom
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.factors import FACTORS
+from pytest_clip_robust.names import FACTORS
 
 DATA = showroom.HERE / "data"
 SUBSETS = sorted(json.loads((DATA / "manifest.json").read_text())["files"])

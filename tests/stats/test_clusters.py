@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import sem
 
+from pytest_clip_robust.core.evidence import mean_evidence
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import mean_evidence
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import mean_interval, wilson
 from pytest_clip_robust.stats.paired import compare

@@ -14,9 +14,9 @@ from scipy.stats import norm, ttest_rel
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
+from pytest_clip_robust.core.evidence import Stratum, Term, auroc_evidence, mean_evidence, sums_evidence
+from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Stratum, Term, auroc_evidence, mean_evidence, sums_evidence
-from pytest_clip_robust.measurement import Interval
 from pytest_clip_robust.stats import paired
 
 OUTCOMES = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clip_robust.core.evidence import Stratum, Term, mean_evidence, sums_evidence
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.evidence import Stratum, Term, mean_evidence, sums_evidence
 from pytest_clip_robust.stats.resampling import BLOCKS, block_sums, resample, value_of
 
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pytest_clip_robust.correspondence.geometric import Matches, match_views
-from pytest_clip_robust.correspondence.look import STRIDE, Look
 from pytest_clip_robust.datasets.catalog import catalog
+from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
+from pytest_clip_robust.datasets.correspondence.views import load_view_set
 from pytest_clip_robust.datasets.entry import parse_data_option
-from pytest_clip_robust.datasets.view_set import ViewSet
-from pytest_clip_robust.datasets.views import load_view_set
-from pytest_clip_robust.encoding.images import read_image
-from pytest_clip_robust.encoding.pairs import DenseReader, view_of
-from pytest_clip_robust.models.encoder import LoadedModel
+from pytest_clip_robust.datasets.images.decoding import read_image
+from pytest_clip_robust.encoding.dense.pairs import DenseReader, view_of
+from pytest_clip_robust.encoding.dense.resize import STRIDE, Resize
+from pytest_clip_robust.encoding.dense.views import Matches, match_views
 from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 
 SIDE, GAP, TITLE = 256, 6, 18
@@ -74,7 +74,7 @@ def draw(model: LoadedModel, views: ViewSet, pair: tuple[int, int], size: int) -
     return canvas
 
 
-def _lines(canvas: Image.Image, found: Matches, looks: list[Look]) -> None:
+def _lines(canvas: Image.Image, found: Matches, looks: list[Resize]) -> None:
     pen = ImageDraw.Draw(canvas, "RGBA")
     chosen = np.linspace(0, len(found.source) - 1, min(DRAWN, len(found.source))).astype(int)
     right = found.pixels < RIGHT_PIXELS

@@ -18,13 +18,13 @@ from sklearn.metrics import roc_auc_score
 from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.loading import load_image_set
-from pytest_clip_robust.encoding.classifier import zero_shot_logits, zero_shot_weights
+from pytest_clip_robust.datasets.images.loading import load_image_set
 from pytest_clip_robust.encoding.encoder import encode_images, encode_texts
-from pytest_clip_robust.encoding.store import FeatureStore
+from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.prompts.templates import prompt_set
+from pytest_clip_robust.scoring.zero_shot import zero_shot_logits, zero_shot_weights
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Configuration: profile, options and their checks."""

@@ -1,0 +1,156 @@
+"""Evidence: the numbers of single samples that a measurement is made of.
+
+Two models measured on the same samples are compared pairwise, which sees differences that their intervals hide. For
+that a gate needs more than two values: what each sample contributed, to both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.errors import MeasurementError
+
+Column = NDArray[Any]
+
+SHORT_DIGEST = 12
+"""Hex digits that are kept of a digest where it is stored to be compared and read by people."""
+
+COLUMN_TYPES = ("bool", "uint8", "int32", "float32")
+"""What baselines can keep; a column of another type is made one of these where evidence is made."""
+
+CONFIDENCE_STEPS = 255
+"""Confidences that only explain are kept in steps of 1/255, a byte each."""
+
+
+class Term(NamedTuple):
+    """What samples add up to: their `weight` (N,), summed within each of `size` cells that `cell` (N,) puts them in.
+
+    No weight means 1 each; no cell means that all are in one.
+    """
+
+    weight: Column | None = None
+    cell: NDArray[np.int64] | None = None
+    size: int = 1
+
+
+Sums = Sequence[Floats]
+"""One (B, size) array a term: B replicates of its sums."""
+
+Terms = Callable[[Mapping[str, Column]], Sequence[Term]]
+"""Turns the columns of one stratum into its terms."""
+
+Statistic = Callable[[Sequence[Sums]], Floats]
+"""Takes each stratum's sums and returns the measured value of every replicate, (B,), NaN where it is undefined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stratum:
+    """Samples that were drawn together, such as all images of one set; `columns` hold numbers of each, (N,) all.
+
+    Raises:
+        MeasurementError: columns are empty, of several lengths, or of a type that is none of `COLUMN_TYPES`.
+    """
+
+    name: str
+    columns: Mapping[str, Column]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
+            raise MeasurementError(f"evidence of {self.name!r}: columns of {lengths} rows; expected one size, not 0")
+        for name, column in self.columns.items():
+            if column.dtype.name not in COLUMN_TYPES:
+                raise MeasurementError(
+                    f"evidence of {self.name!r}: column {name!r} is of type {column.dtype}; "
+                    f"expected one of {', '.join(COLUMN_TYPES)}"
+                )
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What explains a changed decision: who the (N,) samples are, and what is true of them.
+
+    It belongs to the data and not to the model, so that it is never stored with a baseline.
+    """
+
+    samples: Sequence[str]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The samples of a measurement, and how its value follows from them.
+
+    test: ``mean`` where the value is the mean of the column ``outcome`` of a single stratum, ``auroc`` where it is the
+        AUROC of the columns ``score`` of two strata, ID first, ``sums`` where `statistic` gives it from sums.
+    answers: explains decisions, where the first stratum has the columns ``outcome``, ``confidence`` (that in the truth,
+        in steps of 1/255) and ``answer``.
+    """
+
+    test: Literal["mean", "auroc", "sums"]
+    strata: tuple[Stratum, ...]
+    terms: Terms | None = None
+    statistic: Statistic | None = None
+    answers: Answers | None = None
+
+    def __post_init__(self) -> None:
+        if (self.test == "sums") != (self.terms is not None and self.statistic is not None):
+            raise MeasurementError(f"evidence for the test {self.test!r}: terms and statistic are for 'sums' alone")
+
+    @property
+    def digest(self) -> str:
+        """Identify the numbers, by `SHORT_DIGEST` hex digits."""
+        found = hashlib.sha256()
+        for stratum in self.strata:
+            for name, column in stratum.columns.items():
+                found.update(f"{stratum.name}|{name}|{column.dtype.str}|{len(column)}|".encode())
+                found.update(np.ascontiguousarray(column).tobytes())
+        return found.hexdigest()[:SHORT_DIGEST]
+
+    def same_numbers(self, other: Evidence) -> bool:
+        """Tell whether every sample contributes the same to both."""
+        pairs = zip(self.strata, other.strata, strict=True)
+        return all(np.array_equal(one.columns[name], two.columns[name]) for one, two in pairs for name in one.columns)
+
+    def shape(self) -> dict[str, int]:
+        """Return the number of samples of each stratum, by name."""
+        return {stratum.name: len(stratum) for stratum in self.strata}
+
+
+def mean_evidence(dataset: str, outcomes: Column) -> Evidence:
+    """Return the evidence of a plain mean of (N,) outcomes; those that are all 0 or 1 make a proportion."""
+    binary = ((outcomes == 0) | (outcomes == 1)).all()
+    column = outcomes.astype(np.bool_ if binary else np.float32)
+    return Evidence(test="mean", strata=(Stratum(name=dataset, columns={"outcome": column}),))
+
+
+def auroc_evidence(inside: str, inside_scores: Floats, outside: str, outside_scores: Floats) -> Evidence:
+    """Return the evidence of an AUROC of ID scores (P,) over OOD scores (Q,)."""
+    return Evidence(
+        test="auroc",
+        strata=(
+            Stratum(name=inside, columns={"score": inside_scores.astype(np.float32)}),
+            Stratum(name=outside, columns={"score": outside_scores.astype(np.float32)}),
+        ),
+    )
+
+
+def sums_evidence(strata: Sequence[Stratum], terms: Terms, statistic: Statistic) -> Evidence:
+    """Return the evidence of a value that `statistic` computes from sums over the samples of each stratum."""
+    return Evidence(test="sums", strata=tuple(strata), terms=terms, statistic=statistic)
+
+
+def coarse_confidence(confidence: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return confidences (0-1) in steps of 1/255."""
+    return np.rint(np.asarray(confidence, dtype=np.float64) * CONFIDENCE_STEPS).astype(np.uint8)

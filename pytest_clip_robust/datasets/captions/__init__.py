@@ -1,0 +1,1 @@
+"""Sets of captions, and of true captions against false ones."""

@@ -1,0 +1,56 @@
+"""Sets of hard pairs: a ContrastSet has false captions beside the true one, a MatchSet two images for two captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContrastSet:
+    """I items: an image, a true caption, and one or more false ones that it must beat.
+
+    texts: M distinct captions. image_of, true_of: (I,) positions in images and texts.
+    false_items, false_of: (F,) the items that false captions belong to, ascending, and their positions in texts.
+    kinds: I words for what the false captions change. samples: I names of items.
+    """
+
+    images: ImageSet
+    texts: Sequence[str]
+    image_of: Ints
+    true_of: Ints
+    false_items: Ints
+    false_of: Ints
+    kinds: Sequence[str]
+    samples: Sequence[str]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.images.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSet:
+    """I items of two images and two captions, the first of which belong together, and the second.
+
+    texts: M distinct captions. image_of, text_of: (I, 2) positions in images and texts.
+    kinds: I words for what differs; samples: I names of items.
+    """
+
+    images: ImageSet
+    texts: Sequence[str]
+    image_of: Ints
+    text_of: Ints
+    kinds: Sequence[str]
+    samples: Sequence[str]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.images.name

@@ -1,0 +1,313 @@
+"""From a DataEntry to a ContrastSet or a MatchSet: SugarCrepe, ARO, Winoground, and whatever has their form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.datasets.captions.captions import texts_in
+from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
+from pytest_clip_robust.datasets.captions.crops import Box, CropReader
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.images.loading import bare_image_set, part_of
+from pytest_clip_robust.datasets.images.reader import ImageReader
+from pytest_clip_robust.datasets.sources.listings import (
+    ImageFinder,
+    Record,
+    find_listings,
+    image_of,
+    read_records,
+    value_of,
+)
+from pytest_clip_robust.datasets.sources.reading import Rows, file_rows, open_table, table_images
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.text import printable
+
+TRUE_KEYS = ("true_caption", "positive_caption", "caption")
+FALSE_KEYS = ("negatives", "negative_captions", "negative_caption", "false_caption", "false_captions")
+KIND_KEYS = ("negative_kinds", "kinds", "kind")
+BOX_KEYS = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+TAG_KEYS = ("collapsed_tag", "tag")
+WORDS = {
+    "replaced": "replace",
+    "swapped": "swap",
+    "added": "add",
+    "obj": "object",
+    "att": "attribute",
+    "rel": "relation",
+}
+CHANGES = ("replace", "replaced", "swap", "swapped", "add", "added")
+WHOLE_KINDS = ("attribution", "relation", "order")
+"""Kinds that name a whole file, such as ``visual_genome_attribution.json``."""
+
+IMAGE, FIRST, SECOND = "image", "image_0", "image_1"
+
+
+class _Images(Protocol):
+    """Numbers the images that records name."""
+
+    def place(self, number: int, record: Record, key: str) -> int:
+        """Return the number of the image that record `number` has under `key`."""
+
+    def rows(self) -> Rows:
+        """Return all images that were numbered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What a record says: an image, its caption, and a false one or several that differ by one kind of change."""
+
+    image: int
+    caption: str
+    false: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What a record says: two images and their two captions."""
+
+    images: tuple[int, int]
+    captions: tuple[str, str]
+    kind: str
+
+
+def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ContrastSet | MatchSet:
+    """Read the pairs that `entry` describes, no image decoded but those of which a part is cut out.
+
+    Equal pictures are one image.
+
+    Raises:
+        DataError: the set cannot be read, an image is not there, or a caption is missing, empty or its own negative.
+    """
+    root, listings = find_listings(entry)
+    images: _Images
+    if listings:
+        records = read_records(listings, name=entry.name, split=entry.split)
+        images = _ListedImages(entry, root, origin=str(listings[0]))
+    else:
+        found = open_table(entry, None if cache_dir is None else str(cache_dir / "prepared"))
+        records = _table_records(entry, found)
+        images = _TableImages(entry, found)
+    if FIRST in records[0].values or FIRST in getattr(images, "columns", ()):
+        return _match_set(entry, [_match(i, one, images) for i, one in enumerate(records)], images, cache_dir)
+    items = [item for i, one in enumerate(records) for item in _items(i, one, images)]
+    return _contrast_set(entry, items, images, cache_dir)
+
+
+def canonical_kind(text: str) -> str:
+    """Name a kind of negative as the suites do.
+
+    >>> canonical_kind("replaced object"), canonical_kind("swap_att"), canonical_kind("visual_genome_relation")
+    ('replace_object', 'swap_attribute', 'relation')
+    """
+    words = text.strip().lower().replace("-", "_").replace(" ", "_").split("_")
+    if words[-1] in WHOLE_KINDS and words[0] not in CHANGES:
+        return words[-1]
+    return "_".join(WORDS.get(word, word) for word in words)
+
+
+class _ListedImages:
+    """Images beside a listing, or parts of them."""
+
+    def __init__(self, entry: DataEntry, root: Path, *, origin: str) -> None:
+        self._entry, self._origin = entry, origin
+        self._finder = ImageFinder(root)
+        self._places: dict[tuple[int, Box | None], int] = {}
+
+    def place(self, _: int, record: Record, key: str) -> int:
+        """Return the number of the image, or of the part of it that the record's box cuts out."""
+        file = (
+            record.values.get(self._entry.image or key)
+            if self._entry.image or key != IMAGE
+            else image_of(record.values)
+        )
+        part = (self._finder.place(file, record.where), _box(record))
+        return self._places.setdefault(part, len(self._places))
+
+    def rows(self) -> Rows:
+        """Return the images, those with a box cut to it."""
+        whole = file_rows(self._finder.names, self._finder.paths, origin=self._origin)
+        sources, boxes = zip(*self._places, strict=True)
+        if not any(boxes):
+            return whole
+        names = [f"{whole.samples[i]}{'' if box is None else list(box)}" for i, box in self._places]
+        stamps = [None if whole.stamps[i] is None else f"{whole.stamps[i]}|{box}" for i, box in self._places]
+        return replace(
+            whole,
+            read=CropReader(whole.read, sources, boxes),
+            samples=names,
+            stamps=stamps,
+            labels=[""] * len(names),
+            origin=f"{whole.origin}|parts",
+        )
+
+
+class _TableImages:
+    """Images in one column of a table, or in two."""
+
+    def __init__(self, entry: DataEntry, found: Any) -> None:
+        self.columns = [column for column in (FIRST, SECOND) if column in found.features] or [entry.image]
+        self._tables = [table_images(entry, found, column=column) for column in self.columns]
+        self._size = len(found)
+
+    def place(self, number: int, _: Record, key: str) -> int:
+        """Return the number of the row's image in the column `key`."""
+        return number + self._size * (self.columns.index(key) if key in self.columns else 0)
+
+    def rows(self) -> Rows:
+        """Return the images of all columns, one column after the other."""
+        first = self._tables[0]
+        if len(self._tables) == 1:
+            return first
+        names = [
+            f"{name} ({column})"
+            for column, rows in zip(self.columns, self._tables, strict=True)
+            for name in rows.samples
+        ]
+        return replace(
+            first,
+            read=_Chain([rows.read for rows in self._tables], self._size),
+            samples=names,
+            stamps=[
+                f"{column}|{stamp}"
+                for column, rows in zip(self.columns, self._tables, strict=True)
+                for stamp in rows.stamps
+            ],
+            labels=[""] * len(names),
+            origin="|".join(rows.origin for rows in self._tables),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Reads the images of several readers of `size` images each, one reader after the other."""
+
+    readers: Sequence[ImageReader]
+    size: int
+
+    def __call__(self, index: int, /) -> bytes:
+        return self.readers[index // self.size](index % self.size)
+
+
+def _table_records(entry: DataEntry, found: Any) -> list[Record]:
+    """Read everything but the images."""
+    known = {*TRUE_KEYS, *FALSE_KEYS, *KIND_KEYS, *TAG_KEYS, "caption_0", "caption_1", "split", entry.caption}
+    columns = {name: list(found[name]) for name in found.features if name in known}
+    if not columns:
+        raise DataError(f"data set {entry.name!r}: no column holds captions; it has {', '.join(found.features)}")
+    where = f"data set {entry.name!r}: row"
+    return [
+        Record({name: column[row] for name, column in columns.items()}, f"{where} {row}", "")
+        for row in range(len(found))
+    ]
+
+
+def _items(number: int, record: Record, images: _Images) -> list[_Item]:
+    """Read one item a record, or one a negative where each has a kind of its own."""
+    values, where = record.values, record.where
+    (caption,) = texts_in(value_of(values, TRUE_KEYS), f"{where}: the true caption")[:1]
+    false = texts_in(value_of(values, FALSE_KEYS), f"{where}: the false caption")
+    same = next((text for text in false if text == caption), None)
+    if same is not None:
+        raise DataError(f"{where}: the false caption {printable(same)!r} is the true one")
+    image = images.place(number, record, IMAGE)
+    kinds = value_of(values, KIND_KEYS)
+    if not isinstance(kinds, list):
+        return [_Item(image, caption, tuple(false), canonical_kind(str(kinds or record.part or "all")))]
+    if len(kinds) != len(false):
+        raise DataError(f"{where}: {len(kinds)} kinds for {len(false)} false captions")
+    return [_Item(image, caption, (text,), canonical_kind(str(kind))) for text, kind in zip(false, kinds, strict=True)]
+
+
+def _match(number: int, record: Record, images: _Images) -> _Match:
+    values, where = record.values, record.where
+    first, second = (texts_in(values.get(key), f"{where}: {key}")[0] for key in ("caption_0", "caption_1"))
+    if first == second:
+        raise DataError(f"{where}: both captions are {printable(first)!r}")
+    places = (images.place(number, record, FIRST), images.place(number, record, SECOND))
+    return _Match(places, (first, second), canonical_kind(str(value_of(values, TAG_KEYS) or "all")))
+
+
+def _contrast_set(entry: DataEntry, items: list[_Item], images: _Images, cache_dir: Path | None) -> ContrastSet:
+    pictures, places = _distinct(entry, images, cache_dir)
+    text_of: dict[str, int] = {}
+    true_of = [text_of.setdefault(item.caption, len(text_of)) for item in items]
+    false = [(i, text_of.setdefault(text, len(text_of))) for i, item in enumerate(items) for text in item.false]
+    columns = {
+        "image_of": places[[item.image for item in items]],
+        "true_of": np.array(true_of, np.int64),
+        "false_items": np.array([i for i, _ in false], np.int64),
+        "false_of": np.array([text for _, text in false], np.int64),
+    }
+    kinds = [item.kind for item in items]
+    numbers: dict[tuple[int, str], int] = {}
+    samples = []
+    for image, kind in zip(columns["image_of"].tolist(), kinds, strict=True):
+        numbers[image, kind] = numbers.get((image, kind), -1) + 1
+        samples.append(f"{pictures.samples[image]}#{kind}{numbers[image, kind]}")
+    return ContrastSet(
+        images=pictures,
+        texts=list(text_of),
+        **columns,
+        kinds=kinds,
+        samples=samples,
+        fingerprint=_fingerprint(pictures, text_of, columns, kinds),
+    )
+
+
+def _match_set(entry: DataEntry, matches: list[_Match], images: _Images, cache_dir: Path | None) -> MatchSet:
+    pictures, places = _distinct(entry, images, cache_dir)
+    text_of: dict[str, int] = {}
+    texts = [[text_of.setdefault(text, len(text_of)) for text in match.captions] for match in matches]
+    columns = {"image_of": places[[match.images for match in matches]], "text_of": np.array(texts, np.int64)}
+    kinds = [match.kind for match in matches]
+    return MatchSet(
+        images=pictures,
+        texts=list(text_of),
+        **columns,
+        kinds=kinds,
+        samples=[f"{i}: {match.captions[0]}" for i, match in enumerate(matches)],
+        fingerprint=_fingerprint(pictures, text_of, columns, kinds),
+    )
+
+
+def _distinct(entry: DataEntry, images: _Images, cache_dir: Path | None) -> tuple[ImageSet, NDArray[np.int64]]:
+    """Return the distinct pictures, and the place of each numbered image among them."""
+    every = bare_image_set(entry, images.rows(), cache_dir=cache_dir)
+    place = {digest: i for i, digest in enumerate(dict.fromkeys(every.digests))}
+    places = np.array([place[digest] for digest in every.digests], np.int64)
+    return part_of(every, np.unique(places, return_index=True)[1]), places
+
+
+def _box(record: Record) -> Box | None:
+    if not all(key in record.values for key in BOX_KEYS):
+        return None
+    try:
+        left, upper, width, height = (math.floor(float(record.values[key])) for key in BOX_KEYS)
+    except (TypeError, ValueError, OverflowError):
+        width = height = 0
+    if width < 1 or height < 1:
+        raise DataError(f"{record.where}: box {[record.values[key] for key in BOX_KEYS]}; expected x, y, width, height")
+    return left, upper, left + width, upper + height
+
+
+def _fingerprint(
+    images: ImageSet, texts: Mapping[str, int], columns: Mapping[str, NDArray[np.int64]], kinds: Sequence[str]
+) -> str:
+    whole = {
+        "images": images.fingerprint,
+        "texts": list(texts),
+        "kinds": kinds,
+        **{name: column.tolist() for name, column in columns.items()},
+    }
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

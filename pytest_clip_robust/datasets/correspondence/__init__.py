@@ -1,0 +1,1 @@
+"""Posed views and keypoints."""

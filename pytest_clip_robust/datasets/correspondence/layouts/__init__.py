@@ -1,0 +1,1 @@
+"""Layouts of published correspondence data sets."""

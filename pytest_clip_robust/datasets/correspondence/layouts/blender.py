@@ -1,0 +1,152 @@
+"""Renderings by Blender in the layout of NeRF's synthetic scenes (Mildenhall et al. 2020).
+
+    [SCENE/]transforms[_SPLIT].json     camera_angle_x; frames of file_path and transform_matrix
+    [SCENE/]FILE_PATH.png               RGBA
+    [SCENE/]FILE_PATH_depth_NNNN.png    8 bit: 8 * (1 - v / 255) along the ray; 0, or transparent: nothing there
+
+A scene has no unit: what is 1 in its files counts as a metre. Eight bits tell depths apart that differ by 0.03.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, read_json, there
+from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, Size, opened, picture_size, picture_sizes
+from pytest_clip_robust.datasets.correspondence.poses import OPENGL_AXES, as_pose
+from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.images.reader import ImageReader
+from pytest_clip_robust.datasets.sources.reading import file_rows
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.text import printable
+
+FARTHEST = 8.0
+TRANSFORMS = re.compile(r"transforms(?:_(\w+))?\.json")
+DEPTH = re.compile(r"(.+)_depth(?:_\d+)?\.png")
+WHOLE = ""
+"""The split of a scene that is not divided."""
+
+EIGHT_BIT = frozenset({"L", "LA", "RGB", "RGBA"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueReader:
+    """Reads grey 8-bit maps of any number of channels as one channel, 0 where they are transparent."""
+
+    read: ImageReader
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the file of map `index`."""
+        with opened(io.BytesIO(self.read(index))) as image:
+            if image.mode not in EIGHT_BIT:
+                raise DataError(f"its depth map is an image of mode {image.mode}: expected 8 bit")
+            layers = np.asarray(image.convert("RGBA"))
+        buffer = io.BytesIO()
+        Image.fromarray(np.where(layers[..., 3] > 0, layers[..., 0], 0).astype(np.uint8)).save(buffer, "BMP")
+        return buffer.getvalue()
+
+    def size(self, index: int) -> Size:
+        """Return the width and height of map `index`."""
+        return picture_size(self.read, index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """One view: its files, camera to world with Blender's axes, and the angle in radians that it sees across."""
+
+    picture: Path
+    depth: Path
+    pose: NDArray[np.float64]
+    angle: float
+    scene: str
+
+
+def is_blender(root: Path) -> bool:
+    """Say whether the folder holds such a scene, or folders that do."""
+    return bool(_scenes(root))
+
+
+def read_blender(entry: DataEntry, root: Path) -> PosedRows:
+    """Read the views of every scene in one split, by default ``test``.
+
+    Raises:
+        DataError: a file is missing or has another form; the message names it.
+    """
+    scenes = _scenes(root)
+    if not scenes:
+        raise DataError(f"data set {entry.name!r}: no transforms.json in {root}, and in no folder there")
+    frames = [frame for scene in scenes for frame in _frames(entry, scene)]
+    if not frames:
+        raise DataError(f"data set {entry.name!r}: no frame is listed in {root}")
+    names = [os.path.relpath(frame.picture, root) for frame in frames]
+    pictures = file_rows(names, [str(frame.picture) for frame in frames], origin=f"{root}|on white")
+    depth = file_rows(names, [str(frame.depth) for frame in frames], origin=str(root))
+    read = AdaptedReader(pictures.read)
+    sizes = picture_sizes(read, names, f"data set {entry.name!r}: view")
+    return PosedRows(
+        pictures=replace(pictures, read=read),
+        depth=(OpaqueReader(depth.read), depth.stamps),
+        depth_scale=DepthScale(scale=np.full(len(frames), -FARTHEST / 255), offset=FARTHEST, along_ray=True),
+        intrinsics=np.array([_intrinsics(frame.angle, *size) for frame, size in zip(frames, sizes, strict=True)]),
+        poses=np.array([frame.pose for frame in frames]) @ OPENGL_AXES,
+        scenes=[frame.scene for frame in frames],
+    )
+
+
+def _scenes(root: Path) -> list[Path]:
+    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = [place for place in places if _splits(place)]
+    return found[:1] if found[:1] == [root] else found
+
+
+def _splits(scene: Path) -> dict[str, Path]:
+    files = [(TRANSFORMS.fullmatch(path.name), path) for path in sorted(scene.glob("transforms*.json"))]
+    return {match.group(1) or WHOLE: path for match, path in files if match}
+
+
+def _frames(entry: DataEntry, scene: Path) -> Iterator[_Frame]:
+    splits = _splits(scene)
+    path = splits[chosen_split(entry, splits, (WHOLE, "test"))]
+    where = f"data set {entry.name!r}"
+    content = read_json(path, dict, where)
+    angle, frames = content.get("camera_angle_x"), content.get("frames")
+    if not isinstance(angle, float | int) or not 0 < angle < math.pi:
+        raise DataError(f"{where}: {path}: camera_angle_x={angle!r}; expected radians between 0 and pi")
+    if not isinstance(frames, list):
+        raise DataError(f"{where}: {path} has no list of frames")
+    maps: dict[Path, dict[str, Path]] = {}
+    for number, frame in enumerate(frames):
+        place = f"{where}: {path}, frame {number}"
+        picture = _picture(frame, scene, place)
+        folder = picture.parent
+        if folder not in maps:
+            maps[folder] = {m.group(1): one for one in sorted(folder.iterdir()) if (m := DEPTH.fullmatch(one.name))}
+        if picture.stem not in maps[folder]:
+            raise DataError(f"{place}: no depth map {printable(picture.stem)}_depth_0001.png in {folder}")
+        pose = as_pose(frame.get("transform_matrix"), place)
+        yield _Frame(picture, maps[folder][picture.stem], pose, float(angle), scene.name)
+
+
+def _picture(frame: Any, scene: Path, where: str) -> Path:
+    file = frame.get("file_path") if isinstance(frame, dict) else None
+    if not isinstance(file, str) or not file:
+        raise DataError(f"{where}: file_path={file!r}; expected the name of an image file")
+    named = scene / file
+    return named if named.is_file() else there(named.with_name(f"{named.name}.png"), where)
+
+
+def _intrinsics(angle: float, width: int, height: int) -> list[list[float]]:
+    focal = width / 2 / math.tan(angle / 2)
+    return [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]

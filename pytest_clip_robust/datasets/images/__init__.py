@@ -1,0 +1,1 @@
+"""Image sets: images with labels, annotations and depth."""

@@ -1,0 +1,137 @@
+"""Visual-factor annotations: JSON lines with a file name and boolean columns, in the form of ImageNet-X."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.names import FACTORS
+
+PROTOTYPES = "prototypical_paths.csv"
+"""Beside the annotations: the images that annotators compared with, which are left out (Idrissi et al. 2023)."""
+
+_HUB_SUFFIX = re.compile(r"_n\d{8}$")
+
+
+@dataclass(frozen=True, slots=True)
+class FactorAnnotations:
+    """Which factors each image carries. `rows` maps a file name to one boolean a column."""
+
+    source: Path
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[bool, ...]]
+
+    def join(self, samples: Sequence[str], *, name: str) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
+        """Return the positions of the annotated ones among `samples`, and their columns.
+
+        Files match by name without folders and suffix; ``_n01440764`` at the end, as in copies of ImageNet on the
+        hub, does not count.
+
+        Raises:
+            DataError: no file name matches, or two samples have the same name.
+        """
+        by_stem = {_stem(file): row for file, row in self.rows.items()}
+        kept: dict[str, int] = {}
+        for position, sample in enumerate(samples):
+            stem = _stem(sample)
+            if stem not in by_stem:
+                continue
+            if stem in kept:
+                raise DataError(f"{name}: {samples[kept[stem]]!r} and {sample!r} match the same row of {self.source}")
+            kept[stem] = position
+        if not kept:
+            raise DataError(
+                f"{name}: none of its {len(samples)} images is in {self.source}; "
+                f"the set has {samples[0]!r}, the annotations {next(iter(self.rows))!r}"
+            )
+        table = np.array([by_stem[stem] for stem in kept], dtype=np.bool_)
+        return np.array(list(kept.values()), dtype=np.int64), dict(zip(self.columns, table.T, strict=True))
+
+
+def read_factor_annotations(path: Path, factors: Sequence[str] = ()) -> FactorAnnotations:
+    """Read JSON lines (plain or gzip) with ``file_name`` and a column of 0 and 1 for each of `factors`.
+
+    Without `factors`, all of the 16 known ones that the first line has are read. The images that a file
+    ``prototypical_paths.csv`` beside `path` names are left out, as ImageNet-X's own numbers leave them out.
+
+    Raises:
+        DataError: the file cannot be read, a line is wrong, or nothing is in it.
+    """
+    left_out = _prototypes(path.with_name(PROTOTYPES))
+    columns: tuple[str, ...] = ()
+    rows: dict[str, tuple[bool, ...]] = {}
+    for where, line in _lines(path):
+        columns = columns or _columns(line, factors, where)
+        file = line.get("file_name")
+        if not isinstance(file, str):
+            raise DataError(f"{where}: file_name={file!r}; expected the name of an image file")
+        if file in rows:
+            raise DataError(f"{where}: {file!r} is annotated twice")
+        if file not in left_out:
+            rows[file] = tuple(_flag(line, column, where) for column in columns)
+    if not rows:
+        raise DataError(f"annotations {path}: no image is annotated")
+    return FactorAnnotations(path, columns, rows)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        with _open(path) as file:
+            for number, text in enumerate(file, start=1):
+                where = f"annotations {path}, line {number}"
+                try:
+                    line = json.loads(text)
+                except ValueError as error:
+                    raise DataError(f"{where}: {error}; expected one JSON object a line") from None
+                if not isinstance(line, dict):
+                    raise DataError(f"{where}: {text[:40]!r} is no JSON object")
+                yield where, line
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"annotations {path} cannot be read: {error}") from error
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _columns(line: Mapping[str, Any], factors: Sequence[str], where: str) -> tuple[str, ...]:
+    for factor in factors:
+        if factor not in line:
+            raise DataError(f"{where}: no factor {factor!r}{did_you_mean(factor, line)}; it has {', '.join(line)}")
+    found = tuple(factors) or tuple(column for column in FACTORS if column in line)
+    if not found:
+        raise DataError(f"{where}: none of the 16 factors; it has {', '.join(line)}; name them with factors=")
+    return found
+
+
+def _flag(line: Mapping[str, Any], column: str, where: str) -> bool:
+    value = line.get(column)
+    if value not in (0, 1):
+        raise DataError(f"{where}: {column}={value!r}; expected 0 or 1")
+    return bool(value)
+
+
+def _prototypes(path: Path) -> frozenset[str]:
+    if not path.is_file():
+        return frozenset()
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if "file_name" not in (reader.fieldnames or ()):
+            raise DataError(f"{path}: no column 'file_name'; it has {reader.fieldnames}")
+        return frozenset(PurePosixPath(row["file_name"]).name for row in reader)
+
+
+def _stem(file: str) -> str:
+    return _HUB_SUFFIX.sub("", PurePosixPath(file).stem)

@@ -1,0 +1,1 @@
+"""Files, tables and hub data sets as rows of images."""

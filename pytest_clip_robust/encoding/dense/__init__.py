@@ -1,0 +1,1 @@
+"""Dense features of images, and matches between them."""

@@ -1,0 +1,1 @@
+"""Engines encode what the feature store lacks."""

@@ -1,0 +1,1 @@
+"""Decoded and resized pixels on their way to a model."""

@@ -1,0 +1,242 @@
+"""Images from undecoded bytes to the model's pixels, in worker processes, or from the pixel cache.
+
+Decoding is ``PIL.Image.open(...).convert("RGB")``, as open_clip's own evaluation does it: no EXIF rotation, no JPEG
+draft mode, alpha dropped. Then the model's own `preprocess`, so that pixels equal the training code's, bit for bit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from pytest_clip_robust.datasets.images.decoding import read_image
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.encoding.pixels.block import DamagedBlockError
+from pytest_clip_robust.encoding.pixels.cache import PixelShelf
+from pytest_clip_robust.errors import ConfigError, DataError
+from pytest_clip_robust.system.notice import Notice, log_notice
+from pytest_clip_robust.system.text import printable
+
+MORE_WORKERS_THAN_CORES = "This DataLoader will create"
+"""Torch warns of what is the user's choice, some releases when the loader is made and others when it starts."""
+
+
+Alter = Callable[[Image.Image, int], Image.Image]
+"""Takes a decoded image and its position in the set; raises DataError where it cannot be altered."""
+
+
+class PixelBatch(NamedTuple):
+    """The `pixels` of the B images at `positions` of their set, (B, ...) as `preprocess` gives them for one.
+
+    decoded: which of them do not come from the pixel cache. damages: what was found there instead of an image.
+    A tuple, because DataLoader moves tensors in tuples into pinned memory.
+    """
+
+    positions: list[int]
+    pixels: torch.Tensor
+    decoded: list[bool]
+    damages: list[Damage]
+
+
+class Damage(NamedTuple):
+    """Why the pixel cache could not give the image of this `digest`."""
+
+    digest: str
+    reason: str
+
+
+class _Item(NamedTuple):
+    position: int
+    pixels: torch.Tensor
+    decoded: bool
+    damage: Damage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why an image has no pixels: a value, since an exception leaves a worker wrapped in its traceback."""
+
+    reason: str
+
+
+def read_pixels(
+    images: ImageSet,
+    positions: Sequence[int],
+    preprocess: Callable[[Image.Image], Any],
+    *,
+    batch_size: int,
+    workers: int,
+    pin_memory: bool = False,
+    dtype: torch.dtype = torch.float32,
+    alter: Alter | None = None,
+    shelf: PixelShelf | None = None,
+    notice: Notice = log_notice,
+) -> Iterator[PixelBatch]:
+    """Yield the images at `positions` in order, `batch_size` at a time; `workers` processes read ahead.
+
+    `alter` changes decoded images before `preprocess` sees them. Images that are on the `shelf` are not read; the
+    others are put there.
+
+    Raises:
+        DataError: an image cannot be read, decoded or stacked; the message names set and sample.
+        ConfigError: a worker process was killed.
+    """
+    pixels = _Pixels(images, positions, preprocess, dtype=dtype, alter=alter, shelf=shelf)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
+        loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
+    try:
+        for batch in _run(loader, images.name):
+            if isinstance(batch, _Refused):
+                raise DataError(batch.reason)
+            if shelf is not None:
+                _keep(batch, images, shelf)
+            yield batch
+    finally:
+        if shelf is not None:
+            shelf.flush()
+
+
+class _Pixels(Dataset[Any]):
+    """What the worker processes run: position -> pixels, or why not."""
+
+    def __init__(
+        self,
+        images: ImageSet,
+        positions: Sequence[int],
+        preprocess: Callable[[Image.Image], Any],
+        *,
+        dtype: torch.dtype,
+        alter: Alter | None,
+        shelf: PixelShelf | None,
+    ) -> None:
+        self._images, self._positions = images, positions
+        self._preprocess, self._dtype = preprocess, dtype
+        self._alter, self._shelf = alter, shelf
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> _Item | _Refused:
+        position = self._positions[index]
+        found = self._kept(self._images.digests[position])
+        if isinstance(found, torch.Tensor):
+            return _Item(position, found, decoded=False)
+        try:
+            image = self._image(position)
+        except DataError as error:
+            return _Refused(f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}")
+        pixels = self._preprocess(image)
+        if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
+            pixels = pixels.copy()  # torch has no tensors that cannot be written, and warns of each
+        return _Item(position, torch.as_tensor(pixels, dtype=self._dtype), decoded=True, damage=found)
+
+    def collate(self, items: list[_Item | _Refused]) -> PixelBatch | _Refused:
+        """Stack images into a batch; one that was refused refuses the batch."""
+        whole = []
+        for item in items:
+            if isinstance(item, _Refused):
+                return item
+            whole.append(item)
+        shapes = {tuple(item.pixels.shape) for item in whole}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 3:
+            return _Refused(f"{self._images.name}: preprocess gave shapes {sorted(shapes)}: expected one (C, H, W)")
+        return PixelBatch(
+            [item.position for item in whole],
+            torch.stack([item.pixels for item in whole]),
+            [item.decoded for item in whole],
+            [item.damage for item in whole if item.damage is not None],
+        )
+
+    def _kept(self, digest: str) -> torch.Tensor | Damage | None:
+        """Return the image's pixels if the shelf has them, or what it has instead."""
+        if self._shelf is None or digest not in self._shelf:
+            return None
+        try:
+            return torch.from_numpy(self._shelf.read(digest))
+        except DamagedBlockError as error:
+            return Damage(digest, str(error))
+        except OSError:
+            return None  # another process threw the block out
+
+    def _image(self, position: int) -> Image.Image:
+        image = read_image(self._images, position)
+        return image if self._alter is None else self._alter(image, position)
+
+
+def _keep(batch: PixelBatch, images: ImageSet, shelf: PixelShelf) -> None:
+    """Put what was decoded on the shelf, and take from it what is damaged."""
+    for damage in batch.damages:
+        shelf.set_aside(damage.digest, damage.reason)
+    for position, pixels, decoded in zip(batch.positions, batch.pixels.numpy(), batch.decoded, strict=True):
+        if decoded:
+            shelf.put(images.digests[position], pixels)
+
+
+def _loader(
+    pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice
+) -> DataLoader[PixelBatch | _Refused]:
+    batches = -(-len(pixels) // batch_size)
+    # A single batch has nothing to overlap with.
+    processes = min(workers, batches) if batches > 1 else 0
+    context = _start_method(pixels, notice) if processes else None
+    return DataLoader(
+        pixels,
+        batch_size=batch_size,
+        num_workers=processes if context else 0,
+        multiprocessing_context=context,
+        collate_fn=pixels.collate,
+        pin_memory=pin_memory,
+    )
+
+
+def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
+    """Choose how workers start.
+
+    Fork on Linux: it takes milliseconds where spawn imports torch again, and hands over readers and transforms that no
+    pickle could carry. Workers touch neither the GPU nor Arrow's threads, which is what makes fork safe here. Elsewhere
+    spawn, as the system's own libraries may not survive a fork.
+    """
+    if sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods():
+        return "fork"
+    try:
+        pickle.dumps(pixels)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        notice(f"images are decoded without worker processes: preprocess cannot be pickled ({error})")
+        return None
+    return "spawn"
+
+
+def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
+    """Start the workers, and stop them at the end, however it comes.
+
+    Raises:
+        ConfigError: in place of torch's report on a worker that was killed.
+    """
+    with warnings.catch_warnings():
+        # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
+        warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
+        batches = iter(loader)
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise ConfigError(
+            f"{name}: a process that decodes images was killed, perhaps for want of (shared) memory: "
+            "try --clip-workers 0 or a smaller --clip-batch-size"
+        ) from error
+    finally:
+        # Torch stops its workers once nobody holds the iterator, which a worker's traceback does.
+        getattr(batches, "_shutdown_workers", int)()

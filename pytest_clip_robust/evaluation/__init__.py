@@ -1,0 +1,1 @@
+"""Evaluated models: features, scores and answers for the suites."""

@@ -1,0 +1,164 @@
+"""RunConfig: options, ini values and the profile, checked once and frozen."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.config.run import RunConfig, user_cache
+from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.names import PRECISIONS
+from pytest_clip_robust.system.rank import Rank, read_rank
+
+if TYPE_CHECKING:
+    import pytest
+
+Number = TypeVar("Number", int, float)
+
+DEFAULT_PROFILE = "showroom"
+"""What a run measures that names neither a profile nor data."""
+
+
+def read_config(config: pytest.Config) -> RunConfig:
+    """Build the RunConfig of this session from command line and ini file; the command line wins.
+
+    Raises:
+        ClipRobustError: an option is wrong; the message names it.
+    """
+    specs = tuple(dict.fromkeys(ModelSpec.parse(text) for text in requested_models(config)))
+    data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
+    profile = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
+    report = str(_value(config, "clip_report"))
+    precision = str(_value(config, "clip_precision"))
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--clip-precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    reference = str(_value(config, "clip_reference"))
+    name = str(_value(config, "clip_baseline_name"))
+    if name and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
+        raise ConfigError(f"--clip-baseline-name {name!r}: expected a folder's name of letters, digits, '.', '_', '-'")
+    return RunConfig(
+        models=specs,
+        reference=ModelSpec.parse(reference) if reference else None,
+        baselines=_baselines(config),
+        baseline_name=name,
+        alpha=_probability(config, "clip_alpha"),
+        profile=load_profile(profile, data_options),
+        cache=str(_value(config, "clip_cache")) or str(user_cache()),
+        report=config.invocation_params.dir / report if report else None,
+        device=device_asked(config),
+        precision=precision,
+        batch_size=_whole_number(config, "clip_batch_size", at_least=1),
+        workers=_whole_number(config, "clip_workers", at_least=0),
+        pixel_cache=_size(config, "clip_pixel_cache"),
+        compile=bool(config.getoption("clip_compile") or config.getini("clip_compile")),
+        worker_memory=worker_memory_asked(config),
+        worker_gpus=worker_gpus_asked(config),
+        strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
+        rank=_rank(config),
+    )
+
+
+def requested_models(config: pytest.Config) -> list[str]:
+    """List the model specs of the command line, or else of the ini file."""
+    return list(config.getoption("clip_models") or config.getini("clip_model"))
+
+
+def device_asked(config: pytest.Config) -> str:
+    """Return the device of the command line, or else of the ini file, as it is written."""
+    return str(_value(config, "clip_device"))
+
+
+def worker_memory_asked(config: pytest.Config) -> float | None:
+    """Return the GiB that a worker of xdist needs, or None where nobody says.
+
+    Raises:
+        ConfigError: it is no amount of memory.
+    """
+    text = str(_value(config, "clip_worker_memory"))
+    if not text:
+        return None
+    wanted = "GiB, a number above 0 such as 6"
+    memory = _number(config, "clip_worker_memory", float, wanted)
+    if not 0 < memory < math.inf:
+        raise ConfigError(f"--clip-worker-memory {text!r}: expected {wanted}")
+    return memory
+
+
+def worker_gpus_asked(config: pytest.Config) -> int:
+    """Return how many GPUs the first worker of xdist gets.
+
+    Raises:
+        ConfigError: it is no number of GPUs.
+    """
+    return _whole_number(config, "clip_worker_gpus", at_least=1) or 1
+
+
+def _value(config: pytest.Config, name: str) -> object:
+    given = config.getoption(name)
+    return config.getini(name) if given is None else given
+
+
+def _baselines(config: pytest.Config) -> Path:
+    """Return the folder of baselines: beside the ini file, or seen from where pytest was called if an option says."""
+    given = config.getoption("clip_baselines")
+    if given is not None:
+        return config.invocation_params.dir / str(given)
+    return config.rootpath / str(config.getini("clip_baselines"))
+
+
+def _rank(config: pytest.Config) -> Rank | None:
+    rank = read_rank(os.environ)
+    if rank is not None and config.getoption("tx", None) and config.getoption("dist", "no") != "no":
+        raise ConfigError(
+            f"-n with WORLD_SIZE={rank.world_size}: workers are started by one or the other; leave -n out (-n 0), or "
+            "unset RANK and WORLD_SIZE"
+        )
+    return rank
+
+
+def _probability(config: pytest.Config, name: str) -> float:
+    wanted = "a number between 0 and 1, such as 0.05"
+    probability = _number(config, name, float, wanted)
+    if not 0 < probability < 1:
+        raise ConfigError(f"{_option(name)} {probability}: expected {wanted}")
+    return probability
+
+
+def _size(config: pytest.Config, name: str) -> int:
+    """Return a number of bytes, 0 for ``off``."""
+    text = str(_value(config, name)).strip()
+    if text.lower() in {"off", "0"}:
+        return 0
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]i?)?b?", text.lower())
+    if parts is None or not parts[2]:
+        raise ConfigError(f"{_option(name)} {text!r}: expected a size such as 4GiB or 500MB, or off")
+    base = 1024 if parts[2].endswith("i") else 1000
+    return int(float(parts[1]) * base ** (1 + "kmgt".index(parts[2][0])))
+
+
+def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int | None:
+    """Return a number, or None where nobody says."""
+    if not str(_value(config, name)):
+        return None
+    number = _number(config, name, int, "a whole number")
+    if number < at_least:
+        raise ConfigError(f"{_option(name)} {number}: expected at least {at_least}")
+    return number
+
+
+def _number(config: pytest.Config, name: str, kind: Callable[[str], Number], wanted: str) -> Number:
+    value = _value(config, name)
+    try:
+        return kind(str(value))
+    except ValueError:
+        raise ConfigError(f"{_option(name)} {value!r}: expected {wanted}") from None
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,1 @@
+"""Runs with pytest-xdist: devices, groups of tests, scheduling."""

@@ -1,0 +1,95 @@
+"""Which tests belong together: those of one model that need the same data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_clip_robust.plugin.gpu import GpuNeed
+
+UNKNOWN_SECONDS = 1.0
+"""What a test is taken to last where no test is known from an earlier run."""
+
+Encode = tuple[str, str]
+"""A model's label and the name of a data set: the work that is to be done in one place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a test needs: the label of its model, or ``""``, the data sets that are known before it runs, and GPUs.
+
+    `title` names the test without its model, for the report of a crash.
+    """
+
+    model: str = ""
+    sets: tuple[str, ...] = ()
+    title: str = ""
+    gpu: GpuNeed | None = None
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is of any consequence where the test runs."""
+        return bool(self.model) or self.gpu is not None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Need:
+        """Undo `dataclasses.asdict` and a way through JSON."""
+        gpu = plain["gpu"]
+        return cls(**{**plain, "sets": tuple(plain["sets"]), "gpu": None if gpu is None else GpuNeed(**gpu)})
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tests, by their places in the collection, that one worker runs in a row; `seconds` is what they may take.
+
+    gpu: what the worker must have, or None where any will do.
+    """
+
+    tests: tuple[int, ...]
+    seconds: float
+    model: str = ""
+    encodes: frozenset[Encode] = frozenset()
+    gpu: GpuNeed | None = None
+
+
+def group_tests(
+    nodeids: Sequence[str], needs: Mapping[str, Need], seconds: Mapping[str, float], *, reference: str = ""
+) -> list[Group]:
+    """Gather the tests of a collection into groups.
+
+    nodeids: every test. needs: by test; one without an entry needs nothing. seconds: what tests took in the last run.
+    reference: the label of the model that every test is run for as well, or ``""``.
+
+    Tests of a model whose sets nobody knows beforehand are gathered by file, which is likely to share them; tests
+    without a model stand alone. Tests that ask for GPUs are apart from those that do not.
+    """
+    usual = sum(seconds.values()) / len(seconds) if seconds else UNKNOWN_SECONDS
+    members: dict[tuple[GpuNeed | str | None, ...], list[int]] = {}
+    for place, nodeid in enumerate(nodeids):
+        need = needs.get(nodeid, Need())
+        members.setdefault((need.gpu, *_key(nodeid, need)), []).append(place)
+    groups = []
+    for places in members.values():
+        need = needs.get(nodeids[places[0]], Need())
+        models = [need.model, reference] if reference else [need.model]
+        groups.append(
+            Group(
+                tests=tuple(places),
+                seconds=sum(seconds.get(nodeids[place], usual) for place in places),
+                model=need.model,
+                encodes=frozenset((model, name) for model in models for name in need.sets)
+                if need.model
+                else frozenset(),
+                gpu=need.gpu,
+            )
+        )
+    return groups
+
+
+def _key(nodeid: str, need: Need) -> tuple[str, ...]:
+    if not need.model:
+        return ("test", nodeid)
+    if not need.sets:
+        return ("file", need.model, nodeid.partition("::")[0])
+    return ("sets", need.model, *sorted(need.sets))

@@ -1,0 +1,76 @@
+"""Parametrise tests by model, data set, corruption and view angle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_clip_robust.config.sections import bin_name
+from pytest_clip_robust.errors import ClipRobustError
+from pytest_clip_robust.plugin.keys import RUN
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.config.profile import Profile
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once a model, and once a data set of the role it asks for.
+
+    Only our own `model` fixture pulls `clip_model_spec` in, so a project's own `model` fixture is left alone.
+    """
+    run = metafunc.config.stash[RUN]
+    if "clip_model_spec" in metafunc.fixturenames:
+        labels = [spec.label for spec in run.models]
+        metafunc.parametrize("clip_model_spec", run.models, ids=labels, indirect=True, scope="session")
+    marker = metafunc.definition.get_closest_marker("clip_role")
+    if marker is not None and "dataset" in metafunc.fixturenames:
+        roles = _roles_of(marker)
+        names = list(dict.fromkeys(name for role in roles for name in run.profile.sets(role)))
+        if "corruption" in metafunc.fixturenames:
+            _parametrize_corruptions(metafunc, names, run.profile)
+        else:
+            metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
+    if "angles" in metafunc.fixturenames:
+        metafunc.parametrize("angles", run.profile.correspondence.bins, ids=bin_name)
+
+
+def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:
+    """Run a test once a kind of corruption, and once a severity if it asks for `severity`."""
+    from pytest_clip_robust.datasets.images.corrupted_folders import corrupted_kinds  # noqa: PLC0415 - reads the disk
+
+    pairs: list[Any] = []
+    also = metafunc.definition.get_closest_marker("clip_also")
+    unasked = also is not None and also.args[0] not in profile.corruptions.also
+    for name in names if not unasked else ():
+        kinds: Iterable[str] = profile.corruptions.kinds
+        if name in profile.sets("corrupted"):
+            try:
+                kinds = corrupted_kinds(profile.data[name])
+            except ClipRobustError:
+                kinds = ["unreadable"]  # the test itself will say why
+        pairs += [pytest.param(name, kind, id=f"{name}-{kind}") for kind in kinds]
+    reason = f"not asked for: add {also.args[0]!r} to the profile's corruptions.also" if also and unasked else ""
+    skip = pytest.mark.skip(reason=reason or _no_set("corruptions", profile))
+    absent = pytest.param("", "", id="not-asked-for" if reason else "no-corruptions-set", marks=skip)
+    metafunc.parametrize(("dataset", "corruption"), pairs or [absent], indirect=["dataset"])
+    if "severity" in metafunc.fixturenames:
+        metafunc.parametrize("severity", profile.corruptions.severities if pairs else ["none"])
+
+
+def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
+    if not marker.args or not all(isinstance(role, str) for role in marker.args):
+        raise pytest.UsageError(f"clip_role{marker.args}: expected a role, or several, such as clip_role('shift')")
+    return marker.args
+
+
+def _absent(role: str, profile: Profile) -> Any:
+    return pytest.param("", id=f"no-{role}-set", marks=pytest.mark.skip(reason=_no_set(role, profile)))
+
+
+def _no_set(role: str, profile: Profile) -> str:
+    return (
+        f"no data set plays the role {role!r} in profile {profile.name!r}; "
+        f"give one with --clip-data NAME=LOCATION?role={role}"
+    )

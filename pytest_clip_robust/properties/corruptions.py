@@ -1,0 +1,350 @@
+"""Robustness to common corruptions: accuracy by kind and severity, and what a whole curve of severities says.
+
+Every measurement over several kinds or severities treats images as the sample: one image corrupted in sixty ways is one
+image, not sixty. Severity 0 is the clean image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import trapezoid
+
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.digest import combine_digests
+from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
+from pytest_clip_robust.core.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.properties import alexnet, calibration, ood
+from pytest_clip_robust.properties.accuracy import accuracy_of
+from pytest_clip_robust.scoring import ood_scores
+from pytest_clip_robust.scoring.confidence import Confidences
+from pytest_clip_robust.scoring.decisions import CorruptedAnswers, Decisions, decide
+from pytest_clip_robust.stats.bootstrap import REPLICATES, SEED, bootstrap_rows, percentile_interval
+from pytest_clip_robust.stats.intervals import mean_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curve:
+    """What several kinds have in common: the share of them that each image survives.
+
+    right: (S, N); clean: (N,) or None; changed: (S - 1, N), or (S, N) where clean answers are known, the share of kinds
+    under which an image's answer is another one than at the severity before.
+    """
+
+    dataset: str
+    subset: str
+    severities: tuple[int, ...]
+    right: Floats
+    changed: Floats
+    clean: Floats | None
+    samples: Sequence[str]
+    provenance: Provenance
+
+
+def accuracy(source: Predictions | Decisions, kind: str, severity: int) -> Measurement:
+    """Measure top-1 accuracy under one kind at one severity, as ``corruption.top1[<set>/<kind>/<severity>]``."""
+    return accuracy_of(decide(source), metric="corruption.top1", subset=f"{kind}/{severity}")
+
+
+def mean_accuracy(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure the mean of the accuracies over kinds and severities, as ``corruption.mean_top1``.
+
+    `details` have the mean of each kind, or of each severity where one kind is asked for.
+    """
+    curve = _together(answers)
+    if len(answers) > 1:
+        details = {one.kind: float((one.answers == one.labels).mean()) for one in answers}
+    else:
+        means = curve.right.mean(axis=1).tolist()
+        details = {f"severity_{severity}": mean for severity, mean in zip(curve.severities, means, strict=True)}
+    return _mean(curve, "mean_top1", curve.right.mean(axis=0), "higher", details=details, bounds=(0.0, 1.0))
+
+
+def relative_robustness(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure mean corrupted over clean accuracy, as ``corruption.relative_robustness``; 1: nothing was lost.
+
+    The interval resamples images, each with all its corruptions.
+
+    Raises:
+        MeasurementError: the clean answers are not known, or none of them is right.
+    """
+    curve = _together(answers)
+    clean = _clean(curve)
+
+    def ratio(counts: NDArray[np.int64], rows: Floats) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values: Floats = (counts @ rows[:, 0]) / (counts @ rows[:, 1])
+        return np.where(np.isfinite(values), values, np.nan)
+
+    corrupted = curve.right.mean(axis=0)
+    columns = {"corrupted": corrupted.astype(np.float32), "clean": clean.astype(np.bool_)}
+    return _measurement(
+        curve,
+        "relative_robustness",
+        float(corrupted.mean() / clean.mean()),
+        bootstrap_rows(np.column_stack([corrupted, clean]), ratio),
+        "higher",
+        evidence=_sums(curve, columns, lambda lost, kept: lost / kept),
+        details={"clean": float(clean.mean()), "corrupted": float(corrupted.mean())},
+    )
+
+
+def area(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure the area under accuracy over severity from 0 to the highest, over its length, as ``corruption.area``.
+
+    By the trapezoidal rule; a model that loses nothing has its clean accuracy.
+
+    Raises:
+        MeasurementError: the clean answers are not known.
+    """
+    curve = _together(answers)
+    heights = np.vstack([_clean(curve), curve.right])
+    per_image = trapezoid(heights, np.array([0, *curve.severities]), axis=0) / curve.severities[-1]
+    return _mean(curve, "area", per_image, "higher", bounds=(0.0, 1.0))
+
+
+def half_severity(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure the severity at which accuracy has halved, between those measured by a line, as ``corruption.half``.
+
+    Where it never halves it is the highest severity, and the remark says so. The interval draws the curve's points
+    anew from their joint normal distribution.
+
+    Raises:
+        MeasurementError: the clean answers are not known, or none of them is right.
+    """
+    curve = _together(answers)
+    points = np.vstack([_clean(curve), curve.right])
+    severities = np.array([0.0, *curve.severities])
+    spread = np.cov(points) / points.shape[1] if points.shape[1] > 1 else np.zeros((len(points),) * 2)
+    draws = np.random.default_rng(SEED).multivariate_normal(points.mean(axis=1), spread, REPLICATES, method="eigh")
+    value = float(_halving(points.mean(axis=1)[None], severities)[0])
+    never = not (points.mean(axis=1) <= points[0].mean() / 2).any()
+    return _measurement(
+        curve,
+        "half",
+        value,
+        percentile_interval(_halving(draws, severities)),
+        "higher",
+        evidence=_sums(
+            curve,
+            {f"severity_{int(s)}": right.astype(np.float32) for s, right in zip(severities, points, strict=True)},
+            lambda *sums: _halving(np.stack(sums, axis=1), severities),
+        ),
+        remark=f"accuracy never halves up to severity {curve.severities[-1]}" if never else "",
+        plot={"severity": severities, "accuracy": points.mean(axis=1)},
+    )
+
+
+def flips(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure the share of answers that change between neighbouring severities, as ``corruption.flips``.
+
+    Whether they were right or not: a model that sees the same says the same.
+
+    From clean to the first severity as well, where the clean answers are known.
+
+    Raises:
+        MeasurementError: there is one severity, and the clean answers are not known.
+    """
+    curve = _together(answers)
+    if not curve.changed.size:
+        raise MeasurementError(f"{curve.dataset!r}: one severity has no neighbour to compare its answers with")
+    return _mean(curve, "flips", curve.changed.mean(axis=0), "lower", bounds=(0.0, 1.0))
+
+
+def mean_corruption_error(answers: Sequence[CorruptedAnswers]) -> Measurement:
+    """Measure mCE (Hendrycks and Dietterich 2019): errors over AlexNet's, as ``corruption.mce_alexnet``.
+
+    The mean over kinds of ``sum_s error / sum_s error of AlexNet``, on the severities measured; 1 is AlexNet. On other
+    images than ImageNet's the denominators only weigh the kinds.
+
+    Raises:
+        MeasurementError: AlexNet's accuracy under a kind is not published.
+    """
+    curve = _together(answers)
+    weights = [1 / _alexnet_error(one.kind, one.severities) for one in answers]
+    errors = [(one.answers != one.labels).sum(axis=0) for one in answers]
+    per_image = np.mean([weight * error for weight, error in zip(weights, errors, strict=True)], axis=0)
+    return _mean(
+        curve,
+        "mce_alexnet",
+        per_image,
+        "lower",
+        details={
+            one.kind: float(weight * error.mean()) for one, weight, error in zip(answers, weights, errors, strict=True)
+        },
+        bounds=(0.0, np.inf),
+    )
+
+
+def corruption_error(accuracies: Mapping[str, Sequence[float]]) -> float:
+    """Return mCE of published accuracies (0-1) by kind, each at severities 1 to 5.
+
+    >>> corruption_error({"fog_3d": alexnet.ACCURACY["fog_3d"]})
+    1.0
+    """
+    ratios = [
+        sum(1 - one for one in of_kind) / _alexnet_error(kind, tuple(range(1, len(of_kind) + 1)))
+        for kind, of_kind in accuracies.items()
+    ]
+    return float(np.mean(ratios))
+
+
+PROPERTIES: Mapping[str, Callable[[Sequence[CorruptedAnswers]], Measurement]] = {
+    "mean_top1": mean_accuracy,
+    "relative_robustness": relative_robustness,
+    "area": area,
+    "half": half_severity,
+    "flips": flips,
+    "mce_alexnet": mean_corruption_error,
+}
+"""What is measured over several severities, by the last part of its id: for one kind, or for several together."""
+
+OF_CLEAN = ("relative_robustness", "area", "half")
+"""Those that need the answers to the same images uncorrupted."""
+
+
+def calibration_error(reliability: Confidences, kind: str, severity: int) -> Measurement:
+    """Measure ECE with 15 equal-width bins under corruption, as ``corruption.ece_15_equal_width``."""
+    return _renamed(calibration.expected_error(reliability), kind, severity)
+
+
+def detection(
+    corrupted: ood_scores.Scores, outside: Sequence[ood_scores.Scores], kind: str, severity: int
+) -> Measurement:
+    """Measure the AUROC of corrupted ID images against clean OOD images, as ``corruption.auroc_<score>``.
+
+    A corrupted image of a known class is still one of a known class (Yang et al. 2023, full-spectrum OOD). With
+    several OOD sets it is the mean over them.
+    """
+    found = [ood.measure(corrupted, one, "auroc") for one in outside]
+    measured = found[0] if len(found) == 1 else ood.group_mean(found, "all")
+    return _renamed(replace(measured, metric=f"ood.auroc_{corrupted.score}", dataset=corrupted.dataset), kind, severity)
+
+
+def _renamed(measured: Measurement, kind: str, severity: int) -> Measurement:
+    _, _, name = measured.metric.partition(".")
+    return replace(measured, metric=f"corruption.{name}", subset=f"{kind}/{severity}")
+
+
+def _together(answers: Sequence[CorruptedAnswers]) -> _Curve:
+    """Average over kinds, image by image."""
+    if not answers:
+        raise MeasurementError("no kind of corruption, so there is nothing to measure")
+    first = answers[0]
+    for one in answers[1:]:
+        if not _comparable(one, first):
+            raise MeasurementError(
+                f"{first.kind} and {one.kind} of {first.dataset!r} have other images or severities: no mean over them"
+            )
+    seen = [one.answers if one.clean is None else np.vstack([one.clean, one.answers]) for one in answers]
+    return _Curve(
+        dataset=first.dataset,
+        subset=first.kind if len(answers) == 1 else "",
+        severities=first.severities,
+        right=np.mean([one.answers == one.labels for one in answers], axis=0),
+        changed=np.mean([one[1:] != one[:-1] for one in seen], axis=0),
+        clean=None if first.clean is None else (first.clean == first.labels).astype(np.float64),
+        samples=first.samples,
+        provenance=_of_kinds(first.provenance, [one.kind for one in answers]),
+    )
+
+
+def _comparable(one: CorruptedAnswers, other: CorruptedAnswers) -> bool:
+    return (
+        (one.dataset, one.severities, one.clean is None) == (other.dataset, other.severities, other.clean is None)
+        and list(one.samples) == list(other.samples)
+        and np.array_equal(one.labels, other.labels)
+    )
+
+
+def _of_kinds(origin: Provenance, kinds: Sequence[str]) -> Provenance:
+    """Make numbers over other kinds numbers of other data."""
+    return replace(origin, data=combine_digests(origin.data, *kinds))
+
+
+def _clean(curve: _Curve) -> Floats:
+    if curve.clean is None:
+        raise MeasurementError(
+            f"{curve.dataset!r}: the answers to the same images uncorrupted are not known; "
+            "name a set with the same images in the role 'id'"
+        )
+    if not curve.clean.any():
+        raise MeasurementError(f"{curve.dataset!r}: no answer to a clean image is right, so nothing can be lost")
+    return curve.clean
+
+
+def _halving(accuracies: Floats, severities: Floats) -> Floats:
+    """Return for each of (B, S + 1) curves where it first falls to half of its start, at most the last severity."""
+    over = accuracies - accuracies[:, :1] / 2
+    found = np.full(len(over), severities[-1])
+    for right in range(over.shape[1] - 1, 0, -1):
+        fallen, drop = over[:, right] <= 0, over[:, right - 1] - over[:, right]
+        share = np.divide(over[:, right - 1], drop, out=np.zeros(len(over)), where=fallen & (drop > 0))
+        crossing = severities[right - 1] + share * (severities[right] - severities[right - 1])
+        found = np.where(fallen, crossing.clip(severities[right - 1], severities[right]), found)
+    return found
+
+
+def _alexnet_error(kind: str, severities: Sequence[int]) -> float:
+    if kind not in alexnet.ACCURACY:
+        raise MeasurementError(f"mCE: AlexNet's accuracy under {kind!r} is not published; leave the kind out")
+    return sum(1 - alexnet.ACCURACY[kind][severity - 1] for severity in severities)
+
+
+def _sums(curve: _Curve, columns: Mapping[str, NDArray[Any]], statistic: Callable[..., Floats]) -> Evidence:
+    """Return the evidence of a function of the sums of `columns` over images."""
+
+    def of_sums(sums: Sequence[Sums]) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return statistic(*(one[:, 0] for one in sums[0]))
+
+    strata = [Stratum(name=curve.dataset, columns=columns)]
+    return sums_evidence(strata, lambda found: [Term(found[name]) for name in columns], of_sums)
+
+
+def _mean(
+    curve: _Curve,
+    name: str,
+    per_image: Floats,
+    direction: Direction,
+    *,
+    bounds: tuple[float, float],
+    details: Mapping[str, float] | None = None,
+) -> Measurement:
+    interval = mean_interval(per_image, bounds=bounds)
+    measured = _measurement(curve, name, float(per_image.mean()), interval, direction, details=details)
+    return replace(measured, outcomes=per_image.astype(np.float32), samples=curve.samples)
+
+
+def _measurement(
+    curve: _Curve,
+    name: str,
+    value: float,
+    interval: Interval,
+    direction: Direction,
+    *,
+    evidence: Evidence | None = None,
+    details: Mapping[str, float] | None = None,
+    remark: str = "",
+    plot: Mapping[str, Floats] | None = None,
+) -> Measurement:
+    return Measurement(
+        metric=f"corruption.{name}",
+        value=value,
+        n=curve.right.shape[1],
+        interval=interval,
+        direction=direction,
+        dataset=curve.dataset,
+        subset=curve.subset,
+        evidence=evidence,
+        details=details or {},
+        remark=remark,
+        plot=plot or {},
+        provenance=curve.provenance,
+    )

@@ -1,1 +1,0 @@
-"""Many workers: which GPU each gets, which tests, and what happens when one dies."""

@@ -1,0 +1,1 @@
+"""Features and logits to answers per sample; pure NumPy and SciPy."""

@@ -1,0 +1,84 @@
+"""Errors of dense matches between views and between keypoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.core.arrays import Floats, Ints
+from pytest_clip_robust.core.measurement import Provenance
+from pytest_clip_robust.errors import MeasurementError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewMatches:
+    """How far off the matches of P pairs of views are.
+
+    metres, pixels: P arrays of the errors of one or more matches each, infinite where a match cannot be right.
+    angles: (P,) degrees between the views, 0 to 180. scenes: P names of what they show. samples: P names of pairs.
+    edges: rising degrees between which pairs may be told apart; a bin has its first edge, and the last bin both.
+
+    Raises:
+        MeasurementError: there is no pair, a pair has no match, or lengths disagree.
+    """
+
+    dataset: str
+    metres: Sequence[NDArray[np.floating]]
+    pixels: Sequence[NDArray[np.floating]]
+    angles: Floats
+    scenes: Sequence[str]
+    samples: Sequence[str]
+    edges: tuple[float, ...] = (0, 30, 60, 90, 120)
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.metres), len(self.pixels), len(self.angles), len(self.scenes), len(self.samples)}
+        if len(sizes) != 1 or not len(self.angles):
+            raise MeasurementError(f"matches on {self.dataset!r}: of {sorted(sizes)} pairs; expected one number, not 0")
+        for name, metres, pixels in zip(self.samples, self.metres, self.pixels, strict=True):
+            if not len(metres) or len(metres) != len(pixels):
+                raise MeasurementError(
+                    f"matches on {self.dataset!r}: pair {name!r} has {len(metres)} errors in metres and {len(pixels)} "
+                    "in pixels"
+                )
+
+    def within(self, angles: tuple[float, float]) -> Ints:
+        """Return the positions of the pairs whose views are from the first to below the second of `angles` apart.
+
+        At the last of the edges, the second belongs to it.
+        """
+        low, high = angles
+        below = self.angles <= high if high == self.edges[-1] else self.angles < high
+        return np.flatnonzero((self.angles >= low) & below)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeypointMatches:
+    """How far off M keypoints of P pairs of pictures were found.
+
+    errors: (M,) distances over the larger side of the target object's box. pair_of: (M,) positions of pairs.
+    sources: (P,) which source picture a pair has; classes: (P,) positions in `class_names`.
+    viewpoints: (P,) how much the point of view changes, 0, 1 or 2, or -1 where no one says.
+
+    Raises:
+        MeasurementError: there is no keypoint, or lengths disagree.
+    """
+
+    dataset: str
+    errors: Floats
+    pair_of: Ints
+    sources: Ints
+    classes: Ints
+    viewpoints: Ints
+    class_names: tuple[str, ...]
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        where = f"keypoints on {self.dataset!r}"
+        if not len(self.errors) or len(self.errors) != len(self.pair_of):
+            raise MeasurementError(f"{where}: {len(self.errors)} errors of {len(self.pair_of)} keypoints")
+        if not len(self.sources) == len(self.classes) == len(self.viewpoints) > int(self.pair_of.max()):
+            raise MeasurementError(f"{where}: sources, classes and viewpoints are not of one number of pairs")

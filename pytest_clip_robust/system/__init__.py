@@ -1,0 +1,1 @@
+"""The machine and process around a run; no domain words."""

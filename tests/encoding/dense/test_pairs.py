@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import io
+from dataclasses import astuple, replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
+from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, ViewSet
+from pytest_clip_robust.datasets.images.depth import Depths
+from pytest_clip_robust.encoding.dense.keypoints import find_points
+from pytest_clip_robust.encoding.dense.pairs import match_keypoint_pairs, match_view_pairs
+from pytest_clip_robust.encoding.dense.resize import resize_for
+from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
+from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.engines.rank import RankEngine
+from pytest_clip_robust.encoding.store.features import FeatureStore
+from pytest_clip_robust.errors import DataError, ModelError
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.rank import Rank
+
+CAMERA = np.array([[30.0, 0, 10], [0, 30.0, 12], [0, 0, 1]], np.float32)
+SIZE = 64
+
+
+class DenseEncoder:
+    """Mean colours of 8 x 8 pixels; `seen` counts pictures."""
+
+    scale, bias, identity = 10.0, 0.0, "dense"
+    preprocess = encode_image = encode_text = None
+
+    def __init__(self):
+        self.seen = 0
+
+    def encode_dense(self, pixels):
+        self.seen += len(pixels)
+        return torch.nn.functional.avg_pool2d(pixels, 8) - 0.5
+
+
+class NoDepthFile:
+    def __call__(self, index):
+        raise FileNotFoundError(2, "No such file or directory")
+
+
+def depth_png(seed):
+    depth = np.random.default_rng(seed).integers(1000, 3000, (24, 20)).astype(np.uint16)
+    depth[:3] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(depth).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def views(image_set, png):
+    """Views of random pictures with random depth, each a step to the right of the one before."""
+    count = 4
+    images = image_set([png(seed) for seed in range(count)], name="views")
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, 0, 3] = np.arange(count) * 0.1
+    depths = Depths(
+        read=[depth_png(seed) for seed in range(count)].__getitem__,
+        stamps=[None] * count,
+        samples=images.samples,
+        intrinsics=np.tile(CAMERA, (count, 1, 1)),
+    )
+    return ViewSet(
+        images=images,
+        depths=depths,
+        depth_scale=DepthScale(scale=np.full(count, 0.001)),
+        poses=poses,
+        scenes=["room"] * count,
+        pairs=np.array([[0, 1], [0, 2], [1, 3]]),
+        fingerprint="ff",
+    )
+
+
+@pytest.fixture
+def keypoints(image_set, png):
+    """Pictures with three keypoints each, the third of which is not seen in the last."""
+    points = np.random.default_rng(0).uniform(4, 16, (3, 3, 2)).astype(np.float32)
+    points[2, 2] = np.nan
+    return KeypointSet(
+        images=image_set([png(seed) for seed in range(3)], name="points"),
+        points=points,
+        boxes=np.tile(np.array([2, 2, 18, 12], np.float32), (3, 1)),
+        pairs=np.array([[0, 1], [0, 2]]),
+        viewpoints=np.array([-1, -1]),
+        fingerprint="ff",
+    )
+
+
+@pytest.fixture
+def encoder():
+    return DenseEncoder()
+
+
+@pytest.fixture
+def model(encoder, load):
+    return load(encoder, spec=ModelSpec.parse("py:dense:model"))
+
+
+def look_and_encode(encoder, images, position):
+    """Return how a picture is looked at and its features, step by step."""
+    picture = Image.open(io.BytesIO(images.read(position))).convert("RGB")
+    look = resize_for(*picture.size, size=SIZE)
+    pixels = torch.from_numpy(look.resize(picture)).permute(2, 0, 1)[None].float() / 255
+    return look, encoder.encode_dense(pixels)[0]
+
+
+def directly(encoder, views, pair):
+    """Match one pair as the functions below would."""
+    looked = []
+    for position in pair:
+        look, features = look_and_encode(encoder, views.images, position)
+        depth = np.array(Image.open(io.BytesIO(views.depths.read(position)))) * 0.001
+        looked.append(
+            View(
+                look=look,
+                features=features,
+                points=view_points(depth, CAMERA, look),
+                intrinsics=resized_intrinsics(CAMERA, look),
+                pose=views.poses[position],
+            )
+        )
+    return match_views(*looked)
+
+
+def test_errors_are_those_of_a_pair_matched_by_itself(encoder, model, views, store):
+    found = match_view_pairs(model, views, views.pairs, store, size=SIZE)
+
+    for one, pair in zip(found, views.pairs.tolist(), strict=True):
+        expected = directly(encoder, views, pair)
+        assert one.metres == pytest.approx(expected.metres, rel=1e-6)
+        assert one.pixels == pytest.approx(expected.pixels, rel=1e-5)
+
+
+def test_pictures_are_encoded_once_and_pairs_never_again(encoder, model, views, store):
+    first = match_view_pairs(model, views, views.pairs, store, size=SIZE)
+    assert encoder.seen == 4
+    again = match_view_pairs(model, views, views.pairs[[2, 0]], store, size=SIZE)
+
+    assert encoder.seen == 4
+    assert np.array_equal(again[0].metres, first[2].metres)
+    assert np.array_equal(again[1].pixels, first[0].pixels)
+
+
+def other_poses(views):
+    return replace(views, poses=views.poses + 0.01 * np.eye(4)[:, :1] @ np.eye(4)[3:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        other_poses,
+        lambda views: replace(views, depth_scale=DepthScale(scale=np.full(4, 0.002))),
+        lambda views: replace(views, boxes=np.tile([0, 0, 20, 20], (4, 1))),
+        lambda views: replace(views, depths=replace(views.depths, intrinsics=views.depths.intrinsics * 1.01)),
+        lambda views: replace(
+            views, depths=replace(views.depths, read=[depth_png(s + 9) for s in range(4)].__getitem__)
+        ),
+    ],
+    ids=["poses", "depth scale", "boxes", "intrinsics", "depth"],
+)
+def test_whatever_changes_errors_makes_another_pair(encoder, model, views, store, change):
+    match_view_pairs(model, views, views.pairs, store, size=SIZE)
+
+    match_view_pairs(model, change(views), views.pairs, store, size=SIZE)
+
+    assert encoder.seen == 8
+
+
+def test_another_size_or_another_model_is_another_key(encoder, model, load, views, store):
+    match_view_pairs(model, views, views.pairs, store, size=SIZE)
+
+    match_view_pairs(model, views, views.pairs, store, size=SIZE * 2)
+    match_view_pairs(load(encoder, spec=model.spec, weights="33" * 32), views, views.pairs, store, size=SIZE)
+
+    assert encoder.seen == 12
+
+
+def test_what_can_never_be_right_is_stored_and_stays_far(encoder, model, views, store):
+    poses = views.poses.copy()
+    poses[1, 2, 3] = 50  # the points of view 0 lie behind it
+    views = replace(views, poses=poses)
+
+    for _ in range(2):
+        found = match_view_pairs(model, views, views.pairs[:1], store, size=SIZE)
+        assert (found[0].pixels > 1e30).all()
+        assert np.isfinite(found[0].metres).all()
+
+
+def test_keypoints_are_found_where_the_matcher_says(encoder, model, keypoints, store):
+    found = match_keypoint_pairs(model, keypoints, keypoints.pairs, store, size=SIZE)
+
+    assert [len(errors) for errors in found] == [3, 2]  # the third is not seen in the last picture
+    assert all((errors >= 0).all() for errors in found)
+    again = match_keypoint_pairs(model, keypoints, keypoints.pairs, store, size=SIZE)
+    assert encoder.seen == 3
+    assert np.array_equal(found[1], again[1])
+
+
+def test_errors_of_keypoints_are_shares_of_the_target_box(encoder, model, keypoints, store):
+    found = match_keypoint_pairs(model, keypoints, keypoints.pairs[:1], store, size=SIZE)
+
+    source, target = (look_and_encode(encoder, keypoints.images, position) for position in (0, 1))
+    places = find_points(source[1], source[0].to_resized(keypoints.points[0]), source[0], target[1], target[0])
+    away = np.linalg.norm(places / target[0].scale - keypoints.points[1], axis=1)
+    assert found[0] == pytest.approx(away / 16, rel=1e-4)
+
+
+def test_a_picture_that_cannot_be_read_is_named(encoder, model, views, store):
+    files = [views.images.read(i) for i in range(4)]
+    broken = replace(views, images=replace(views.images, read=[files[0], files[0][:50], *files[2:]].__getitem__))
+
+    with pytest.raises(DataError, match=r"views: image '1.png': its bytes changed since the set was loaded"):
+        match_view_pairs(model, broken, views.pairs, store, size=SIZE)
+
+
+def test_depth_that_cannot_be_read_is_named(encoder, model, views, store):
+    digests = views.depths.digests  # known before the files go
+    gone = replace(views, depths=replace(views.depths, read=NoDepthFile(), source="known"))
+    assert digests
+
+    with pytest.raises(DataError, match=r"view '0.png': .*No such file"):
+        match_view_pairs(model, gone, views.pairs, store, size=SIZE)
+
+
+def test_a_model_without_dense_features_says_so(make_encoder, load, views, store):
+    with pytest.raises(ModelError, match=r"has no encode_dense\(pixels\)"):
+        match_view_pairs(
+            load(make_encoder(), spec=ModelSpec.parse("py:small:model")), views, views.pairs, store, size=SIZE
+        )
+
+
+@pytest.mark.parametrize("kind", ["views", "keypoints"])
+def test_ranks_share_pairs_out_and_a_process_after_them_finds_all(request, model, store, encoder, tmp_path, kind):
+    found = request.getfixturevalue(kind)
+    match = match_view_pairs if kind == "views" else match_keypoint_pairs
+    ranks = [RankEngine(LocalEngine(), Rank(rank, 2)) for rank in range(2)]
+    for ranked in ranks:
+        assert len(match(model, found, found.pairs, store, size=SIZE, ranked=ranked)) == len(found.pairs)
+    assert ranks[1].left == 0  # the other's are there already
+    seen = encoder.seen
+    after = match(model, found, found.pairs, store, size=SIZE)
+    assert encoder.seen == seen
+    scratch = match(model, found, found.pairs, FeatureStore(tmp_path / "scratch"), size=SIZE)
+    for one, other in zip(after, scratch, strict=True):
+        for values, others in zip(astuple(one), astuple(other), strict=True) if kind == "views" else [(one, other)]:
+            np.testing.assert_array_equal(values, others)

@@ -1,0 +1,125 @@
+"""Prompt sensitivity against pairwise counting, statsmodels' definition of Fleiss' kappa, and plain resampling."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.properties.calibration import expected_error
+from pytest_clip_robust.properties.ood import measure
+from pytest_clip_robust.properties.prompts import (
+    accuracy_by_prompts,
+    agreement,
+    auroc_by_prompts,
+    ece_by_prompts,
+    fewer_templates,
+    spread,
+)
+from pytest_clip_robust.scoring.confidence import Confidences
+from pytest_clip_robust.scoring.decisions import TemplateAnswers
+from pytest_clip_robust.scoring.ood_scores import Scores
+
+ANSWERS = hnp.arrays(np.int64, st.tuples(st.integers(2, 12), st.integers(2, 5)), elements=st.integers(0, 3))
+ABOUT = {"quantity": "top1", "dataset": "set", "templates": (1, 7)}
+
+
+def answers(table):
+    return TemplateAnswers(dataset="set", answers=table, labels=table[:, 0])
+
+
+@given(ANSWERS)
+def test_agreement_is_the_share_of_agreeing_pairs(table):
+    pairs = [np.mean(table[:, i] == table[:, j]) for i, j in combinations(range(table.shape[1]), 2)]
+    found = agreement(answers(table))
+    assert found.value == pytest.approx(np.mean(pairs))
+    assert found.outcomes.mean() == pytest.approx(found.value)
+    assert found.details["unanimous"] == pytest.approx(np.mean([len(set(row)) == 1 for row in table.tolist()]))
+
+
+@given(ANSWERS, st.data())
+def test_agreement_knows_no_order_and_no_names(table, data):
+    rows = data.draw(st.permutations(range(len(table))))
+    columns = data.draw(st.permutations(range(table.shape[1])))
+    renamed = 10 - table[rows][:, columns]
+    assert agreement(answers(renamed)).value == pytest.approx(agreement(answers(table)).value)
+    kappa = agreement(answers(table)).details["fleiss_kappa"]
+    assert agreement(answers(renamed)).details["fleiss_kappa"] == pytest.approx(kappa)
+
+
+def test_fleiss_kappa_of_his_own_example():
+    votes = [
+        [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+        [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+    ]  # fmt: skip
+    table = np.array([np.repeat(np.arange(5), row) for row in votes])
+    assert agreement(answers(table)).details["fleiss_kappa"] == pytest.approx(0.2099, abs=1e-4)
+
+
+def test_one_template_is_refused():
+    with pytest.raises(MeasurementError, match="1 template agrees with itself"):
+        agreement(answers(np.zeros((5, 1), np.int64)))
+
+
+def test_spread_and_change_of_accuracy():
+    few, many = np.array([1, 1, 0, 0, 1], bool), np.array([1, 1, 1, 1, 0], bool)
+    found = accuracy_by_prompts({"photo": few, "eighty": many}, **ABOUT)
+    assert spread(found).value == pytest.approx(0.2)
+    assert spread(found).details == {"photo": 0.6, "eighty": 0.8}
+    change = fewer_templates(found)
+    assert change.value == pytest.approx(-0.2)
+    assert change.metric == "prompts.fewer_templates_top1"
+    assert change.remark == "photo (1) less eighty (7)"
+    assert change.direction == "higher"
+
+
+def test_differences_are_paired():
+    """Two sets that are right about the same images have no spread in any replicate, however few images there are."""
+    same = np.array([1, 0, 0, 1, 0], bool)
+    found = accuracy_by_prompts({"a": same, "b": same}, **ABOUT)
+    assert (fewer_templates(found).interval.low, fewer_templates(found).interval.high) == (0, 0)
+
+
+def test_the_interval_of_a_change_is_that_of_a_paired_difference():
+    rng = np.random.default_rng(0)
+    few, many = rng.random(400) < 0.7, rng.random(400) < 0.75
+    interval = fewer_templates(accuracy_by_prompts({"a": few, "b": many}, **ABOUT)).interval
+    standard_error = (few.astype(float) - many).std(ddof=1) / 20
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
+
+
+def test_values_are_those_of_the_plain_metrics():
+    rng = np.random.default_rng(0)
+    confidence = rng.random((2, 120))
+    found = {
+        name: Confidences(dataset="set", confidence=row, correct=rng.random(120) < row**2, n_classes=5)
+        for name, row in zip("ab", confidence, strict=True)
+    }
+    by_set = ece_by_prompts(found, **ABOUT)
+    assert by_set.values == pytest.approx([expected_error(one).value for one in found.values()])
+    assert by_set.direction == "lower"
+    scored = {
+        name: tuple(
+            Scores(dataset=side, score="mcm", values=rng.normal(mean, 1, n))
+            for side, mean, n in (("id", 1, 90), ("o", 0, 70))
+        )
+        for name in "ab"
+    }
+    by_set = auroc_by_prompts(scored, **ABOUT)
+    expected = [measure(inside, outside, "auroc") for inside, outside in scored.values()]
+    assert by_set.values == pytest.approx([one.value for one in expected])
+    widths = np.quantile(by_set.replicates, 0.975, axis=0) - np.quantile(by_set.replicates, 0.025, axis=0)
+    assert widths == pytest.approx([one.interval.high - one.interval.low for one in expected], rel=0.25)
+
+
+def test_what_does_not_compare_is_refused():
+    same = np.array([1, 0], bool)
+    with pytest.raises(MeasurementError, match="a comparison needs at least two"):
+        accuracy_by_prompts({"a": same}, **{**ABOUT, "templates": (1,)})
+    with pytest.raises(MeasurementError, match="all have 7 templates: none is fewer"):
+        fewer_templates(accuracy_by_prompts({"a": same, "b": same}, **{**ABOUT, "templates": (7, 7)}))
