@@ -1,13 +1,13 @@
-"""The two values that pass between layers: Predictions go into a property, a Measurement comes out.
+"""Measurements: what a property returns, with everything that a gate needs to judge it.
 
-Both are plain frozen data over NumPy arrays, so that a notebook can use the properties without pytest or torch.
+Plain frozen data over NumPy arrays, so that a notebook can use the properties without pytest or torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,17 +63,69 @@ class Miss:
     confidence: float
 
 
+class Subject(Protocol):
+    """What a property measures: N samples of one data set, with the provenance of what is known of them."""
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the samples' answers come from."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as its property declares it: everything about it that does not depend on the data.
+
+    id: the metric's name with its convention, such as ``calibration.ece_15_equal_width``; only equal ids are compared.
+    direction: which values are better.
+    tolerance: the largest loss, in the units of the value, that does not count as a regression. A profile may change it.
+    headline: True for the few metrics that decide whether a model is fit for release, False for details.
+
+    None of them has a default: a metric that leaves one out raises TypeError when its module is imported.
+    """
+
+    id: str
+    _: KW_ONLY
+    direction: Direction
+    tolerance: float
+    headline: bool
+
+    def named(self, **parts: object) -> Metric:
+        """Fill the fields in braces of the id.
+
+        >>> Metric("retrieval.recall_at_{k}", direction="higher", tolerance=0.01, headline=True).named(k=5).id
+        'retrieval.recall_at_5'
+        """
+        return replace(self, id=self.id.format(**parts))
+
+    def as_detail(self) -> Metric:
+        """Return the same metric as a detail, such as for a part of the data or for one variant of several."""
+        return replace(self, headline=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a property found.
 
-    `metric` carries its convention (``calibration.ece_15_equal_width``); only equal ids are compared.
-    `subset` names the part of `dataset` that was measured (a factor, a severity), or is ``""`` for all of it.
-    `outcomes` (n,) holds one number a sample, in the order of `samples`, where the property is a mean over samples.
-    `evidence` is what a comparison with another model on the same samples needs; outcomes make up their own.
-    `misses` come worst first: the wrong decisions held with the highest confidence.
-    `remark` says in words what the number cannot, such as over- or underconfidence.
-    `plot` has named columns of equal length: the points of a curve, or the bins of a diagram.
+    metric: its id, which carries its convention (``calibration.ece_15_equal_width``); only equal ids are compared.
+    value: finite. n: the number of samples, at least 1. interval: the confidence interval of the value.
+    direction: which values are better. tolerance: the largest loss that does not count as a regression, in the units
+        of the value. headline: whether it is one of the few numbers that decide a release, or a detail.
+    dataset: the data set; subset: the part of it that was measured (a factor, a severity), or ``""`` for all of it.
+    outcomes: (n,) one number per sample, in the order of `samples`, where the value is a mean over samples.
+    evidence: what a comparison with another model on the same samples needs; follows from `outcomes` by default.
+    misses: wrong decisions, the most confident first.
+    details: further numbers by name. remark: words that explain the value, such as "overconfident".
+    plot: named columns of equal length: the points of a curve, or the bins of a diagram.
+
+    Raises:
+        MeasurementError: the value is not finite, n is below 1, or the tolerance is negative or not finite.
     """
 
     metric: str
@@ -81,6 +133,8 @@ class Measurement:
     n: int
     interval: Interval
     direction: Direction
+    tolerance: float
+    headline: bool
     dataset: str
     subset: str = ""
     outcomes: NDArray[np.float32] | None = None
@@ -97,8 +151,53 @@ class Measurement:
             raise MeasurementError(f"{self.key}: value={self.value} is not finite, so it cannot be judged")
         if self.n < 1:
             raise MeasurementError(f"{self.key}: n={self.n}, so there is nothing to measure")
+        if not 0 <= self.tolerance < np.inf:
+            raise MeasurementError(f"{self.key}: tolerance={self.tolerance}; expected a finite number, 0 or more")
         if self.evidence is None and self.outcomes is not None:
             object.__setattr__(self, "evidence", mean_evidence(self.dataset, self.outcomes))
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        metric: Metric,
+        value: float,
+        interval: Interval,
+        *,
+        n: int | None = None,
+        subset: str = "",
+        outcomes: NDArray[Any] | None = None,
+        samples: Sequence[str] = (),
+        evidence: Evidence | None = None,
+        misses: tuple[Miss, ...] = (),
+        details: Mapping[str, float] | None = None,
+        remark: str = "",
+        plot: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> Measurement:
+        """Return the measurement of `metric` on `subject`, over all of its samples unless `n` says otherwise.
+
+        Raises:
+            MeasurementError: as for Measurement.
+        """
+        return cls(
+            metric=metric.id,
+            value=value,
+            n=len(subject) if n is None else n,
+            interval=interval,
+            direction=metric.direction,
+            tolerance=metric.tolerance,
+            headline=metric.headline,
+            dataset=subject.dataset,
+            subset=subset,
+            outcomes=None if outcomes is None else outcomes.astype(np.float32),
+            samples=samples,
+            evidence=evidence,
+            misses=misses,
+            details=details or {},
+            remark=remark,
+            plot=plot or {},
+            provenance=subject.provenance,
+        )
 
     @property
     def key(self) -> str:

@@ -1,18 +1,53 @@
-"""Files that are there whole or not at all."""
+"""Read text and JSON with errors of one line; write files whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
+from typing import Any
+
+from pytest_clip_robust.errors import ClipRobustError, DataError
+from pytest_clip_robust.system.text import one_line, printable
+
+
+def read_text(path: Path, where: str, *, error: type[ClipRobustError] = DataError) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark; `where` begins every message.
+
+    Raises:
+        ClipRobustError: an `error`; there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise error(f"{where}: no file {printable(str(path))}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{where}: {printable(str(path))} cannot be read: {one_line(cause)}") from cause
+
+
+def read_json(path: Path, kind: type, where: str, *, error: type[ClipRobustError] = DataError) -> Any:
+    """Return the content of a JSON file that holds a `kind`: a list or a dict.
+
+    Raises:
+        ClipRobustError: an `error`; the file cannot be read, is not JSON, or holds something else.
+    """
+    try:
+        content = json.loads(read_text(path, where, error=error))
+    except ValueError as cause:
+        raise error(f"{where}: {printable(str(path))}: {cause}; expected JSON") from None
+    if not isinstance(content, kind):
+        expected = "a list" if kind is list else "an object"
+        raise error(f"{where}: {printable(str(path))} holds a {type(content).__name__}; expected {expected}")
+    return content
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, in a folder that is made if need be, and put it in its place in one step.
+    """Write `content` to a temporary file next to `path`, then rename it; missing folders are made.
 
-    A reader, or whoever comes after a crash, finds the old file or the new one.
+    A reader, or a run after a crash, finds the old file or the new one, never a part.
 
     Raises:
-        OSError: the folder cannot be written; nothing is left of the attempt.
+        OSError: the folder cannot be written; the temporary file is removed.
     """
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
