@@ -1,11 +1,12 @@
-"""What a pair of pictures costs: two 512 x 512 pictures encoded densely, and all their points matched.
+"""Benchmark of dense correspondence: encode two 512 x 512 images and match all their points.
 
     python benchmarks/correspondence.py
     python benchmarks/correspondence.py --architecture ViT-B-16 --device cuda
 
-Every point of both grids takes part, which is the most there can be: 16,384 against 16,384. Beside the whole pair
-stands the matching alone, against the plain way (features upsampled to the points, then all products of points) in the
-same process, with the share of points that both find the same neighbour for. Weights are random.
+All 16,384 points of each image take part, which is the largest problem that can occur. The table gives the time of the
+whole pair, then of the matching alone, and compares the matching with a plain implementation in the same process:
+upsample the features to the points, then multiply all pairs of points. The last column is the share of points for which
+both find the same neighbour. Weights are random.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ ARCHITECTURES = ("ViT-B-32", "ViT-B-16", "RN50", "convnext_base_w")
 
 
 def main() -> None:
-    """Print one line of a Markdown table an architecture."""
+    """Print one row of a Markdown table per architecture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", action="append", help=f"default: {', '.join(ARCHITECTURES)}")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many counts (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per timing; the fastest counts (default: 3)")
     options = parser.parse_args()
     device = options.device
     print(f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads; seconds\n")
     print(
-        "| tower | features | pair | of it matching | plain matching | over ours | same neighbour |\n|---|" + "---|" * 6
+        "| tower | features | pair | matching alone | plain matching | plain / ours | same neighbour |\n|---|"
+        + "---|" * 6
     )
     pictures = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
     for name in options.architecture or ARCHITECTURES:
@@ -46,20 +48,20 @@ def main() -> None:
         kept = torch.arange(GRID * GRID, device=device)
         source, target = (Points(one, (GRID, GRID), kept) for one in features)
         ours, found = fastest(lambda a=source, b=target: two_nearest(a, b).index, options.repeats)
-        plain, expected = fastest(lambda a=source, b=target: plainly(a, b), options.repeats)
+        plain, expected = fastest(lambda a=source, b=target: nearest_plainly(a, b), options.repeats)
         same = float((found == expected).float().mean())
         seconds = f"{encoding + ours:.2f} | {ours:.2f} | {plain:.2f} | {plain / ours:.1f}"
         print(f"| {name} | {' x '.join(map(str, features.shape[1:]))} | {seconds} | {same:.2%} |", flush=True)
 
 
 def encode_both(encode: Callable[[torch.Tensor], torch.Tensor], pictures: torch.Tensor) -> torch.Tensor:
-    """Return the features of two pictures, encoded one after the other as on a CPU."""
+    """Return the features of (2, 3, H, W) images, encoded one after the other as on a CPU."""
     with torch.inference_mode():
         return torch.cat([encode(pictures[:1]), encode(pictures[1:])])
 
 
-def plainly(source: Points, target: Points) -> torch.Tensor:
-    """Return the nearest of the target's points for each of the source's, by all products of points."""
+def nearest_plainly(source: Points, target: Points) -> torch.Tensor:
+    """Return the index of the nearest target point for each source point, by multiplying all pairs of points."""
     upsampled = [
         functional.interpolate(points.features[None], size=points.size, mode="bicubic")[0]
         for points in (source, target)
@@ -70,7 +72,7 @@ def plainly(source: Points, target: Points) -> torch.Tensor:
 
 
 def fastest(run: Callable[[], torch.Tensor], repeats: int) -> tuple[float, torch.Tensor]:
-    """Return the shortest time of some calls in seconds, and what the last gave."""
+    """Return the shortest time of `repeats` calls in seconds, and the result of the last call."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -1,11 +1,12 @@
-"""Encoding, as ratios of neighbouring times: how near a run comes to the bare model, and what the pixel cache saves.
+"""Benchmark of encoding: throughput relative to the bare model, and the effect of the pixel cache.
 
     python benchmarks/encoding.py                                    1,000 synthetic photographs
-    python benchmarks/encoding.py --photographs FOLDER               those of a folder of JPEG files
-    python benchmarks/encoding.py pipeline decoding --images 200     some rows, fewer images
+    python benchmarks/encoding.py --photographs FOLDER               the JPEG files of a folder
+    python benchmarks/encoding.py pipeline decoding --images 200     some of the tables, fewer images
 
-The model is a ViT-B-32 of random weights: the arithmetic of a trained one. Ways are timed in turns, each turn gives one
-ratio, and the median is printed with the lowest and the highest: one turn takes about five minutes on two cores.
+The model is a ViT-B-32 with random weights, which computes the same operations as a trained one. In each repeat, the
+compared ways run one after the other and give one ratio; the table shows the median ratio with the lowest and the
+highest. One repeat takes about five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ LIMIT = 2**34
 
 
 def main() -> None:
-    """Print the tables that the command line names."""
+    """Print the tables that are named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of: {', '.join(TABLES)} (default: all)")
-    parser.add_argument("--photographs", type=Path, help="a folder of JPEG files (default: synthetic ones)")
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    parser.add_argument("--photographs", type=Path, help="a folder of JPEG files (default: synthetic images)")
+    parser.add_argument("--images", type=int, default=1000, help="number of images (default: 1000)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default: 3)")
     options = parser.parse_args()
     unknown = [table for table in options.tables if table not in TABLES]
     if unknown:
         parser.error(f"unknown table {unknown[0]!r}; expected one of: {', '.join(TABLES)}")
-    print(f"{machine()}; {os.getloadavg()[0]:.1f} processes were running")
+    print(f"{machine()}; load average {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         data = _photographs(Path(folder), options)
         for table in options.tables or TABLES:
@@ -54,14 +55,14 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of CPU in this process and those that it has waited for."""
+    """Wall-clock seconds, and CPU seconds of this process and of its finished child processes."""
 
     seconds: float
     cpu: float
 
 
 def cost(work: Callable[[], object]) -> Cost:
-    """Run `work` and return what it costs."""
+    """Run `work` and return its cost."""
     gc.collect()
     cpu, started = _cpu_seconds(), time.perf_counter()
     work()
@@ -69,7 +70,7 @@ def cost(work: Callable[[], object]) -> Cost:
 
 
 def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
-    """Files to stored features, without and with the pixel cache, against the bare model on ready tensors."""
+    """Compare encoding from files to stored features with the bare model on preprocessed tensors."""
     import torch
 
     from pytest_clip_robust.encoding.encoder import encode_images
@@ -98,7 +99,7 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
     for turn in range(options.repeats):
         cache = folder / f"pixels{turn}"
         ways = {
-            "bare `encode_image` on ready tensors": bare,
+            "bare `encode_image` on preprocessed tensors": bare,
             "cold, no pixel cache": encode(f"off{turn}", None),
             "cold, pixel cache empty": encode(f"cold{turn}", cache),
             "cold, pixel cache full (the next checkpoint)": encode(f"full{turn}", cache),
@@ -109,13 +110,13 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
             if turn == 0:
                 print(f"  {name}: {found[name][0]}", file=sys.stderr, flush=True)
         shutil.rmtree(cache)
-    yield f"{len(images)} images, batches of {size}, {options.repeats} turns"
-    yield "| way | images/s | over bare | its bound | CPU seconds an image, of all processes |"
+    yield f"{len(images)} images, batches of {size}, {options.repeats} repeats"
+    yield "| way | images/s | relative to bare | upper bound | CPU seconds per image, all processes |"
     yield "|---|---|---|---|---|"
     bare_costs = next(iter(found.values()))
     for name, costs in found.items():
         rates = [base.seconds / ours.seconds for base, ours in zip(bare_costs, costs, strict=True)]
-        # Where decoding shares the cores with the model, no order of work beats the sum of both.
+        # Where decoding and the model share the same cores, no schedule is faster than the sum of both.
         bounds = [base.cpu / ours.cpu for base, ours in zip(bare_costs, costs, strict=True)]
         each = statistics.median(one.cpu for one in costs) / len(images)
         rate = len(images) / statistics.median(one.seconds for one in costs)
@@ -124,7 +125,7 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
 
 
 def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
-    """What the pixel cache costs and saves where the model takes no time, as with a fast GPU."""
+    """Measure what the pixel cache costs and saves when the model takes no time, as with a fast GPU."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
@@ -144,7 +145,7 @@ def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
 
         return work
 
-    yield "| pixels of every image, no model | images/s | over decoding | CPU ms an image |"
+    yield "| pixels of every image, no model | images/s | relative to decoding | CPU ms per image |"
     yield "|---|---|---|---|"
     for workers in (0, 2):
         found: dict[str, list[Cost]] = {}
@@ -163,7 +164,7 @@ def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
 
 
 def once(folder: Path, data: Path, _: argparse.Namespace) -> Iterator[str]:
-    """Count how often an image goes through the model in runs of all suites, by two workers and again by one."""
+    """Count how often each image is encoded when all suites run with two workers and then again with one."""
     checkpoint, report = random_checkpoint(folder), folder / "report"
     profile = folder / "once.toml"
     profile.write_text(
@@ -189,8 +190,8 @@ def once(folder: Path, data: Path, _: argparse.Namespace) -> Iterator[str]:
 
 
 def memory(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
-    """Peak memory of a process that encodes once, twice, four and eight times as many images."""
-    yield "| images | peak memory beyond imports and the features returned | largest worker process |"
+    """Measure the peak memory of a process that encodes 1, 2, 4 and 8 times as many images."""
+    yield "| images | peak memory without imports and returned features | largest worker process |"
     yield "|---|---|---|"
     context = multiprocessing.get_context("spawn")
     for times in (1, 2, 4, 8):
@@ -201,7 +202,7 @@ def memory(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
 
 
 def _peak_memory(data: Path, number: int) -> tuple[int, int]:
-    """Encode `number` distinct images by a model of little arithmetic, and return the peaks in bytes."""
+    """Encode `number` distinct images with a cheap model; return the peak memory of process and worker in bytes."""
     import hashlib
 
     import numpy as np
@@ -227,7 +228,7 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     files = len(images)
 
     def read(index: int) -> bytes:
-        """Give a file again under another digest: what follows a JPEG's end is not looked at."""
+        """Return a file's bytes with a new digest: JPEG decoders ignore what follows the end of the image."""
         return images.read(index % files) + (index // files).to_bytes(4, "big")
 
     many = replace(

@@ -1,33 +1,27 @@
-"""The gates' statistics: how fast they are, how often they raise a false alarm, and how often they see a loss.
+"""Benchmark of the paired tests: speed, or false-alarm rate and power by simulation.
 
     python benchmarks/gates.py [--samples 50000] [--gates 60]
     python benchmarks/gates.py --simulate --samples 500 [--runs 2000]
 
-Prints lines of Markdown tables.
+Prints Markdown tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtr, ndtri
-
-from pytest_clip_robust.scoring import cues, ood_scores
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from run import machine
+from scipy.special import ndtr, ndtri
 
 from pytest_clip_robust.core.evidence import mean_evidence
 from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.properties import accuracy, calibration, ood, shape_bias, visual_factors
+from pytest_clip_robust.scoring import cues, ood_scores
 from pytest_clip_robust.scoring.confidence import Confidences
 from pytest_clip_robust.scoring.decisions import Decisions
 from pytest_clip_robust.stats import paired
@@ -36,12 +30,12 @@ ALPHAS = (0.05, 0.01, 0.001)
 
 
 def main() -> None:
-    """Measure speed, or simulate."""
+    """Measure the speed, or simulate false alarms and power."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=50_000)
-    parser.add_argument("--gates", type=int, default=60)
-    parser.add_argument("--simulate", action="store_true")
-    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--samples", type=int, default=50_000, help="samples per gate (default: 50000)")
+    parser.add_argument("--gates", type=int, default=60, help="number of gates (default: 60)")
+    parser.add_argument("--simulate", action="store_true", help="estimate false-alarm rates and power instead of speed")
+    parser.add_argument("--runs", type=int, default=2000, help="simulated pairs of models per metric (default: 2000)")
     options = parser.parse_args()
     print(f"{machine()}\n")
     if options.simulate:
@@ -51,7 +45,7 @@ def main() -> None:
 
 
 def speed(samples: int, gates: int) -> None:
-    """Compare two models at `gates` gates over `samples` samples each, every kind of test in turn."""
+    """Time the comparison of two models at `gates` gates with `samples` samples each, cycling through the metrics."""
     rng = np.random.default_rng(0)
     before, after = (Model.draw(rng, samples, shared_seed=1) for _ in range(2))
     pairs = [(measure(before), measure(after)) for measure in MEASURES.values()]
@@ -66,17 +60,18 @@ def speed(samples: int, gates: int) -> None:
         paired.compare(one.evidence, other.evidence, direction=other.direction, difference=difference)
         taken[name] = time.perf_counter() - begun
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    print("| test | of | seconds |\n|---|---|---|")
+    print("| test | metric | seconds |\n|---|---|---|")
     for (name, seconds), (one, other) in zip(taken.items(), pairs, strict=True):
         print(f"| {paired.compare(one.evidence, other.evidence, direction='higher').method} | {name} | {seconds:.3f} |")
-    print(f"| **{gates} gates x {samples:,} samples** | | **{wall:.1f}** ({cpu:.1f} of one core) |")
-    print(f"\nmemory beyond the evidence itself: {peak() - memory:.0f} MiB")
+    print(f"| **{gates} gates x {samples:,} samples** | | **{wall:.1f}** ({cpu:.1f} CPU seconds) |")
+    print(f"\nmemory in addition to the evidence: {peak() - memory:.0f} MiB")
 
 
 def simulate(runs: int, samples: int) -> None:
-    """Count rejections: of pairs that are equally good, and of pairs of which the second is worse."""
+    """Estimate how often the tests reject: for equally good models, and for models of which the second is worse."""
     print(f"{samples} samples\n")
-    print("| metric | test | " + " | ".join(f"alarms at {a:g}" for a in ALPHAS) + " | power: expected | observed |")
+    alarm_columns = " | ".join(f"false alarms at {alpha:g}" for alpha in ALPHAS)
+    print(f"| metric | test | {alarm_columns} | power: expected | observed |")
     print("|---|---|" + "---|" * (len(ALPHAS) + 2))
     for name, measure in MEASURES.items():
         alarms = [found.p_worse for _, found in compared(measure, samples, runs, drop=0.0)]
@@ -93,13 +88,13 @@ def simulate(runs: int, samples: int) -> None:
 
 
 DROP = 0.12
-"""How much of the margin a worse model loses."""
+"""How much smaller the margins of the worse model are."""
 
 
 def compared(
     measure: Callable[[Model], Measurement], samples: int, runs: int, *, drop: float
 ) -> Iterator[tuple[float, paired.Comparison]]:
-    """Yield the loss and the comparison of `runs` pairs of models, the second of which has its margins lowered."""
+    """Yield the loss and the comparison for `runs` pairs of models; the second model's margins are lower by `drop`."""
     rng = np.random.default_rng(samples)
     for run in range(runs):
         one, other = (measure(Model.draw(rng, samples, shared_seed=run, drop=by)) for by in (0.0, drop))
@@ -110,9 +105,9 @@ def compared(
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a simulated model says of (N,) samples.
+    """Answers of a simulated model to N samples.
 
-    Each sample has a difficulty that all models share, so that two agree on most; a model adds noise of its own.
+    All models share the difficulty of each sample, so that two models agree on most; each model adds its own noise.
     """
 
     margin: np.ndarray
@@ -124,7 +119,7 @@ class Model:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, n: int, *, shared_seed: int, drop: float = 0.0) -> Model:
-        """Draw a model; those of one `shared_seed` see the same samples."""
+        """Draw a model; models with the same `shared_seed` answer the same samples."""
         shared = np.random.default_rng(shared_seed)
         difficulty, ood_likeness = shared.normal(0.8, 1.0, n), shared.normal(0.0, 1.0, n // 2)
         noise = rng.normal(0.0, 0.5, (4, n))
@@ -138,15 +133,15 @@ class Model:
         )
 
 
-def reliability(model: Model) -> Confidences:
-    """Make confidences that are right on average for a margin without a drop."""
+def confidences(model: Model) -> Confidences:
+    """Return confidences that are calibrated for a model without a drop."""
     confidence = 0.3 + 0.7 * ndtr(model.margin)
     return Confidences(dataset="photos", confidence=confidence, correct=model.margin > 0, n_classes=10)
 
 
-def decided(right: np.ndarray, name: str, **annotations: np.ndarray) -> Decisions:
-    """Decide without saying how."""
-    return Decisions(dataset=name, correct=right, labels=np.zeros(len(right), np.int64), annotations=annotations)
+def decided(correct: np.ndarray, name: str, **annotations: np.ndarray) -> Decisions:
+    """Return decisions of which only the correctness is known."""
+    return Decisions(dataset=name, correct=correct, labels=np.zeros(len(correct), np.int64), annotations=annotations)
 
 
 def scored(model: Model) -> tuple[ood_scores.Scores, ood_scores.Scores]:
@@ -158,14 +153,14 @@ def scored(model: Model) -> tuple[ood_scores.Scores, ood_scores.Scores]:
 
 
 def loss(model: Model) -> Measurement:
-    """Measure a mean of real numbers, skewed as negative log-likelihoods are."""
+    """Measure the mean of values with the skewed distribution of negative log-likelihoods."""
     values = np.log1p(np.exp(-2 * model.margin))
     found = accuracy.accuracy_of(decided(model.margin > 0, "photos"), metric="simulated.nll")
     return replace(found, value=float(values.mean()), direction="lower", evidence=mean_evidence("photos", values))
 
 
 def cued(model: Model) -> cues.CueAnswers:
-    """Name the shape, the texture or something else, whichever has the largest margin."""
+    """Answer with the shape, the texture or another class: the one with the largest margin."""
     n = len(model.margin)
     answers = np.stack([model.margin, model.textured, np.full(n, 0.1)]).argmax(axis=0)
     return cues.CueAnswers(
@@ -184,9 +179,9 @@ MEASURES: dict[str, Callable[[Model], Measurement]] = {
     "AUROC": lambda m: ood.measure(*scored(m), "auroc"),
     "FPR95": lambda m: ood.measure(*scored(m), "fpr95_id"),
     "AUPR": lambda m: ood.measure(*scored(m), "aupr_in"),
-    "ECE": lambda m: calibration.expected_error(reliability(m)),
-    "MCE": lambda m: calibration.maximum_error(reliability(m)),
-    "AURC": lambda m: calibration.area_under_risk_coverage(reliability(m)),
+    "ECE": lambda m: calibration.expected_error(confidences(m)),
+    "MCE": lambda m: calibration.maximum_error(confidences(m)),
+    "AURC": lambda m: calibration.area_under_risk_coverage(confidences(m)),
     "shape bias": lambda m: shape_bias.shape_bias(cued(m)),
     "error ratio": lambda m: visual_factors.error_ratio(decided(m.margin > 0, "photos", pose=m.carries), "pose"),
     "worst factor": lambda m: visual_factors.worst_factor(
@@ -196,7 +191,7 @@ MEASURES: dict[str, Callable[[Model], Measurement]] = {
 
 
 def peak() -> float:
-    """Return the most memory this process has held, in MiB."""
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,66 +1,62 @@
-"""Time and memory of the metrics on scores of ImageNet's size, and the same metrics of other libraries in turns.
+"""Benchmark of the metrics: time and memory on logits of ImageNet's size, compared with other libraries.
 
     python benchmarks/metrics.py [--samples 50000] [--classes 1000]
 
-Prints lines of Markdown tables. torchmetrics, netcal and scikit-learn are compared where they are installed.
+Prints Markdown tables. torchmetrics, netcal and scikit-learn are compared if they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-
-from pytest_clip_robust.scoring import ood_scores
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from run import alternate, machine
 
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.properties import calibration, ood, prompts
+from pytest_clip_robust.scoring import ood_scores
 from pytest_clip_robust.scoring.confidence import fit_temperature, halves, softmax_confidences
 from pytest_clip_robust.scoring.cues import sixteen_way
 from pytest_clip_robust.stats import roc
 
 SCALE = 100.0
-OOD_SHARE = 5
+ID_PER_OOD = 5
+"""ID samples per OOD sample."""
+
 PROMPT_SETS = 5
 DIMENSIONS = 512
 
 
 def main() -> None:
-    """Time every part once, then compare with peers."""
+    """Time every part once, then compare with other libraries."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=50_000)
-    parser.add_argument("--classes", type=int, default=1_000)
+    parser.add_argument("--samples", type=int, default=50_000, help="ID samples (default: 50000)")
+    parser.add_argument("--classes", type=int, default=1_000, help="classes (default: 1000)")
     options = parser.parse_args()
-    print(f"{machine()}\n\n| part | seconds | CPU seconds | memory beyond the start |\n|---|---|---|---|")
+    print(f"{machine()}\n\n| part | seconds | CPU seconds | memory beyond imports |\n|---|---|---|---|")
     before = peak()
     inside = predictions(options.samples, options.classes, skill=0.12, seed=0)
-    outside = predictions(options.samples // OOD_SHARE, options.classes, skill=0.05, seed=1)
+    outside = predictions(options.samples // ID_PER_OOD, options.classes, skill=0.05, seed=1)
     matrix = inside.logits.nbytes / 2**20
     print(f"| {options.samples:,} x {options.classes:,} logits: {matrix:.0f} MiB | | | {peak() - before:.0f} MiB |")
     with part("**all metrics**", before):
         measure_calibration(inside, before)
         measure_detection(inside, outside, before)
         measure_prompts(inside, outside, before)
-        with part("16 classes out of 1,000, decided", before):
+        with part("decisions among 16 classes from 1,000 logits", before):
             sixteen_way(inside.logits)
     measure_features(options.samples, before)
-    print("\n| what, equal results | theirs over ours | ours, theirs |\n|---|---|---|")
+    print("\n| metric, equal results | theirs / ours | ours, theirs |\n|---|---|---|")
     compare(inside, outside)
 
 
 def measure_calibration(inside: Predictions, before: float) -> None:
-    """Every calibration metric, before and after temperature scaling."""
+    """Time every calibration metric, before and after temperature scaling."""
     with part("probabilities, once", before):
         found = softmax_confidences(inside)
     with part(f"{len(calibration.METRICS)} calibration metrics with intervals", before):
@@ -69,14 +65,14 @@ def measure_calibration(inside: Predictions, before: float) -> None:
     with part("temperature on one half", before):
         fit = halves(inside)
         temperature = fit_temperature(inside.rows(fit))
-    with part("the same metrics on the other half, scaled", before):
+    with part("the same metrics on the other half at this temperature", before):
         scaled = softmax_confidences(inside.rows(~fit), temperature=temperature)
         for metric in calibration.METRICS:
             calibration.measure(scaled, metric)
 
 
 def measure_detection(inside: Predictions, outside: Predictions, before: float) -> None:
-    """Every score of logits with every metric."""
+    """Time every OOD score that needs only logits, with every metric."""
     with part(f"{len(ood_scores.OF_LOGITS)} OOD scores, 2 sets", before):
         scored = {
             name: [score(found.logits, SCALE) for found in (inside, outside)]
@@ -90,7 +86,7 @@ def measure_detection(inside: Predictions, outside: Predictions, before: float) 
 
 
 def measure_prompts(inside: Predictions, outside: Predictions, before: float) -> None:
-    """Spread of accuracy, ECE and AUROC over prompt sets; these differ by noise here."""
+    """Time the spread of accuracy, ECE and AUROC over prompt sets; the sets differ by random noise here."""
     rng = np.random.default_rng(0)
     found, scores = softmax_confidences(inside), [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
     shaken = {
@@ -98,7 +94,7 @@ def measure_prompts(inside: Predictions, outside: Predictions, before: float) ->
         for i in range(PROMPT_SETS)
     }
     about = {"quantity": "x", "dataset": "synthetic", "templates": tuple(range(1, PROMPT_SETS + 1))}
-    with part(f"spread and fewer templates over {PROMPT_SETS} prompt sets, of 3 quantities", before):
+    with part(f"spread and fewer templates: 3 quantities, {PROMPT_SETS} prompt sets", before):
         for compared in (
             prompts.accuracy_by_prompts({name: one.correct for name, one in shaken.items()}, **about),
             prompts.ece_by_prompts(shaken, **about),
@@ -118,9 +114,9 @@ def measure_prompts(inside: Predictions, outside: Predictions, before: float) ->
 
 
 def measure_features(samples: int, before: float) -> None:
-    """Scores that compare features with those of the ID set; bound by matrix products, and none of the above."""
+    """Time the OOD scores that compare features with the ID set's; they are bound by matrix products."""
     rng = np.random.default_rng(0)
-    features = rng.standard_normal((samples // 2 + samples // OOD_SHARE, DIMENSIONS), dtype=np.float32)
+    features = rng.standard_normal((samples // 2 + samples // ID_PER_OOD, DIMENSIONS), dtype=np.float32)
     bank = rng.standard_normal((samples // 2, DIMENSIONS), dtype=np.float32)
     labels = rng.integers(0, 1000, len(bank))
     shape = f"{len(features):,} x {DIMENSIONS} features to {len(bank):,}"
@@ -131,16 +127,16 @@ def measure_features(samples: int, before: float) -> None:
 
 
 def compare(inside: Predictions, outside: Predictions) -> None:
-    """Time single metrics against their peers, on results that agree."""
+    """Compare the time of single metrics with other libraries, where the results agree."""
     found = softmax_confidences(inside)
     scores = [ood_scores.maximum_logit(one.logits) for one in (inside, outside)]
     truth = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
     peers: dict[str, Callable[[], tuple[Callable[[], float], Callable[[], float]]]] = {
-        "ECE from logits (torchmetrics); ours has NLL, Brier, classwise ECE and an interval in it": lambda: (
+        "ECE from logits (torchmetrics); ours includes NLL, Brier, classwise ECE and an interval": lambda: (
             lambda: calibration.expected_error(softmax_confidences(inside)).value,
             torchmetrics_ece(inside),
         ),
-        "ECE and its interval from confidences (netcal, without)": lambda: (
+        "ECE with an interval from confidences (netcal: no interval)": lambda: (
             lambda: calibration.expected_error(found).value,
             netcal_ece(found.confidence, found.correct),
         ),
@@ -152,7 +148,7 @@ def compare(inside: Predictions, outside: Predictions) -> None:
             lambda: float(roc.auroc(*_counts(scores))),
             sklearn_auroc(truth, np.concatenate(scores)),
         ),
-        "NLL from logits (scikit-learn's log_loss of probabilities); ours has the rest in it": lambda: (
+        "NLL from logits (scikit-learn's log_loss of probabilities); ours includes the others": lambda: (
             lambda: calibration.negative_log_likelihood(softmax_confidences(inside)).value,
             sklearn_nll(inside),
         ),
@@ -166,12 +162,12 @@ def compare(inside: Predictions, outside: Predictions) -> None:
         if abs(ours() - theirs()) > 1e-5:
             print(f"| {what} | differs: {ours():.6f}, {theirs():.6f} | |")
             continue
-        times = alternate(lambda ours=ours: drop(ours()), lambda theirs=theirs: drop(theirs()), repeats=3)
+        times = alternate(ours, theirs, repeats=3)
         print(f"| {what} | {times[1] / times[0]:.1f} | {times[0]:.3f} s, {times[1]:.3f} s |")
 
 
 def torchmetrics_ece(inside: Predictions) -> Callable[[], float]:
-    """Return torchmetrics' ECE, softmax included."""
+    """Return a function that computes torchmetrics' ECE, softmax included."""
     import torch
     from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -181,7 +177,7 @@ def torchmetrics_ece(inside: Predictions) -> Callable[[], float]:
 
 
 def netcal_ece(confidence: np.ndarray, correct: np.ndarray) -> Callable[[], float]:
-    """Return netcal's ECE of binary confidences."""
+    """Return a function that computes netcal's ECE from the confidence in the predicted class."""
     from netcal.metrics import ECE
 
     metric = ECE(15)
@@ -189,7 +185,10 @@ def netcal_ece(confidence: np.ndarray, correct: np.ndarray) -> Callable[[], floa
 
 
 def torchmetrics_auroc(truth: np.ndarray, scores: np.ndarray) -> Callable[[], float]:
-    """Return torchmetrics' AUROC, of scores squeezed into 0..1, where it would else squash them."""
+    """Return a function that computes torchmetrics' AUROC.
+
+    Scores are rescaled to 0..1: to scores outside this range torchmetrics would apply a sigmoid.
+    """
     import torch
     from torchmetrics.functional.classification import binary_auroc
 
@@ -199,7 +198,7 @@ def torchmetrics_auroc(truth: np.ndarray, scores: np.ndarray) -> Callable[[], fl
 
 
 def sklearn_nll(inside: Predictions) -> Callable[[], float]:
-    """Return scikit-learn's log loss, SciPy's softmax included."""
+    """Return a function that computes scikit-learn's log loss, SciPy's softmax included."""
     from scipy.special import softmax
     from sklearn.metrics import log_loss
 
@@ -208,14 +207,14 @@ def sklearn_nll(inside: Predictions) -> Callable[[], float]:
 
 
 def sklearn_auroc(truth: np.ndarray, scores: np.ndarray) -> Callable[[], float]:
-    """Return scikit-learn's AUROC."""
+    """Return a function that computes scikit-learn's AUROC."""
     from sklearn.metrics import roc_auc_score
 
     return lambda: float(roc_auc_score(truth, scores))
 
 
 def predictions(n: int, classes: int, *, skill: float, seed: int) -> Predictions:
-    """Make logits as CLIP has them: cosines around 0.2, the truth a little higher, times 100."""
+    """Return logits like CLIP's: 100 times cosines around 0.2, higher by `skill` for the true class."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     logits = rng.standard_normal((n, classes), dtype=np.float32)
@@ -235,21 +234,17 @@ def predictions(n: int, classes: int, *, skill: float, seed: int) -> Predictions
 
 
 def peak() -> float:
-    """Return the most memory this process has held, in MiB."""
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextmanager
 def part(what: str, before: float) -> Iterator[None]:
-    """Time a part and print its row."""
+    """Time a part and print its row; `before` is the peak memory at the start in MiB."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"| {what} | {wall:.2f} | {cpu:.2f} | {peak() - before:.0f} MiB |", flush=True)
-
-
-def drop(_: float) -> None:
-    """Use a result and forget it."""
 
 
 def _scores(side: str, name: str, values: np.ndarray) -> ood_scores.Scores:

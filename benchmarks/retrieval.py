@@ -1,11 +1,11 @@
-"""Recall both ways over 5,000 images and 25,000 captions, against a full matrix of scores as others compute it.
+"""Benchmark of retrieval: recall in both directions over 5,000 images and 25,000 captions.
 
     python benchmarks/retrieval.py [--images 5000] [--captions 5] [--width 512] [--repeats 3]
 
-Each way of computing runs in processes of its own, in turns, so that the peak of memory is its own and all meet the
-same noise. Features are random with a signal. Where CLIP_benchmark is installed (``pip install clip-benchmark``), its
-own functions are called. open_clip evaluates one caption an image; its way, a sort of every row of the whole matrix, is
-written out here for several.
+Compares this package with implementations that compute the full score matrix. Each one runs in separate processes, so
+that its peak memory can be measured, and they alternate, so that other load affects all equally. Features are random
+with a signal. If CLIP_benchmark is installed (``pip install clip-benchmark``), its own functions are called. open_clip
+evaluates one caption per image; its method, sorting every row of the full matrix, is extended here to several.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Recalls = dict[str, float]
 
 
 def main() -> None:
-    """Print a row a way of computing, and whether all of them found the same."""
+    """Print one row per implementation, and whether all of them give the same recalls."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--captions", type=int, default=5, help="captions an image")
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=5000, help="number of images (default: 5000)")
+    parser.add_argument("--captions", type=int, default=5, help="captions per image (default: 5)")
+    parser.add_argument("--width", type=int, default=512, help="dimensions of a feature (default: 512)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each implementation (default: 3)")
     parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -48,8 +48,8 @@ def main() -> None:
             found[way].append(in_a_process(way, options))
     ours = found["pytest_clip_robust"]
     seconds = statistics.median(one["seconds"] for one in ours)
-    print(f"{options.images} x {options.images * options.captions}, {options.width} numbers a feature")
-    print(f"{'':20} {'seconds':>8} {'cpu':>8} {'peak memory':>12} {'over ours':>10}  recalls")
+    print(f"{options.images} images x {options.images * options.captions} captions, {options.width} dimensions")
+    print(f"{'':20} {'seconds':>8} {'cpu':>8} {'peak memory':>12} {'/ ours':>10}  recalls")
     for way, runs in found.items():
         median = statistics.median(one["seconds"] for one in runs)
         cpu = statistics.median(one["cpu"] for one in runs)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def measure(way: str, options: argparse.Namespace) -> dict:
-    """Compute the recalls one way; the features' making and the imports are not timed."""
+    """Compute the recalls in one way; generating the features and importing are not timed."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(options.images, options.width)).astype(np.float32)
     noise = rng.normal(size=(options.images * options.captions, options.width)).astype(np.float32)
@@ -81,7 +81,7 @@ def measure(way: str, options: argparse.Namespace) -> dict:
 
 
 def in_a_process(way: str, options: argparse.Namespace) -> dict:
-    """Measure in a new process."""
+    """Run `measure` in a new process and return its result."""
     command = [sys.executable, __file__, "--only", way]
     for name in ("images", "captions", "width"):
         command += [f"--{name}", str(getattr(options, name))]
@@ -92,7 +92,7 @@ def in_a_process(way: str, options: argparse.Namespace) -> dict:
 
 
 def ours() -> Callable[..., Recalls]:
-    """Rank in blocks."""
+    """Return a function that ranks in blocks with this package."""
     from pytest_clip_robust.scoring.ranks import rank_both
 
     def compute(images: np.ndarray, captions: np.ndarray, owners: np.ndarray) -> Recalls:
@@ -104,7 +104,7 @@ def ours() -> Callable[..., Recalls]:
 
 
 def full_sort() -> Callable[..., Recalls]:
-    """Sort every row of the whole matrix, as open_clip's validation does."""
+    """Return a function that sorts every row of the full matrix, as open_clip's validation does."""
     import torch
     from torch.nn.functional import normalize
 
@@ -121,7 +121,7 @@ def full_sort() -> Callable[..., Recalls]:
 
 
 def clip_benchmark() -> Callable[..., Recalls]:
-    """Call CLIP_benchmark's functions as its evaluation does, in batches of 64."""
+    """Return a function that calls CLIP_benchmark's functions in batches of 64, as its evaluation does."""
     import torch
     from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
     from torch.nn.functional import normalize
@@ -141,7 +141,7 @@ def clip_benchmark() -> Callable[..., Recalls]:
 
 
 def named(by_image: np.ndarray, by_caption: np.ndarray) -> Recalls:
-    """Turn ranks, 0 being best, into recalls."""
+    """Return the recalls of ranks; rank 0 is the best."""
     ways = {"text_to_image": by_caption, "image_to_text": by_image}
     return {f"{way}@{k}": float((ranks < k).mean()) for k in RECALLS for way, ranks in ways.items()}
 

@@ -1,9 +1,9 @@
-"""Performance as ratios: each row times two things in turns, in one run, and prints one line of a Markdown table.
+"""Benchmark of whole runs: each row compares two alternating timings and prints their ratio as a Markdown row.
 
     python benchmarks/run.py               all rows, a few minutes on two cores
-    python benchmarks/run.py help warm     some of them
+    python benchmarks/run.py help warm     some of the rows
 
-Absolute times depend on the machine and on who else uses it; a ratio of neighbouring times depends on them far less.
+Absolute times depend on the machine and its other load; the ratio of two neighbouring timings depends on them far less.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CLASSES = 40
 
 
 def main() -> None:
-    """Run the rows that the command line names."""
+    """Run the rows that are named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--images", type=int, default=256, help="how many synthetic photographs (default: 256)")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each row alternates (default: 3)")
+    parser.add_argument("--images", type=int, default=256, help="number of synthetic photographs (default: 256)")
+    parser.add_argument("--repeats", type=int, default=3, help="timings per side of a ratio (default: 3)")
     options = parser.parse_args()
     unknown = [row for row in options.rows if row not in ROWS]
     if unknown:
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def machine(model: str = f"{ARCHITECTURE} with random weights") -> str:
-    """Name the machine, the versions that matter and the model."""
+    """Return a description of the machine, the versions of Python and torch, and the model."""
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
@@ -54,7 +54,7 @@ def machine(model: str = f"{ARCHITECTURE} with random weights") -> str:
 
 
 def warm(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
-    """The whole of ``pytest --model``, everything cached, against the first run."""
+    """Compare a whole ``pytest --model`` run with everything cached to the first run."""
     data, checkpoint = photographs(folder, options.images), random_checkpoint(folder)
     command = [
         sys.executable, "-m", "pytest", "--pyargs", suites(), f"--model={ARCHITECTURE}@{checkpoint}?quick_gelu=false",
@@ -63,14 +63,14 @@ def warm(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     cold_seconds = timed(lambda: run(command))
     warm_seconds = statistics.median(timed(lambda: run(command)) for _ in range(options.repeats))
     return (
-        "whole `pytest --model` run with everything cached over the first",
+        "whole `pytest --model` run: everything cached / first run",
         f"1/{cold_seconds / warm_seconds:.1f}",
         f"{warm_seconds:.1f} s, {cold_seconds:.1f} s for {options.images} images",
     )
 
 
 def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
-    """Class prompts batched across classes, against one class at a time as open_clip's older builder does it."""
+    """Compare prompts batched across classes with one class at a time, as in open_clip's legacy builder."""
     import open_clip
     import torch
 
@@ -100,21 +100,21 @@ def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str
 
     ours, theirs = alternate(batched, one_at_a_time, repeats=options.repeats)
     return (
-        f"zero-shot classifier of {CLASSES} classes x 7 templates, one class at a time over batched (equal results)",
+        f"zero-shot classifier of {CLASSES} classes x 7 templates, equal results: one class at a time / batched",
         f"{theirs / ours:.2f}",
         f"{theirs:.2f} s, {ours:.2f} s",
     )
 
 
 def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
-    """``pytest --help`` with the plugin, against without."""
+    """Compare ``pytest --help`` with and without the plugin."""
     command = [sys.executable, "-m", "pytest", "--help"]
     run(command)
     without, with_plugin = alternate(
         lambda: run([*command, "-p", "no:clip_robust"]), lambda: run(command), repeats=5 * options.repeats
     )
     return (
-        "`pytest --help` with the plugin over without",
+        "`pytest --help`: with the plugin / without",
         f"{with_plugin / without:.2f}",
         f"{1000 * (with_plugin - without):+.0f} ms",
     )
@@ -123,21 +123,21 @@ def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
 ROWS = {"warm": warm, "classifier": classifier, "help": help_overhead}
 
 
-def alternate(first: Callable[[], None], second: Callable[[], None], *, repeats: int) -> tuple[float, float]:
-    """Return the median seconds of each, taken in turns so that both meet the same noise."""
+def alternate(first: Callable[[], object], second: Callable[[], object], *, repeats: int) -> tuple[float, float]:
+    """Return the median seconds of both, timed alternately so that other load affects both equally."""
     times = [(timed(first), timed(second)) for _ in range(repeats)]
     return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
 
 
-def timed(work: Callable[[], None]) -> float:
-    """Return how many seconds `work` takes."""
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def run(command: list[str], *, cwd: Path | None = None, **environment: str) -> None:
-    """Run a command that must succeed, with more in its environment if need be."""
+    """Run a command with additional environment variables; exit with its output if it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment}
     )
@@ -146,13 +146,13 @@ def run(command: list[str], *, cwd: Path | None = None, **environment: str) -> N
 
 
 def suites() -> str:
-    """Return the suites of the checkout, or else of the installed package."""
+    """Return the suites of the checkout if there is one, else those of the installed package."""
     checkout = Path(__file__).resolve().parents[1] / "suites"
     return str(checkout) if checkout.is_dir() else "pytest_clip_robust.suites"
 
 
 def photographs(folder: Path, number: int) -> Path:
-    """Write JPEG files of a photograph's size and roughness: smooth colours under noise."""
+    """Write JPEG files with the size and compressibility of photographs: smooth colours with noise."""
     import numpy as np
     from PIL import Image
 
@@ -168,7 +168,7 @@ def photographs(folder: Path, number: int) -> Path:
 
 
 def random_checkpoint(folder: Path) -> Path:
-    """Write a checkpoint of random weights: the arithmetic of a trained one."""
+    """Write a checkpoint with random weights, which computes the same operations as a trained one."""
     import open_clip
     from safetensors.torch import save_model
 
@@ -180,7 +180,7 @@ def random_checkpoint(folder: Path) -> Path:
 
 
 def load_model(folder: Path):  # noqa: ANN201 - its type is imported late
-    """Load the random model as a run does."""
+    """Load the model with random weights in the same way as a run."""
     from pytest_clip_robust.models.loading import load_model, resolve_device
     from pytest_clip_robust.models.spec import ModelSpec
 
@@ -189,7 +189,7 @@ def load_model(folder: Path):  # noqa: ANN201 - its type is imported late
 
 
 def load_images(root: Path):  # noqa: ANN201 - its type is imported late
-    """Load the photographs as a run does."""
+    """Load the photographs in the same way as a run."""
     from pytest_clip_robust.datasets.entry import parse_data_option
     from pytest_clip_robust.datasets.images.loading import load_image_set
 

@@ -1,11 +1,11 @@
-"""Two workers of pytest-xdist over one, where the CPU is the limit.
+"""Benchmark of pytest-xdist: the speed of two workers relative to one, where the CPU is the limit.
 
     python benchmarks/workers.py
 
-Four sets of photographs through ViT-B-32 with random weights, from an empty store to the last verdict: whole commands,
-imports and loading included, in turns. A worker has one thread (OMP_NUM_THREADS=1) and decodes by itself
-(--clip-workers 0), so that one worker is one core and two are two; a single worker that may use all cores stands
-beside. Both must report the same measurements and encode every image once.
+ViT-B-32 with random weights encodes four sets of photographs. Whole commands are timed, from an empty store to the last
+verdict, imports and loading included; the variants alternate. Each worker has one thread (OMP_NUM_THREADS=1) and
+decodes in its own process (--clip-workers 0), so that it uses one core. For comparison, a single worker that can use
+all cores is timed as well. All variants must report the same measurements and encode every image once.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def test_accuracy(model, dataset, gate):
 
 
 def main() -> None:
-    """Print a row a comparison."""
+    """Print one row per comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=160, help="photographs a set (default: 160)")
-    parser.add_argument("--repeats", type=int, default=3, help="how often they alternate (default: 3)")
+    parser.add_argument("--images", type=int, default=160, help="photographs per set (default: 160)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each variant (default: 3)")
     options = parser.parse_args()
     print(f"{machine()}\n\n| what | target | ratio | measured |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -64,13 +64,15 @@ def main() -> None:
     ratio, one, two, ratio_free, free = (statistics.median(column) for column in zip(*times, strict=True))
     images = len(SETS) * options.images
     print(
-        f"| 2 workers over 1, a thread each, {images} images | >= {TARGET} | {ratio:.2f} | {two:.1f} s, {one:.1f} s |\n"
-        f"| the same over 1 worker with {os.cpu_count()} threads | | {ratio_free:.2f} | {two:.1f} s, {free:.1f} s |"
+        f"| speed of 2 workers / 1 worker, one thread each, {images} images | >= {TARGET} | {ratio:.2f} "
+        f"| {two:.1f} s, {one:.1f} s |\n"
+        f"| speed of 2 workers / 1 worker with {os.cpu_count()} threads | | {ratio_free:.2f} "
+        f"| {two:.1f} s, {free:.1f} s |"
     )
 
 
 def write_sets(folder: Path, images: int) -> None:
-    """Write sets that share no photograph, a profile and a suite."""
+    """Write disjoint sets of photographs, a profile and a suite."""
     photos = sorted(photographs(folder, len(SETS) * images).rglob("*.jpg"), key=lambda path: int(path.stem))
     profile = PROFILE
     for place, name in enumerate(SETS):
@@ -86,7 +88,7 @@ def write_sets(folder: Path, images: int) -> None:
 
 
 def measure(folder: Path, number: int, workers: int, **environment: str) -> None:
-    """Run from an empty store, and see that it encoded everything once and measured what the first run did."""
+    """Run from an empty store; exit unless every image was encoded once and the first run's values were measured."""
     model = f"--model={ARCHITECTURE}@{random_checkpoint(folder)}?quick_gelu=false"
     run(
         [
@@ -97,11 +99,11 @@ def measure(folder: Path, number: int, workers: int, **environment: str) -> None
     )  # fmt: skip
     report, first = (json.loads((folder / f"report-{one}" / "report.json").read_text()) for one in (number, 0))
     if report["encoded"] != first["encoded"] or values(report) != values(first):
-        sys.exit(f"run {number} with {workers} workers found {values(report)}, the first {values(first)}")
+        sys.exit(f"run {number} with {workers} workers measured {values(report)}, the first run {values(first)}")
 
 
 def values(report: dict) -> dict[str, float]:
-    """Return the values of a report by what was measured."""
+    """Return the values of a report by measurement name."""
     return {gate["measurement"]: gate["value"] for gate in report["gates"]}
 
 

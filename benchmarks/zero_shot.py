@@ -1,11 +1,12 @@
-"""Zero-shot tasks on one set of images, against CLIP_benchmark on the same files and the same weights.
+"""Benchmark of zero-shot tasks: several prompt sets on one set of images, compared with CLIP_benchmark.
 
     pip install clip-benchmark        (or in another environment: --theirs /path/to/its/python)
     python benchmarks/zero_shot.py
 
-A task is the accuracy on the showroom's ID images under one prompt set; five are asked for, then one. Ours is a run of
-pytest that starts with an empty store, theirs a run of `clip_benchmark eval`: both whole commands, in turns, with as
-many loader processes and threads, in fp32. Their accuracies must be equal to ours, or the benchmark fails.
+A task is the accuracy on the showroom's ID images with one prompt set; first five tasks are timed, then one. Ours is a
+run of pytest that starts with an empty store, theirs is a run of `clip_benchmark eval` on the same files and weights.
+Both are whole commands in fp32 with the same number of loader processes and threads, and they alternate. The benchmark
+fails unless both give the same accuracies.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def test_accuracy(model, dataset, prompts, gate):
 
 
 def main() -> None:
-    """Print a row for five tasks and a row for one."""
+    """Print one row for five tasks and one row for a single task."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="how often the two alternate (default: 3)")
-    parser.add_argument("--theirs", default=sys.executable, help="the Python that has CLIP_benchmark (default: this)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each of the two (default: 3)")
+    parser.add_argument("--theirs", default=sys.executable, help="Python with CLIP_benchmark (default: this Python)")
     options = parser.parse_args()
     version = their_version(options.theirs)
     print(f"{machine(MODEL)}; CLIP_benchmark {version}\n")
-    print("| tasks | target | CLIP_benchmark over ours | theirs | ours | accuracies |\n|---|---|---|---|---|---|")
+    print("| tasks | target | theirs / ours | theirs | ours | accuracies |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = write_images(folder)
@@ -66,18 +67,16 @@ def main() -> None:
 
 
 def their_version(python: str) -> str:
-    """Ask an environment for its CLIP_benchmark; end the program where there is none."""
+    """Return the version of CLIP_benchmark in an environment; exit if it is not installed."""
     command = [python, "-c", "import importlib.metadata as m; print(m.version('clip-benchmark'))"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(
-            f"{python} has no CLIP_benchmark: pip install clip-benchmark, or name the Python that has it (--theirs)"
-        )
+        sys.exit(f"{python} has no CLIP_benchmark: pip install clip-benchmark, or name a Python that has it (--theirs)")
     return done.stdout.strip()
 
 
 def write_images(folder: Path) -> int:
-    """Write the ID images as class folders, and the same bytes as shards, one for each of CLIP_benchmark's loaders."""
+    """Write the ID images as class folders, and the same bytes as webdataset shards, one per loader process."""
     import pyarrow.parquet as pq
 
     from pytest_clip_robust.showroom import data_file
@@ -104,7 +103,7 @@ def write_images(folder: Path) -> int:
 
 
 def write_tasks(folder: Path, prompts: tuple[str, ...]) -> None:
-    """Write what both need to be told about the tasks."""
+    """Write the suite for pytest and the task folders for CLIP_benchmark."""
     from pytest_clip_robust.prompts.templates import prompt_set
 
     (folder / "test_tasks.py").write_text(SUITE.format(prompts=list(prompts)))
@@ -120,7 +119,7 @@ def write_tasks(folder: Path, prompts: tuple[str, ...]) -> None:
 
 
 def our_command(folder: Path) -> list[str]:
-    """Return the command of a run with an empty store."""
+    """Return the pytest command, with an empty feature store."""
     store = tempfile.mkdtemp(dir=folder, prefix="store-")
     return [
         sys.executable, "-m", "pytest", "test_tasks.py", f"--model={MODEL}", "--clip-data=photos=images",
@@ -130,7 +129,7 @@ def our_command(folder: Path) -> list[str]:
 
 
 def their_command(python: str, folder: Path, prompts: tuple[str, ...]) -> list[str]:
-    """Return the command that evaluates the same tasks, all in one process."""
+    """Return the CLIP_benchmark command that evaluates the same tasks in one process."""
     from pytest_clip_robust.showroom import model_folder
 
     model = f"local-dir:{model_folder(MODEL)}"
@@ -143,13 +142,13 @@ def their_command(python: str, folder: Path, prompts: tuple[str, ...]) -> list[s
 
 
 def compare(folder: Path, prompts: tuple[str, ...]) -> list[float]:
-    """Return the accuracies of the last runs, which must be the same in both."""
+    """Return the accuracies of the last runs; exit if ours and theirs differ."""
     gates = json.loads((folder / "ours" / "report.json").read_text())["gates"]
     ours = {name: next(gate["value"] for gate in gates if gate["test"].endswith(f"-{name}]")) for name in prompts}
     theirs = {name: json.loads((folder / f"theirs_{name}.json").read_text())["metrics"]["acc1"] for name in prompts}
     for name in prompts:
         if abs(ours[name] - theirs[name]) > 1e-9:
-            sys.exit(f"accuracy with the prompts {name!r}: {ours[name]} here, {theirs[name]} there")
+            sys.exit(f"accuracy with the prompts {name!r}: {ours[name]} here, {theirs[name]} in CLIP_benchmark")
     return [ours[name] for name in prompts]
 
 
