@@ -156,7 +156,7 @@ def with_columns(measurement: Measurement, stored: Sequence[tuple[str, str, NDAr
     strata = tuple(
         replace(one, columns={name: columns[one.name, name] for name in one.columns}) for one in evidence.strata
     )
-    return replace(evidence, strata=strata, answers=None)
+    return replace(evidence, strata=strata, sample_info=None)
 
 
 def find_flips(measurement: Measurement, before: Evidence) -> tuple[Flip, ...]:
@@ -167,7 +167,7 @@ def find_flips(measurement: Measurement, before: Evidence) -> tuple[Flip, ...]:
     old, new = before.strata[0].columns, after.strata[0].columns
     good = measurement.direction == "higher"
     flipped = np.flatnonzero((old["outcome"] == good) & (new["outcome"] != good))
-    known = after.answers
+    known = after.sample_info
     if known is None:
         return tuple(Flip(sample=measurement.samples[row]) for row in flipped[:FLIPS_KEPT] if measurement.samples)
     lost = old["confidence"][flipped].astype(np.int64) - new["confidence"][flipped].astype(np.int64)

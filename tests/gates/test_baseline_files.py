@@ -38,6 +38,8 @@ def measurement(name="zero_shot.top1", *, outcomes=(True, False, True), evidence
         n=len(outcomes),
         interval=Interval(0.1, 0.9, 0.95, "Wilson"),
         direction="higher",
+        tolerance=0.01,
+        headline=True,
         dataset="photos",
         evidence=evidence or mean_evidence("photos", outcomes),
         provenance=Provenance(model="m", weights=weights, data="d" * 64, prompts="p" * 64, precision="fp32"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_clip_robust.core.evidence import Answers, Evidence, Stratum, coarse_confidence
+from pytest_clip_robust.core.evidence import SampleInfo, Evidence, Stratum, coarse_confidence
 from pytest_clip_robust.core.measurement import Measurement, Provenance
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates import (
@@ -29,14 +29,16 @@ from pytest_clip_robust.stats.intervals import wilson
 N = 1000
 
 
-def measurement(right, *, confidence=None, answers=None, direction="higher", metric="zero_shot.top1", **origin):
+def measurement(
+    right, *, confidence=None, answers=None, direction="higher", metric="zero_shot.top1", tolerance=0.01, **origin
+):
     right = np.asarray(right)
     columns = {
         "outcome": right,
         "confidence": coarse_confidence(np.where(right, 0.9, 0.1) if confidence is None else confidence),
         "answer": (np.where(right, 0, 1) if answers is None else answers).astype(np.int32),
     }
-    known = Answers(
+    known = SampleInfo(
         samples=[f"{i}.jpg" for i in range(len(right))],
         labels=np.zeros(len(right), np.int64),
         class_names=("cat", "dog\x1b", "cow"),
@@ -47,8 +49,10 @@ def measurement(right, *, confidence=None, answers=None, direction="higher", met
         n=len(right),
         interval=wilson(int(right.sum()), len(right)),
         direction=direction,
+        tolerance=tolerance,
+        headline=True,
         dataset="photos",
-        evidence=Evidence(test="mean", strata=(Stratum(name="photos", columns=columns),), answers=known),
+        evidence=Evidence(test="mean", strata=(Stratum(name="photos", columns=columns),), sample_info=known),
         provenance=Provenance(**({"data": "d1", "prompts": "p1", "precision": "fp32", "preprocess": "r1"} | origin)),
     )
 
@@ -188,7 +192,7 @@ def test_the_most_specific_tolerance_counts():
     found = measurement(flipped(0))
     assert find_tolerance(found, {}) == 0.01
     assert find_tolerance(found, {"zero_shot.top1": 0.2, "zero_shot.top1[photos]": 0.3}) == 0.3
-    assert find_tolerance(measurement(flipped(0), metric="shift.effective_robustness_logit"), {}) == 1.0
+    assert find_tolerance(measurement(flipped(0), tolerance=1.0), {"shift.top1": 0.2}) == 1.0
 
 
 @pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf"), None])

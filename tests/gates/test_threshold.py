@@ -21,6 +21,8 @@ def measurement(**changes):
         "n": 100,
         "interval": Interval(0.5, 0.7, 0.95, "Wilson"),
         "direction": "higher",
+        "tolerance": 0.01,
+        "headline": True,
         "dataset": "photos",
     }
     return Measurement(**(fields | changes))

@@ -18,6 +18,8 @@ def measurement(**changes):
         "n": 100,
         "interval": Interval(0.5, 0.7, 0.95, "Wilson"),
         "direction": "higher",
+        "tolerance": 0.01,
+        "headline": True,
         "dataset": "photos",
         "misses": (Miss("a\x1b.jpg", "tench", "<b>barracouta</b>", 0.98),),
         "provenance": Provenance(model="ViT-B-32", weights="ab12"),
