@@ -1,8 +1,8 @@
-"""Draw the contact sheet of corruptions: every kind at every severity, on renders of the showroom with true depth.
+"""Contact sheet of corruptions: every kind at every severity, on a render of the showroom with true depth.
 
     python tools/corruption_sheet.py docs/images/corruptions.webp
 
-The renders are small; they are enlarged before they are corrupted, so that the sheet shows what a 224-pixel image gets.
+The render is small; it is enlarged before it is corrupted, so that the sheet shows the effect on a 224-pixel image.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ SIDE, SHOWN, TITLE = 224, 160, 14
 
 
 def main() -> None:
-    """Write the sheet, one row a kind."""
+    """Write the sheet, one row per kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--subset", default="views", help="a subset with depth (default: views)")
-    parser.add_argument("--row", type=int, default=123, help="which of its images (default: 123)")
+    parser.add_argument("--row", type=int, default=123, help="position of the image in the subset (default: 123)")
     options = parser.parse_args()
     table = pq.read_table(showroom.data_file(options.subset)).slice(options.row, 1)
     draw_sheet(enlarged(table.to_pylist()[0])).save(options.out, quality=85, method=6)
 
 
 def enlarged(row: dict) -> Canvas:
-    """Return image, depth and camera of a render at 224 pixels a side."""
+    """Return image, depth and camera of a render, enlarged to 224 x 224 pixels."""
     image = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
     larger = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     depth = np.asarray(Image.open(io.BytesIO(row["depth"]["bytes"]))).astype(np.float32)
@@ -51,7 +51,7 @@ def enlarged(row: dict) -> Canvas:
 
 
 def draw_sheet(canvas: Canvas) -> Image.Image:
-    """Lay out the clean image and its five corrupted selves beside each other, kind under kind."""
+    """Draw one row per kind: the clean image and its five corrupted versions."""
     height = SHOWN + TITLE
     sheet = Image.new("RGB", (SHOWN * (1 + len(SEVERITIES)), height * len(CORRUPTION_KINDS)), "white")
     pen = ImageDraw.Draw(sheet)

@@ -1,10 +1,12 @@
-"""Turn the coloured output of a command into an SVG for the README.
+"""Picture of a terminal: turn the coloured output of a command into an SVG for the README.
 
 COLUMNS=110 pytest --color=yes ... | python tools/terminal_picture.py docs/images/run.svg "pytest --model ..."
 """
 
 from __future__ import annotations
 
+import argparse
+import io
 import sys
 
 from rich.console import Console
@@ -12,13 +14,16 @@ from rich.text import Text
 
 
 def main(target: str, title: str, lines: list[str], *, width: int = 124) -> None:
-    """Write `lines`, which may hold ANSI colours, to the SVG file `target`."""
-    with open("/dev/null", "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - Console wants an open file
-        console = Console(record=True, width=width, file=nowhere, force_terminal=True, color_system="truecolor")
-        for line in lines:
-            console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=False)
-        console.save_svg(target, title=title)
+    """Write `lines`, which can contain ANSI colours, to the SVG file `target`."""
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    for line in lines:
+        console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=False)
+    console.save_svg(target, title=title)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.stdin.readlines())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", help="SVG file to write")
+    parser.add_argument("title", help="title of the window")
+    options = parser.parse_args()
+    main(options.target, options.title, sys.stdin.readlines())

@@ -1,4 +1,4 @@
-"""Draw the matches of pairs of views by several models, right ones green and wrong ones red.
+"""Picture of correspondences: matches between pairs of views by several models, correct ones green, wrong ones red.
 
     python tools/ladder/picture.py docs/images/correspondence.webp --model py:tools/ladder/towers.py:random_tower \
         --model py:tools/ladder/towers.py:raw_colour --model showroom-clip \
@@ -29,14 +29,14 @@ from pytest_clip_robust.models.spec import ModelSpec
 
 SIDE, GAP, TITLE = 256, 6, 18
 DRAWN = 120
-"""Matches a picture, every n-th of those that are kept: more would hide it."""
+"""Matches drawn per image, evenly spaced among the kept ones: more lines would hide the image."""
 
-RIGHT_PIXELS = 20
+CORRECT_PIXELS = 20
 GREEN, RED = (60, 200, 90, 210), (230, 60, 60, 110)
 
 
 def main() -> None:
-    """Write a picture with a row for each model and a column for each pair."""
+    """Write an image with one row per model and one column per pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", action="append", required=True)
@@ -57,41 +57,41 @@ def _views(pair: str) -> tuple[ViewSet, tuple[int, int]]:
     return load_view_set(entry), (int(first), int(second))
 
 
-def draw(model: LoadedModel, views: ViewSet, pair: tuple[int, int], size: int) -> Image.Image:
-    """Lay two views beside each other, with lines between the points that `model` takes for the same."""
-    dense = DenseReader(model, views.images, size, boxes=views.boxes)(pair)
+def draw(model: LoadedModel, views: ViewSet, pair: tuple[int, int], longer_side: int) -> Image.Image:
+    """Draw two views next to each other, with lines between the points that `model` matches."""
+    dense = DenseReader(model, views.images, longer_side, boxes=views.boxes)(pair)
     found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
-    looks = [dense[position][0] for position in pair]
+    sizes = [dense[position][0] for position in pair]
     pictures = [
-        Image.fromarray(look.resize(read_image(views.images, position)))
-        for look, position in zip(looks, pair, strict=True)
+        Image.fromarray(size.resize(read_image(views.images, position)))
+        for size, position in zip(sizes, pair, strict=True)
     ]
-    height = round(SIDE * looks[0].height / looks[0].width)
+    height = round(SIDE * sizes[0].height / sizes[0].width)
     canvas = Image.new("RGB", (2 * SIDE + GAP, height), "white")
     for place, picture in enumerate(pictures):
         canvas.paste(picture.resize((SIDE, height), Image.Resampling.LANCZOS), (place * (SIDE + GAP), 0))
-    _lines(canvas, found, looks)
+    _draw_matches(canvas, found, sizes)
     return canvas
 
 
-def _lines(canvas: Image.Image, found: Matches, looks: list[Resize]) -> None:
+def _draw_matches(canvas: Image.Image, found: Matches, sizes: list[Resize]) -> None:
     pen = ImageDraw.Draw(canvas, "RGBA")
     chosen = np.linspace(0, len(found.source) - 1, min(DRAWN, len(found.source))).astype(int)
-    right = found.pixels < RIGHT_PIXELS
-    for match in sorted(chosen, key=lambda one: right[one]):  # green over red
+    correct = found.pixels < CORRECT_PIXELS
+    for match in sorted(chosen, key=lambda one: correct[one]):  # green over red
         ends = []
-        for place, (look, points) in enumerate(zip(looks, (found.source, found.target), strict=True)):
-            row, column = divmod(int(points[match]), look.grid[1])
-            x, y = (column + 0.5) * STRIDE * SIDE / look.width, (row + 0.5) * STRIDE * SIDE / look.width
+        for place, (size, points) in enumerate(zip(sizes, (found.source, found.target), strict=True)):
+            row, column = divmod(int(points[match]), size.grid[1])
+            x, y = (column + 0.5) * STRIDE * SIDE / size.width, (row + 0.5) * STRIDE * SIDE / size.width
             ends.append((x + place * (SIDE + GAP), y))
-        colour = GREEN if right[match] else RED
+        colour = GREEN if correct[match] else RED
         pen.line(ends, fill=colour, width=1)
         for x, y in ends:
             pen.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=colour[:3])
 
 
 def sheet(rows: list[list[Image.Image]], names: list[str]) -> Image.Image:
-    """Set pictures under and beside each other, each row under its name."""
+    """Arrange images in a grid, each row below its name."""
     heights = [max(one.height for one in row) + TITLE + GAP for row in rows]
     whole = Image.new("RGB", (sum(one.width for one in rows[0]) + 3 * GAP * (len(rows[0]) - 1), sum(heights)), "white")
     pen = ImageDraw.Draw(whole)

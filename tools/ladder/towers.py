@@ -1,10 +1,10 @@
-"""The rungs below a trained tower: the same tower with random weights, and no tower at all.
+"""Control models for correspondence: a tower with random weights, and raw colours without a tower.
 
     pytest suites/test_correspondence.py --model showroom-clip --model py:tools/ladder/towers.py:random_tower \
         --model py:tools/ladder/towers.py:raw_colour
 
-Whoever does not climb above them has learnt nothing about parts of things. Only dense features are theirs; what else a
-model must have is showroom-clip's.
+A model that does not score higher than these has learnt nothing about the parts of objects. Only the dense features
+differ; everything else is taken from showroom-clip.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ CELL = 16
 SEED = 0
 
 
-class Borrowed:
-    """Everything but the dense features of showroom-clip."""
+class WithoutDense:
+    """All of showroom-clip except its dense features; subclasses define `encode_dense`."""
 
     def __init__(self, device: str, identity: str) -> None:
         self._model = load_model(ModelSpec.parse("showroom-clip"), device=device, precision="fp32").encoder
         self.identity = f"{identity} of {self._model.identity}"
 
     def __getattr__(self, name: str) -> Any:
-        """Ask showroom-clip for what is not here."""
+        """Return the attribute of showroom-clip."""
         return getattr(self._model, name)
 
 
-class RawColour(Borrowed):
-    """The mean colour of 16 x 16 pixels, from middle grey."""
+class RawColour(WithoutDense):
+    """The mean colour of each 16 x 16 patch, relative to mid-grey."""
 
     def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn (B, 3, H, W) pixels into (B, 3, H / 16, W / 16) colours."""
+        """Return the (B, 3, H / 16, W / 16) colours of (B, 3, H, W) pixels."""
         return torch.nn.functional.adaptive_avg_pool2d(pixels - 0.5, (pixels.shape[2] // CELL, pixels.shape[3] // CELL))
 
 
-class RandomTower(Borrowed):
-    """The tower as it was before it saw a picture: convolutions drawn anew, normalisations that do nothing."""
+class RandomTower(WithoutDense):
+    """The untrained image tower: newly drawn convolution weights, normalisation layers reset to the identity."""
 
     def __init__(self, device: str) -> None:
         super().__init__(device, f"random tower, seed {SEED},")
         self._untrained = copy.deepcopy(self._model)
         torch.manual_seed(SEED)
-        for module in self._untrained._clip.visual.modules():  # noqa: SLF001 - a tower has no face of its own
+        for module in self._untrained._clip.visual.modules():  # noqa: SLF001 - the tower is not public
             if isinstance(module, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(module.weight, mode="fan_out")
             elif hasattr(module, "reset_running_stats"):
                 module.reset_parameters()
 
     def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn (B, 3, H, W) pixels into (B, D, h, w) features."""
+        """Return the (B, D, h, w) features of (B, 3, H, W) pixels."""
         return self._untrained.encode_dense(pixels)
 
 
 def raw_colour(device: str) -> RawColour:
-    """Build the model of raw colour."""
+    """Return the model with raw colours as dense features."""
     return RawColour(device, "raw colour")
 
 
 def random_tower(device: str) -> RandomTower:
-    """Build the model of random weights."""
+    """Return the model with randomly initialised dense features."""
     return RandomTower(device)

@@ -1,1 +1,1 @@
-"""Builds the showroom: the data set and the small models that ship inside the package. Not part of the wheel."""
+"""Builder of the showroom: the data set and the small models that ship in the package. Not part of the wheel."""

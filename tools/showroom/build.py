@@ -1,9 +1,9 @@
-"""Build the showroom's data from Sweet Home 3D's furniture.
+"""Builder of the showroom's data from the 3D models of Sweet Home 3D.
 
     python -m showroom.build --furniture DIR --out DIR [--only id,factors] [--workers 2]
 
-Every picture has a seed of its own, made of the subset's name and the picture's, so that neither the number of workers
-nor a new subset changes a pixel of the others.
+The seed of a picture is derived from the names of the subset and the picture. So the number of workers does not change
+any pixel, and a new subset does not change the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUESTIONS = "questions"
 
 
 def main() -> None:
-    """Render what the command line names and write the manifest of everything in the folder."""
+    """Render the subsets named on the command line; write the manifest of all files in the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--furniture", type=Path, required=True, help="folder with Debian's *.sh3f libraries")
     parser.add_argument("--out", type=Path, required=True)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def render(name: str, jobs: list[Any], options: argparse.Namespace) -> Iterable[dict[str, Any]]:
-    """Render jobs in their order, in `workers` processes."""
+    """Yield the rows of all jobs, in the order of the jobs, rendered in `workers` processes."""
     work = partial(subsets.render_job, name, str(options.furniture))
     if options.workers <= 1:
         yield from (row for job in jobs for row in work(job))
@@ -72,7 +72,7 @@ def render(name: str, jobs: list[Any], options: argparse.Namespace) -> Iterable[
 
 
 def write_questions(folder: Path) -> list[dict[str, Any]]:
-    """Ask about the pictures that were built before."""
+    """Write questions about the pictures that were built before, and return them."""
     sources = [pq.read_table(folder / f"{name}.parquet").to_pylist() for name in ("id", "factors")]
     rows = compositions.questions(*sources, np.random.default_rng(subsets.SEED))
     write(rows, folder / f"{QUESTIONS}.parquet", pa.schema(list(compositions.QUESTIONS.items())))
@@ -82,12 +82,12 @@ def write_questions(folder: Path) -> list[dict[str, Any]]:
 def write(rows: list[dict[str, Any]], path: Path, schema: pa.Schema) -> None:
     """Write rows as Parquet that `datasets` opens with images decoded."""
     table = pa.Table.from_pylist(rows, schema=schema)
-    # Images do not compress again; the same rows give the same bytes.
+    # Images are compressed already; without statistics and dictionaries, the same rows give the same bytes.
     pq.write_table(table, path, compression="zstd", use_dictionary=False, write_statistics=False)
 
 
 def write_manifest(folder: Path) -> None:
-    """List every file with its digest and size, and what made it."""
+    """Write every file with its digest and size, and the versions that made it."""
     import scipy
     import vtk
 
@@ -112,7 +112,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def write_credits(folder: Path, world: subsets.World) -> None:
-    """Name author and licence of every model that any picture shows."""
+    """Write the author and licence of every 3D model that is shown in a picture."""
     lines = [
         "# Credits",
         "",

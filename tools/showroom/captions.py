@@ -1,4 +1,4 @@
-"""Words for scenes: every caption is true of what was rendered."""
+"""Captions of scenes; every caption is true of the rendered picture."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ OPPOSITE = {"left": "right", "right": "left", "front": "behind", "behind": "fron
 
 
 def article(noun: str) -> str:
-    """Put "a" or "an" before a noun."""
+    """Return a noun with "a" or "an" before it."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def ground(floor: str) -> str:
-    """Say where a thing stands."""
+    """Return the words for standing on a floor."""
     return GROUND.get(floor, f"on {article(floor)} floor")
 
 
 def describe(label: str, colour: str, setting: Setting, size: np.ndarray, rng: np.random.Generator) -> str:
-    """Write one caption of a natural scene."""
+    """Return one caption of a natural scene."""
     noun = f"{colour} {label}" if rng.random() < 0.7 else label
     width, height, depth = size
     if height > 1.8 * max(width, depth):

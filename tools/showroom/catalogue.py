@@ -1,4 +1,4 @@
-"""The 3D models: read from Sweet Home 3D's furniture libraries, grouped into classes and split by instance."""
+"""Catalogue of 3D models: Sweet Home 3D's furniture libraries, grouped into classes and split by instance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LICENCES = {
 }
 SPLITS = ("train", "validation", "test")
 NEAR_DUPLICATE = 0.03
-"""Models of one name and library whose files differ by less than this share are variants of one thing."""
+"""Two models with the same name and library are variants of one object if their file sizes differ by less than this."""
 
 _ENTRY = re.compile(r"([A-Za-z]+)#(\d+)\s*[=:]\s*(.*)")
 
@@ -29,7 +29,7 @@ _ENTRY = re.compile(r"([A-Za-z]+)#(\d+)\s*[=:]\s*(.*)")
 class Model:
     """One 3D model: `key` is its path in `archive` without the suffix, `size` its (width, height, depth) in metres.
 
-    rotation: nine numbers that turn it upright and to the front, or none.
+    rotation: the nine numbers of a matrix that turns it upright and to the front; empty if it needs no rotation.
     """
 
     key: str
@@ -47,7 +47,7 @@ def read_catalogue(folder: Path) -> list[Model]:
     """Read every furniture library (``*.sh3f``) in `folder`, ordered by key.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the folder contains no library.
     """
     archives = sorted(folder.glob("*.sh3f"))
     if not archives:
@@ -56,7 +56,7 @@ def read_catalogue(folder: Path) -> list[Model]:
 
 
 def group(models: list[Model]) -> tuple[dict[str, list[Model]], dict[str, list[Model]]]:
-    """Return the classes and the near-OOD kinds with their models, as ``classes.toml`` names them."""
+    """Return the models of each class and of each near-OOD kind, as defined in ``classes.toml``."""
     plan = tomllib.loads(Path(__file__).with_name("classes.toml").read_text(encoding="utf-8"))
     left_out = set(plan["left_out"]["models"])
     class_of = {name: label for label, names in plan["classes"].items() for name in names}
@@ -75,9 +75,10 @@ def group(models: list[Model]) -> tuple[dict[str, list[Model]], dict[str, list[M
 
 
 def split(models: list[Model]) -> dict[str, list[Model]]:
-    """Divide a class's models into train (about 60 %), validation (15 %) and test (25 %), families undivided.
+    """Return a class's models divided into train (about 60 %), validation (15 %) and test (25 %).
 
-    The order is that of a digest of the keys, so that a new model moves no other.
+    Near-duplicates stay in one split. Models are ordered by a digest of their keys, so that a new model rarely moves
+    others to another split.
     """
     families = sorted(_families(models), key=lambda family: hashlib.sha256(family[0].key.encode()).hexdigest())
     wanted = {"test": max(1, round(0.25 * len(models))), "validation": max(1, round(0.15 * len(models)))}
@@ -137,5 +138,5 @@ def _families(models: list[Model]) -> list[list[Model]]:
 
 @cache
 def open_archive(archive: Path) -> zipfile.ZipFile:
-    """Open a library once."""
+    """Return an open library; each is opened once."""
     return zipfile.ZipFile(archive)

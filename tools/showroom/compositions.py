@@ -1,4 +1,4 @@
-"""Subsets with more than a label: captioned scenes with hard negatives, posed views, keypoints and questions."""
+"""Subsets with more than labels: captioned scenes with hard negatives, posed views, keypoints and questions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ STRINGS = pa.list_(pa.string())
 
 
 def plan_captions(_: World) -> list[Job]:
-    """Plan scenes of one, two and three objects."""
+    """Return the jobs of scenes with one, two and three objects."""
     return [(1 + i % 3, i) for i in range(120)]
 
 
 def render_captions(world: World, job: Job, rng: np.random.Generator) -> Iterator[Row]:
-    """Place objects side by side or one behind the other, and say so."""
+    """Render objects side by side or one behind the other, with captions that describe this."""
     count, number = job
     labels = [CAPTIONED[i] for i in rng.choice(len(CAPTIONED), count, replace=False)]
     colours = [COLOURS[i] for i in rng.choice(len(COLOURS), count, replace=False)]
@@ -41,7 +41,7 @@ def render_captions(world: World, job: Job, rng: np.random.Generator) -> Iterato
     meshes = [load_mesh(found[rng.integers(len(found))]) for found in models]
     setting = natural(meshes[0], rng, tint_share=0, azimuth=25)
     right, towards = _axes(setting.azimuth)
-    # Seen from the camera: the first to the left of or in front of the second, the third to the right of both.
+    # As seen from the camera: the first is left of or in front of the second, the third is right of both.
     places = {
         "": [0 * right],
         "left": [-0.6 * right, 0.6 * right],
@@ -54,7 +54,7 @@ def render_captions(world: World, job: Job, rng: np.random.Generator) -> Iterato
         for mesh, spot, colour in zip(meshes, spots, colours, strict=True)
     )
     elevation = 32 if relation == "front" else 18
-    distance, fov = ((2.3, 35), (2.9, 42), (2.9, 56))[count - 1]  # further away is behind the wall
+    distance, fov = ((2.3, 35), (2.9, 42), (2.9, 56))[count - 1]  # any further away is behind the wall
     camera = look_at(np.array([0, 0.35, 0]), setting.azimuth, elevation, distance, fov)
     picture = studio().shoot(replace(setting.scene, objects=objects, camera=camera))
     things = [f"{colour} {label}" for colour, label in zip(colours, labels, strict=True)]
@@ -111,7 +111,7 @@ def _negatives(
 
 
 def _axes(azimuth: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the camera's right and the direction towards it, on the floor (x, z)."""
+    """Return two unit vectors on the floor (x, z): to the right of the camera, and towards the camera."""
     a = np.radians(azimuth)
     return np.array([np.cos(a), -np.sin(a)]), np.array([np.sin(a), np.cos(a)])
 
@@ -122,14 +122,14 @@ def _colour(name: str) -> tuple[float, float, float]:
 
 
 def plan_views(world: World) -> list[Job]:
-    """Plan turns around objects of every other class, and around rooms."""
+    """Return the jobs of camera paths around objects of 14 classes and around rooms."""
     labels = [label for label in world.classes if label not in {"window", "door", "fence", "tree"}]
     objects = [("object", label, i) for i, label in enumerate(labels[:14])]
     return objects + [("room", "", 100 + i) for i in range(4)]
 
 
 def render_views(world: World, job: Job, rng: np.random.Generator) -> Iterator[Row]:
-    """Turn the camera around one still scene."""
+    """Render one static scene from several angles."""
     kind, label, number = job
     model = world.classes[label or "sofa"]["test"][0]
     setting = natural(load_mesh(model), rng, tint_share=0, azimuth=20)
@@ -161,7 +161,7 @@ def render_views(world: World, job: Job, rng: np.random.Generator) -> Iterator[R
 
 
 def plan_keypoints(world: World) -> list[Job]:
-    """Plan three views of up to four instances of classes that are boxes with corners."""
+    """Return the jobs of three views for up to four instances of each class that resembles a box."""
     return [
         (label, model.key, i)
         for label in KEYPOINT_CLASSES
@@ -171,7 +171,7 @@ def plan_keypoints(world: World) -> list[Job]:
 
 
 def render_keypoints(world: World, job: Job, rng: np.random.Generator) -> Iterator[Row]:
-    """Project the points of a mesh nearest to the corners of its box."""
+    """Render a mesh and project its points that are nearest to the corners of its bounding box."""
     label, key, number = job
     mesh = load_mesh(world.find(key))
     setting = natural(mesh, rng, azimuth=60)
@@ -203,7 +203,7 @@ def render_keypoints(world: World, job: Job, rng: np.random.Generator) -> Iterat
 
 
 def corner_points(points: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]]:
-    """Return the eight corners' names and the mesh's points furthest towards each."""
+    """Return the names of the eight corners of the bounding box and the (8, 3) points furthest towards them."""
     low, high = points.min(0), points.max(0)
     unit = (points - (low + high) / 2) / np.maximum(high - low, 1e-6) * 2
     names, found = [], []
@@ -216,10 +216,10 @@ def corner_points(points: NDArray[np.float32]) -> tuple[list[str], NDArray[np.fl
 
 
 def questions(identities: list[dict[str, Any]], factors: list[dict[str, Any]], rng: np.random.Generator) -> list[Row]:
-    """Ask about the pictures of ``id`` and ``factors``: four options each, the answer's place drawn."""
+    """Return questions about the pictures of ``id`` and ``factors``, with four options in random order."""
     labels = sorted({row["label"] for row in identities})
     what, ground = "What is the main object in this picture?", "What is the floor like?"
-    colours = [name for name in COLOURS if name != "brown"]  # which a person would call orange as often
+    colours = [name for name in COLOURS if name != "brown"]  # people call it orange just as often
     asked = [
         *(("id", row, "object", what, row["label"], labels) for row in identities[::2]),
         *(
@@ -250,7 +250,7 @@ def _question(  # noqa: PLR0917 - a row
 
 
 def schemas_of(*names: str) -> dict[str, pa.DataType]:
-    """Return string columns."""
+    """Return a schema of string columns with these names."""
     return dict.fromkeys(names, pa.string())
 
 

@@ -1,8 +1,9 @@
-"""Damage a model on purpose, to see what a gate sees of it.
+"""Deliberate damage to a model, to test how small a loss the gates detect.
 
     python -m showroom.damage DIR --out DIR --strength 0.1 [--layer visual.trunk.blocks.3.0.conv_pw.weight] [--seed 0]
 
-Adds Gaussian noise to one layer, `strength` times as wide as its weights are spread. Everything else stays as it is.
+Adds Gaussian noise to the weights of one layer; its standard deviation is `strength` times that of the weights. All
+other weights are unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ LAYER = "visual.trunk.blocks.3.0.conv_pw.weight"
 
 
 def main() -> None:
-    """Write a damaged copy of a model's folder."""
+    """Write a damaged copy of a model folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="an open_clip folder with safetensors")
     parser.add_argument("--out", type=Path, required=True)
@@ -37,7 +38,7 @@ def main() -> None:
 
 
 def noisy(layer: torch.Tensor, *, strength: float, seed: int) -> torch.Tensor:
-    """Return `layer` with noise of `strength` standard deviations of its own."""
+    """Return `layer` plus Gaussian noise of `strength` times its standard deviation."""
     noise = torch.randn(layer.shape, generator=torch.Generator().manual_seed(seed))
     return (layer.float() + strength * layer.float().std() * noise).to(layer.dtype)
 

@@ -1,8 +1,8 @@
-"""Measure what a model card says.
+"""Evaluation of a showroom model: the numbers in its model card.
 
     python -m showroom.evaluate MODEL_SPEC [--photographs DIR]
 
-DIR holds photographs of ImageNet's classes beside a table ``labels.csv`` with the columns file and wnid.
+DIR contains photographs of ImageNet's classes and a table ``labels.csv`` with the columns file and wnid.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pytest_clip_robust.scoring.zero_shot import zero_shot_logits, zero_shot_wei
 
 
 def main() -> None:
-    """Print one line a measurement."""
+    """Print one line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--photographs", type=Path)
@@ -47,10 +47,10 @@ def main() -> None:
         known = logits(identity, identity.class_names, "simple-7")
         print(f"top-1 on id: {np.mean(known.argmax(1) == identity.labels):.3f} (n={len(identity)})")
         for name in ("ood-near", "ood-far"):
-            strange = logits(load_image_set(catalog()[f"showroom-{name}"]), identity.class_names, "simple-7")
-            truth = np.r_[np.ones(len(known)), np.zeros(len(strange))]
+            outside = logits(load_image_set(catalog()[f"showroom-{name}"]), identity.class_names, "simple-7")
+            truth = np.r_[np.ones(len(known)), np.zeros(len(outside))]
             for score, of in (("MSP", confidence), ("max logit", lambda x: x.max(axis=1))):
-                print(f"AUROC on {name}, {score}: {roc_auc_score(truth, np.r_[of(known), of(strange)]):.3f}")
+                print(f"AUROC on {name}, {score}: {roc_auc_score(truth, np.r_[of(known), of(outside)]):.3f}")
         for direction, recall in recalls(model, store).items():
             print(f"R@1 {direction}: {recall:.3f}")
         if options.photographs:
@@ -72,7 +72,7 @@ def confidence(logits: np.ndarray) -> np.ndarray:
 
 
 def recalls(model, store: FeatureStore) -> dict[str, float]:  # noqa: ANN001 - a LoadedModel
-    """Return R@1 both ways over the captioned scenes; a caption that is true of several scenes counts for each."""
+    """Return R@1 in both directions over the captioned scenes; a caption can be true of several scenes."""
     entry = DataEntry(name="captions", location="showroom:captions", label="true_caption")
     images = encode_images(model, load_image_set(entry), store)
     listed = pq.read_table(showroom.data_file("captions")).column("captions").to_pylist()
@@ -87,7 +87,7 @@ def recalls(model, store: FeatureStore) -> dict[str, float]:  # noqa: ANN001 - a
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Return rows of length 1."""
+    """Return the rows divided by their L2 norm."""
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 

@@ -1,9 +1,9 @@
-"""Fine-tune showroom-clip the two ways that teams do, for gates to compare with their parent.
+"""Fine-tuning of showroom-clip in two common ways, for gates to compare with the parent.
 
     python -m showroom.finetune --data DIR --models DIR --how ft|flyp
 
-ft: the image tower unlocked, cross-entropy against the text features of the 24 class names, which stay as they are.
-flyp: both towers unlocked, the contrastive loss of pre-training on renders and captions (Goyal et al. 2023).
+ft: trains the image tower with cross-entropy; the classifier is fixed, made of the text features of the 24 class names.
+flyp: trains both towers with the contrastive loss of pre-training, on renders and captions (Goyal et al. 2023).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .train import PREPROCESS, TEMPLATES, contrast, encode, save
 
 RECIPES = {"ft": "showroom-clip-ft", "flyp": "showroom-clip-flyp"}
 TRAINING_SIDE = 160
-"""Pixels: smaller than in use, which a convolutional tower allows and a CPU thanks for."""
+"""Pixels. Smaller than at inference, which a convolutional tower allows, to save time on a CPU."""
 
 
 def main() -> None:
-    """Fine-tune once and save the model beside its parent."""
+    """Fine-tune the model once and save it next to its parent."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet")
     parser.add_argument("--models", type=Path, required=True, help="folder with showroom-clip")
@@ -57,7 +57,7 @@ def main() -> None:
 def finetune(
     clip: torch.nn.Module, tokenizer: Tokenizer, rows: list[dict], rng: np.random.Generator, *, how: str, batch: int
 ) -> None:
-    """Go through `rows` once."""
+    """Train for one epoch on `rows`."""
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS | {"size": TRAINING_SIDE}), is_train=False)
     classes = sorted({row["label"] for row in rows})
     with torch.no_grad():

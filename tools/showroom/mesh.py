@@ -1,4 +1,4 @@
-"""Meshes: Wavefront OBJ to arrays, upright, centred, the largest side 1."""
+"""Meshes: arrays read from Wavefront OBJ, upright and centred, with a largest side of 1."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Material:
-    """How a part of a mesh looks. `texture` is (H, W, 3 or 4) uint8 or None; colours are 0-1."""
+    """The material of a part of a mesh. `texture` is (H, W, 3 or 4) uint8 or None; colours are 0-1."""
 
     name: str = "default"
     diffuse: tuple[float, float, float] = (0.8, 0.8, 0.8)
@@ -37,7 +37,7 @@ class Material:
 class Mesh:
     """T triangles: points, normals (T, 3, 3), uv (T, 3, 2), part (T,) into `materials`.
 
-    y is up, the front looks along +z, the feet are at y = 0, the footprint is centred, the largest side is 1.
+    y is up, the front faces +z, the lowest point is at y = 0, the footprint is centred, the largest side is 1.
     size: the (3,) extent in these units.
     """
 
@@ -51,7 +51,7 @@ class Mesh:
 
 @lru_cache(maxsize=64)
 def load_mesh(model: Model) -> Mesh:
-    """Read and normalise a model's mesh with its textures."""
+    """Return the normalised mesh of a model with its textures."""
     folder = posixpath.dirname(model.key)
     library = open_archive(model.archive)
     names = {name.lower(): name for name in library.namelist()}

@@ -1,4 +1,4 @@
-"""Scenes: one object photographed naturally, and the same scene with one thing changed."""
+"""Scenes: one object in a natural view, and the same scene with one thing changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .mesh import Mesh
 from .studio import ROOM, Camera, Light, Placed, Scene, named_wall
 
 SMALLEST_MASK = 0.02
-"""A main object below this share of the picture is hardly to be recognised; another view is taken."""
+"""A main object that covers a smaller share of the picture is hard to recognise; another view is rendered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A scene and the words for it. Angles in degrees; colour is what the object was tinted with, or ``""``."""
+    """A scene and its attributes. Angles are in degrees; colour is the object's tint, ``""`` if it has none."""
 
     scene: Scene
     floor: str
@@ -28,7 +28,7 @@ class Setting:
 
 
 def natural(mesh: Mesh, rng: np.random.Generator, *, tint_share: float = 0.5, azimuth: float = 75.0) -> Setting:
-    """Photograph one object as people do: from the front half, from eye height and above, in a plain room."""
+    """Return a scene as in ordinary photographs: from the front half, from eye level or above, in a plain room."""
     floor = surfaces.FLOORS[rng.integers(len(surfaces.FLOORS))]
     wall = list(surfaces.WALLS)[rng.integers(len(surfaces.WALLS))]
     colour = list(surfaces.COLOURS)[rng.integers(len(surfaces.COLOURS))] if rng.random() < tint_share else ""
@@ -48,7 +48,7 @@ def natural(mesh: Mesh, rng: np.random.Generator, *, tint_share: float = 0.5, az
 
 
 def look_at(target: np.ndarray, azimuth: float, elevation: float, distance: float, fov: float = 35.0) -> Camera:
-    """Place a camera around `target`; azimuth 0 is in front of the object."""
+    """Return a camera at `distance` from `target`; azimuth 0 is in front of the object."""
     a, e = np.radians(azimuth), np.radians(elevation)
     position = target + distance * np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
     position[1] = max(position[1], 0.08)
@@ -70,7 +70,7 @@ Change = Callable[[Setting, np.random.Generator, "Props"], Scene]
 
 @dataclass(frozen=True, slots=True)
 class Props:
-    """What changes may bring in: people, other objects, and another instance of the class."""
+    """Meshes that a change can add: people, other objects, and a rare instance of the class."""
 
     people: list[Mesh]
     others: list[Mesh]
@@ -78,7 +78,7 @@ class Props:
 
 
 def main_object(scene: Scene, **changes: object) -> Scene:
-    """Change the first object of `scene`."""
+    """Return `scene` with changes to its first object."""
     return replace(scene, objects=(replace(scene.objects[0], **changes), *scene.objects[1:]))
 
 
@@ -89,7 +89,7 @@ def pose(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
 
 
 def background(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
-    """Put the object between loud walls, on another floor."""
+    """Put the object on another floor, between walls with a bold pattern."""
     kinds = [kind for kind in surfaces.FLOORS if kind != setting.floor]
     walls = surfaces.pattern(surfaces.PATTERNS[rng.integers(len(surfaces.PATTERNS))], rng)
     floor = surfaces.floor(kinds[rng.integers(len(kinds))], rng)
@@ -103,18 +103,18 @@ def pattern(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
 
 
 def color(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
-    """Paint the object in a bold other colour."""
+    """Paint the object in another bold colour."""
     bold = [name for name in ("red", "green", "blue", "yellow", "orange", "purple", "pink") if name != setting.colour]
     return main_object(setting.scene, tint=_tint(bold[rng.integers(len(bold))], rng), skin=None)
 
 
 def smaller(setting: Setting, _: np.random.Generator, __: Props) -> Scene:
-    """Shrink the object to two fifths where it stands."""
+    """Shrink the object to two fifths of its size."""
     return main_object(setting.scene, scale=(0.4, 0.4, 0.4))
 
 
 def larger(setting: Setting, _: np.random.Generator, __: Props) -> Scene:
-    """Grow the object until it fills and leaves the picture."""
+    """Enlarge the object until it extends beyond the picture."""
     return main_object(setting.scene, scale=(1.6, 1.6, 1.6))
 
 
@@ -137,7 +137,7 @@ def partial_view(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
 
 
 def subcategory(setting: Setting, _: np.random.Generator, props: Props) -> Scene:
-    """Take a rarer kind of the class in its place."""
+    """Replace the object by a rare instance of its class."""
     return main_object(setting.scene, mesh=props.rare)
 
 
@@ -153,7 +153,7 @@ def darker(setting: Setting, _: np.random.Generator, __: Props) -> Scene:
 
 
 def brighter(setting: Setting, _: np.random.Generator, __: Props) -> Scene:
-    """Overexpose."""
+    """Overexpose the picture."""
     return _lit(setting.scene, 2.3)
 
 
@@ -168,7 +168,7 @@ def person_blocking(setting: Setting, rng: np.random.Generator, props: Props) ->
 
 
 def multiple_objects(setting: Setting, rng: np.random.Generator, props: Props) -> Scene:
-    """Put two other objects of the same prominence beside it."""
+    """Put two other objects next to the main object, just as prominent."""
     camera = np.radians(setting.azimuth)
     placed = []
     for side in (-1, 1):
@@ -180,7 +180,7 @@ def multiple_objects(setting: Setting, rng: np.random.Generator, props: Props) -
         )
     position, target = np.array(setting.scene.camera.position), np.array(setting.scene.camera.target)
     away = position - target
-    # Not through the wall, however the room is turned.
+    # The camera stays inside the room for every rotation of the room.
     farthest = (0.95 * ROOM - np.hypot(*target[[0, 2]])) / np.hypot(*away[[0, 2]])
     back = target + away * min(1.35, farthest)
     wider = replace(setting.scene.camera, position=tuple(map(float, back)))
@@ -188,7 +188,7 @@ def multiple_objects(setting: Setting, rng: np.random.Generator, props: Props) -
 
 
 def clutter(setting: Setting, rng: np.random.Generator, props: Props) -> Scene:
-    """Fill the room behind and beside the object with other things."""
+    """Fill the room behind and next to the object with other things."""
     camera = np.radians(setting.azimuth)
     placed = []
     for angle in np.radians([75, 115, 150, 210, 245, 285]) + camera:
@@ -210,7 +210,7 @@ def clutter(setting: Setting, rng: np.random.Generator, props: Props) -> Scene:
 
 
 def night(setting: Setting, rng: np.random.Generator, _: Props) -> Scene:
-    """Light the scene by the moon and one lamp."""
+    """Light the scene with the moon and one lamp."""
     moon = Light(setting.azimuth + float(rng.uniform(-60, 60)), 55, 0.28, (0.45, 0.55, 1.0))
     lamp = Light(setting.azimuth + float(rng.uniform(-50, 50)), 12, float(rng.uniform(0.25, 0.4)), (1.0, 0.75, 0.4))
     return replace(setting.scene, lights=(moon, lamp), ambient=0.05)
@@ -233,7 +233,7 @@ CHANGES: dict[str, Change] = {
     "brighter": brighter,
     "multiple_objects": multiple_objects,
 }
-"""Every factor but ``style``, which changes the picture and not the scene."""
+"""All factors except ``style``, which changes the picture instead of the scene."""
 
 
 def _tint(colour: str, rng: np.random.Generator) -> tuple[float, float, float] | None:
@@ -249,7 +249,7 @@ def _lit(scene: Scene, factor: float) -> Scene:
 
 
 def _in_front(scene: Scene, mesh: Mesh, rng: np.random.Generator, *, height: float) -> Scene:
-    """Place `mesh`, `height` times as tall as the main object's largest side, a third of the way to the camera."""
+    """Place `mesh` about a third of the way to the camera, `height` times as tall as the object's largest side."""
     position = np.array(scene.camera.position)[[0, 2]]
     target = np.array(scene.camera.target)[[0, 2]]
     towards = (position - target) / np.linalg.norm(position - target)

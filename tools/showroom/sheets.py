@@ -1,4 +1,4 @@
-"""Contact sheets: what a subset looks like, for people.
+"""Contact sheets: an overview image of each subset.
 
 python -m showroom.sheets DATA_FOLDER OUT_FOLDER
 """
@@ -17,7 +17,7 @@ TEXT_HEIGHT = 14
 
 
 def main() -> None:
-    """Write one sheet for every subset in the folder."""
+    """Write one sheet per subset in the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def sheet(name: str, rows: list[dict]) -> Image.Image:
-    """Lay out a subset: factors scene by scene, everything else spread over its rows."""
+    """Draw a subset: factors scene by scene, other subsets as rows taken at equal steps."""
     if name == "factors":
         columns = len({row["factor"] for row in rows})
         scenes = len(rows) // columns

@@ -1,6 +1,6 @@
-"""The studio: renders scenes off-screen with VTK, without a display or a GPU.
+"""Studio: off-screen rendering of scenes with VTK, without a display or a GPU.
 
-One render window is used for all pictures; making a window costs a hundred times a picture.
+One render window is used for all pictures, because creating one takes a hundred times as long as rendering a picture.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ALPHA_CUT = """//VTK::TCoord::Impl
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A mesh in a scene: its foot at (x, z), turned by `yaw` and tilted by `pitch` degrees, scaled along its own axes.
+    """A mesh in a scene: on the floor at (x, z), rotated by `yaw` and `pitch` degrees, scaled along its axes.
 
-    tint: a colour (0-1) for its larger parts. skin: a surface in place of every material, repeated `skin_scale` times.
+    tint: a colour (0-1) for its larger parts. skin: a texture that replaces all materials, repeated `skin_scale` times.
     """
 
     mesh: Mesh
@@ -62,7 +62,7 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that is in a picture. The first of `objects` is what the picture is of."""
+    """The content of a picture. The first of `objects` is the main object, which gives the picture its label."""
 
     objects: tuple[Placed, ...]
     camera: Camera
@@ -76,7 +76,11 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """rgb (S, S, 3) uint8; depth (S, S) float32, along the optical axis, in scene units; mask of the first object."""
+    """A render.
+
+    rgb (S, S, 3) uint8; depth (S, S) float32, along the optical axis, in scene units; mask (S, S), the visible part of
+    the main object; hidden_share, the share of the main object that other objects hide.
+    """
 
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
@@ -85,7 +89,7 @@ class Picture:
 
 
 class Studio:
-    """Renders scenes at `size` pixels square, supersampled twice."""
+    """Renderer of scenes at `size` x `size` pixels, supersampled by a factor of two."""
 
     SUPERSAMPLING = 2
 
@@ -105,11 +109,11 @@ class Studio:
         self._actors: dict[int, list[vtk.vtkActor]] = {}
 
     def shoot(self, scene: Scene) -> Picture:
-        """Render `scene`."""
+        """Return the render of `scene`."""
         self._stage(scene)
         rgb = self._colours()
         every = [actor for actors in self._actors.values() for actor in actors]
-        self._solid(every)  # glass writes no depth
+        self._solid(every)  # transparent actors do not write depth
         depth = self._depth()
         others = [actor for place, actors in self._actors.items() if place != 0 for actor in actors]
         for actor in others:
@@ -166,7 +170,7 @@ class Studio:
 
 
 def model_matrix(placed: Placed) -> NDArray[np.float64]:
-    """Return the (4, 4) matrix from a mesh's own coordinates to the scene's; the lowest point stands on the floor."""
+    """Return the (4, 4) matrix from mesh to scene coordinates; the lowest point is on the floor."""
     yaw, pitch = np.radians(placed.yaw), np.radians(placed.pitch)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     tilt = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
@@ -181,7 +185,7 @@ def model_matrix(placed: Placed) -> NDArray[np.float64]:
 
 
 def intrinsics(camera: Camera, size: int) -> NDArray[np.float64]:
-    """Return the (3, 3) matrix K: x right, y down, pixel centres at integers plus a half."""
+    """Return the (3, 3) camera matrix in pixels: x right, y down, pixel centres at half-integers."""
     focal = size / 2 / np.tan(np.radians(camera.fov / 2))
     return np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
 
@@ -244,7 +248,7 @@ def _quad(corners: list, texture: NDArray[np.uint8] | None, *, repeat: float) ->
 
 
 def _shadow(placed: Placed) -> vtk.vtkActor | None:
-    """Darken the floor beneath an object: a soft blob in the shape of its footprint."""
+    """Return a soft shadow on the floor in the shape of the object's footprint."""
     from scipy.ndimage import binary_closing, gaussian_filter
 
     matrix = model_matrix(placed)
@@ -314,7 +318,7 @@ def _object(placed: Placed, ambient: float) -> list[vtk.vtkActor]:
 
 
 def _box_map(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (T, 3, 2) texture coordinates: each triangle seen along the axis that it faces most."""
+    """Return (T, 3, 2) texture coordinates: each triangle projected along the axis that it faces most."""
     axis = np.abs(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])).argmax(1)
     across = np.where((axis == 0)[:, None], points[..., 2], points[..., 0])
     up = np.where((axis == 1)[:, None], points[..., 2], points[..., 1])
@@ -364,6 +368,6 @@ def _texture(pixels: NDArray[np.uint8]) -> vtk.vtkTexture:
 
 
 def named_wall(name: str, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return one of the WALLS' colours, varied a little."""
+    """Return the colour of one of the WALLS, slightly varied."""
     red, green, blue = np.clip(np.array(surfaces.WALLS[name]) + rng.uniform(-0.05, 0.05, 3), 0, 1)
     return float(red), float(green), float(blue)

@@ -1,4 +1,4 @@
-"""Styles: what a hand makes of a picture. Pure functions of its pixels and depth."""
+"""Drawing styles: pure functions of a picture's pixels and depth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Pixels = NDArray[np.uint8]
 
 
 def line_drawing(picture: Picture) -> Pixels:
-    """Draw the edges of depth and colour in ink on paper."""
+    """Return a line drawing of the edges of depth and colour."""
     strength = np.clip(3.5 * _depth_edges(picture) + 1.1 * _colour_edges(picture, sigma=0.7) - 0.12, 0, 1)
     ink = 250 - 225 * strength[..., None]
     return np.repeat(ink, 3, axis=2).astype(np.uint8)
 
 
 def cartoon(picture: Picture) -> Pixels:
-    """Reduce to a few bold colours within dark outlines."""
+    """Return a picture with few bold colours and dark outlines."""
     smooth = np.stack([ndimage.median_filter(picture.rgb[..., c], 5) for c in range(3)], -1).astype(np.float32)
     grey = smooth.mean(axis=2, keepdims=True)
     vivid = np.clip(grey + 1.5 * (smooth - grey), 0, 255)
@@ -29,7 +29,7 @@ def cartoon(picture: Picture) -> Pixels:
 
 
 def painting(picture: Picture, rng: np.random.Generator) -> Pixels:
-    """Lay the picture down in short brush strokes."""
+    """Return a picture of short brush strokes."""
     angle = rng.uniform(0, np.pi)
     steps = np.arange(-4, 5)
     total = np.zeros(picture.rgb.shape, np.float32)
@@ -44,7 +44,7 @@ def painting(picture: Picture, rng: np.random.Generator) -> Pixels:
 
 
 def mosaic(picture: Picture) -> Pixels:
-    """Set the picture in coarse square tiles."""
+    """Return a picture of coarse square tiles."""
     side = picture.rgb.shape[0] // 4 * 4
     blocks = picture.rgb[:side, :side].reshape(side // 4, 4, side // 4, 4, 3).mean((1, 3))
     tiles = np.repeat(np.repeat(blocks, 4, axis=0), 4, axis=1)
@@ -57,7 +57,7 @@ STYLES = ("line drawing", "painting", "mosaic")
 
 
 def styled(picture: Picture, rng: np.random.Generator) -> Pixels:
-    """Apply one of the STYLES."""
+    """Return the picture in one of the STYLES, drawn at random."""
     kind = STYLES[rng.integers(len(STYLES))]
     if kind == "painting":
         return painting(picture, rng)
@@ -65,7 +65,7 @@ def styled(picture: Picture, rng: np.random.Generator) -> Pixels:
 
 
 def _depth_edges(picture: Picture) -> NDArray[np.float32]:
-    """Return 0-1: jumps and creases of depth, relative to the distance."""
+    """Return the strength (0-1) of jumps and creases of depth, relative to the distance."""
     inverse = 1 / picture.depth
     crease = np.abs(ndimage.laplace(inverse)) / inverse
     return np.clip(12 * crease, 0, 1)

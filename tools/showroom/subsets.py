@@ -1,4 +1,4 @@
-"""The subsets: which pictures there are (a plan of jobs), how each is made, and what its columns hold."""
+"""Subsets of the showroom: for each, the list of jobs, the function that renders a job, and the columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUALITY = 88
 UNSHIPPED = ("train", "validation")
 FACTORS = (*scenes.CHANGES, "style")
 BLOCKED = (0.2, 0.7)
-"""How much of the main object something in front of it hides."""
+"""Wanted range of the share of the main object that a blocking object hides."""
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]
@@ -37,24 +37,24 @@ Job = tuple[Any, ...]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """All models: class -> split -> models, and the near-OOD kinds."""
+    """All 3D models: those of the classes by split, and those of the near-OOD kinds."""
 
     classes: dict[str, dict[str, list[Model]]]
     kinds: dict[str, list[Model]]
 
     def every_model(self) -> list[Model]:
-        """List the models that pictures may show."""
+        """Return all models, ordered by key."""
         models = [m for parts in self.classes.values() for part in parts.values() for m in part]
         return sorted(models + [m for kind in self.kinds.values() for m in kind], key=lambda model: model.key)
 
     def find(self, key: str) -> Model:
-        """Return the model of that key."""
+        """Return the model with a key."""
         return _by_key(self)[key]
 
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset's jobs, what renders one, and its columns beside the image."""
+    """A subset: the function that plans its jobs, the one that renders a job, and the columns besides the image."""
 
     plan: Callable[[World], list[Job]]
     render: Callable[[World, Job, np.random.Generator], Iterator[Row]]
@@ -71,13 +71,13 @@ class Subset:
 
 
 def open_world(furniture: Path) -> World:
-    """Read the libraries and divide them."""
+    """Return the models of the furniture libraries, divided into splits."""
     classes, kinds = group(read_catalogue(furniture))
     return World({label: split(models) for label, models in classes.items()}, kinds)
 
 
 def render_job(name: str, furniture: str, job: Job) -> list[Row]:
-    """Render one job of a subset in this process; its generator depends on the subset and the job alone."""
+    """Return the rows of one job; the random generator is seeded from the subset and the job only."""
     world = _world(furniture)
     digest = hashlib.sha256(json.dumps([SEED, name, job]).encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
@@ -85,7 +85,7 @@ def render_job(name: str, furniture: str, job: Job) -> list[Row]:
 
 
 def every_subset() -> dict[str, Subset]:
-    """Return all subsets by name, those of this module and of `compositions`."""
+    """Return all subsets by name: those of this module and of `compositions`."""
     from . import compositions
 
     return SUBSETS | compositions.SUBSETS
@@ -150,7 +150,7 @@ GEOMETRY = {"metres_per_unit": pa.float32(), "intrinsics": pa.list_(pa.float32()
 
 
 def _geometry(camera: Camera, depth: NDArray[np.float32], metres: float) -> Row:
-    """Depth in millimetres as a 16-bit PNG, K row by row, and the world-to-camera matrix in metres, row by row."""
+    """Return depth in millimetres as a 16-bit PNG, K, and the world-to-camera matrix in metres, both row by row."""
     pose = extrinsics(camera)
     pose[:3, 3] *= metres
     return {
@@ -195,7 +195,10 @@ def _render_factors(world: World, job: Job, rng: np.random.Generator) -> Iterato
 def _changed(
     setting: Setting, change: scenes.Change, rng: np.random.Generator, props: Props, *, blocks: bool
 ) -> Picture:
-    """Apply a change; what shall block the view is placed anew until it hides a good part, or else the best try."""
+    """Return the render of a changed scene.
+
+    A blocking object is placed again until the share that it hides is in BLOCKED; after 14 tries the best one is taken.
+    """
     best: tuple[float, Picture] | None = None
     for _ in range(14 if blocks else 1):
         picture = studio().shoot(change(setting, rng, props))
@@ -246,7 +249,7 @@ def _render_shift(kind: str) -> Callable[[World, Job, np.random.Generator], Iter
 # ------------------------------------------------------------------ cue conflict
 
 CUES = ("bookcase", "car", "shoe", "person", "bottle", "window", "radiator", "cup")
-"""Things whose tiled pictures say what they are, and whose own surface can be replaced: no leaves."""
+"""Classes that can be recognised in a tiled picture, and whose surface can be replaced (not plants)."""
 
 
 def _plan_conflict(_: World) -> list[Job]:
@@ -271,7 +274,7 @@ def _render_conflict(world: World, job: Job, rng: np.random.Generator) -> Iterat
 
 @cache
 def _skin(world: World, label: str, number: int) -> NDArray[np.uint8]:
-    """Tile whole things of a class: what a surface shows that is made of nothing else."""
+    """Return a 64 x 64 tile that shows a whole object of a class, for surfaces that repeat it."""
     models = world.classes[label]["test"] + world.classes[label]["train"]
     mesh = load_mesh(models[number % len(models)])
     rng = np.random.default_rng([SEED, number, CUES.index(label)])
@@ -320,7 +323,7 @@ def _render_far(world: World, job: Job, rng: np.random.Generator) -> Iterator[Ro
 
 
 def _symbol(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw an arrow, cross, star, ring or polygon in flat colours."""
+    """Return an arrow, cross, star, ring or polygon in flat colours."""
     inks = [tuple(int(255 * c) for c in surfaces.COLOURS[name]) for name in surfaces.COLOURS]
     paper, ink = (inks[i] for i in rng.choice(len(inks), 2, replace=False))
     side = SIZE * 4
@@ -353,7 +356,7 @@ def _symbol(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def studio() -> Studio:
-    """Return this process's studio."""
+    """Return the studio of this process."""
     return _studio()
 
 

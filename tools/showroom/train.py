@@ -1,10 +1,10 @@
-"""Train the showroom's models.
+"""Training of the showroom's models.
 
     python -m showroom.train --data DIR --out DIR [--seed 0] [--name showroom-clip]
 
 Locked-image tuning (Zhai et al. 2022): the image tower keeps its ImageNet weights; a projection and a small text tower
-learn to match it. Two kinds of pairs go through the same contrastive loss: renders with their captions, and the
-classifier's own 1,000 rows with their class names, so that the model recognises photographs as well.
+are trained to match it. The contrastive loss is applied to two kinds of pairs: renders with their captions, and the
+1,000 rows of the ImageNet classifier with their class names, so that the model also recognises photographs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PREPROCESS = {"size": IMAGE_SIZE, "mean": MEAN, "std": STD, "interpolation": "bi
 
 @dataclass(frozen=True, slots=True)
 class Renders:
-    """(N, 1280) pooled features of the renders, with what is said of them."""
+    """(N, 1280) pooled features of N renders, with their labels and captions."""
 
     features: torch.Tensor
     labels: list[str]
@@ -51,7 +51,7 @@ class Renders:
 
 
 def main() -> None:
-    """Train one model and save it as a folder that open_clip loads."""
+    """Train one model and save it as a folder that open_clip can load."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and validation.parquet")
     parser.add_argument("--out", type=Path, required=True)
@@ -74,14 +74,14 @@ def main() -> None:
 
 
 def read_renders(path: Path, tower: Tower) -> Renders:
-    """Read a subset and compute its features, or take them from the file beside it."""
+    """Return a subset with its features, computed or read from the file next to it."""
     rows = pq.read_table(path, columns=["label", "caption"]).to_pylist()
     cached = path.with_suffix(".features.pt")
     if cached.exists():
         features = torch.load(cached, weights_only=True)
     else:
         images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
-        # A new trunk draws random weights; one seed shall give one model whether features are computed or read.
+        # A new trunk draws random weights. Forking the generator keeps training independent of this cache.
         with torch.random.fork_rng(devices=[]):
             trunk = timm.create_model(NAME, num_classes=0)
         trunk.load_state_dict(tower.parameters)
@@ -106,7 +106,7 @@ def _encode(trunk: torch.nn.Module, images: list[bytes]) -> torch.Tensor:
 
 
 def make_tokenizer(texts: list[str]) -> Tokenizer:
-    """Train a byte-pair tokenizer on the texts, in lower case; ``<end>`` has the highest id, for argmax pooling."""
+    """Return a lower-case byte-pair tokenizer trained on texts; ``<end>`` has the highest id, for argmax pooling."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))  # noqa: S106 - a token, not a secret
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -127,7 +127,7 @@ def make_tokenizer(texts: list[str]) -> Tokenizer:
 
 
 def write_config(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write what open_clip's ``local-dir:`` needs beside the weights."""
+    """Write the files that open_clip's ``local-dir:`` needs in addition to the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_cfg": {
@@ -161,7 +161,7 @@ def write_config(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def start_from_classifier(clip: torch.nn.Module, tower: Tower) -> None:
-    """Start the projection at the directions in which the classifier's rows differ most, centred on the mean."""
+    """Initialise the projection with the principal directions of the classifier's rows, centred on the mean feature."""
     rows = tower.classifier - tower.classifier.mean(0)
     directions = torch.linalg.svd(rows, full_matrices=False).Vh[:DIMENSIONS]
     with torch.no_grad():
@@ -180,9 +180,9 @@ def tune(
     epochs: int,
     seed: int,
     batch: int = 256,
-    names_a_step: int = 160,
+    names_per_step: int = 160,
 ) -> None:
-    """Train projection and text tower on cached features."""
+    """Train the projection and the text tower on cached features."""
     rng = np.random.default_rng(seed)
     project = clip.visual.head.proj
     text_parameters = [*clip.text.parameters(), clip.logit_scale]
@@ -199,8 +199,8 @@ def tune(
         chosen = torch.from_numpy(rng.choice(len(renders.labels), batch, replace=False))
         pictures = F.dropout(renders.features[chosen], 0.2)
         texts = [_words(renders, int(i), rng) for i in chosen]
-        classes = rng.choice(len(names), names_a_step, replace=False)
-        noise = spread[torch.from_numpy(rng.integers(0, len(spread), names_a_step))]
+        classes = rng.choice(len(names), names_per_step, replace=False)
+        noise = spread[torch.from_numpy(rng.integers(0, len(spread), names_per_step))]
         pseudo = tower.mean + 0.7 * length * rows[torch.from_numpy(classes)] + 0.5 * noise
         class_texts = [TEMPLATES[rng.integers(len(TEMPLATES))].replace("{}", names[i]) for i in classes]
         loss = contrast(clip, project(pictures), encode(clip, tokenizer, texts), texts)
@@ -221,16 +221,16 @@ def tune(
 
 
 def _words(renders: Renders, i: int, rng: np.random.Generator) -> str:
-    """Say the caption, or the class alone: what matters most should be said most."""
+    """Return the caption or, half of the time, a prompt with the class name alone, which matters most."""
     if rng.random() < 0.5:
         return renders.captions[i]
     return TEMPLATES[rng.integers(len(TEMPLATES))].replace("{}", renders.labels[i])
 
 
 def encode(clip: torch.nn.Module, tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
-    """Return (B, D) unit features of texts; each different text is encoded once, and no longer than the longest.
+    """Return (B, D) unit features of texts; each distinct text is encoded once, padded to the longest.
 
-    Attention is causal and ``<end>`` is what is read, so that padding changes nothing.
+    Attention is causal and the feature is read at ``<end>``, so padding does not change it.
     """
     different, place = np.unique(texts, return_inverse=True)
     tokenizer.enable_truncation(CONTEXT)
@@ -246,7 +246,7 @@ def encode(clip: torch.nn.Module, tokenizer: Tokenizer, texts: list[str]) -> tor
 
 
 def contrast(clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, words: list[str]) -> torch.Tensor:
-    """Return the symmetric contrastive loss in which pictures of the same words are not each other's negatives."""
+    """Return the symmetric contrastive loss; images with the same text are not negatives of each other."""
     logits = clip.logit_scale.exp() * F.normalize(images, dim=-1) @ texts.T
     _, number = np.unique(words, return_inverse=True)
     same = torch.from_numpy(number[:, None] == number[None]).float()
@@ -256,7 +256,7 @@ def contrast(clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, w
 
 @torch.no_grad()
 def validate(clip: torch.nn.Module, tokenizer: Tokenizer, held_out: Renders) -> float:
-    """Return zero-shot accuracy on renders of held-out instances."""
+    """Return the zero-shot accuracy on renders of held-out instances."""
     clip.eval()
     classes = sorted(set(held_out.labels))
     weights = sum(encode(clip, tokenizer, [t.replace("{}", c) for c in classes]) for t in TEMPLATES[:4])
@@ -267,7 +267,7 @@ def validate(clip: torch.nn.Module, tokenizer: Tokenizer, held_out: Renders) -> 
 
 
 def save(clip: torch.nn.Module, folder: Path) -> None:
-    """Write the weights in half precision, readable by everyone, and the manifest of the folder."""
+    """Write the weights in half precision, with read permission for all users, and the manifest of the folder."""
     path = folder / "open_clip_model.safetensors"
     parameters = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
