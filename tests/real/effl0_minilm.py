@@ -1,10 +1,11 @@
-"""A real dual encoder for tests and demonstrations: EfficientNet-Lite0 and MiniLM-L6, joined by a linear bridge.
+"""Dual encoder of EfficientNet-Lite0 and MiniLM-L6, joined by a linear map, for tests on real photographs.
 
 From the repository root: ``pytest --model py:tests/real/effl0_minilm.py:load``. Its files are not part of the project;
-they are looked for in ``../shared/data`` beside the checkout, or in ``data`` of the folder CLIP_ROBUST_SHARED.
+they are read from ``data`` in the folder CLIP_ROBUST_SHARED (default: ``shared`` next to the checkout).
 
-The bridge maps a text onto the classifier's weight space by least squares, so it has no trained temperature: `scale`
-is 100 by convention, as for the released CLIP models. Rankings do not depend on it; calibration does, and says nothing.
+The linear map from text features to the weight space of the image classifier is fitted by least squares, so there is no
+trained temperature: `scale` is 100 by convention, as for the released CLIP models. Rankings do not depend on it;
+calibration does, and is not meaningful for this model.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ Floats = NDArray[np.float32]
 
 
 def shared_data() -> Path:
-    """Return the folder of real test data."""
-    beside_checkout = Path(__file__).resolve().parent / "../../../shared"
-    return Path(os.environ.get("CLIP_ROBUST_SHARED", beside_checkout)).resolve() / "data"
+    """Return the folder of the test data."""
+    default = Path(__file__).resolve().parent / "../../../shared"
+    return Path(os.environ.get("CLIP_ROBUST_SHARED", default)).resolve() / "data"
 
 
 def load() -> EffLiteMiniLM:
-    """Load the dual encoder.
+    """Return the dual encoder.
 
     Raises:
         FileNotFoundError: one of its files is not in the shared folder.
@@ -49,7 +50,7 @@ def load() -> EffLiteMiniLM:
 
 
 class EffLiteMiniLM:
-    """Both towers behind the ``DualEncoder`` protocol; runs on the CPU in fp32 (the text tower's weights are int8)."""
+    """Both towers as a ``DualEncoder``; runs on the CPU in fp32 (the text tower's weights are int8)."""
 
     scale = SCALE
     bias = 0.0
@@ -66,26 +67,27 @@ class EffLiteMiniLM:
             self._to_image_space, self._mean_features = bridge["A"], bridge["mu"]
 
     def preprocess(self, image: Image.Image) -> Floats:
-        """Turn an RGB image into (3, 224, 224): short side to 256 (bicubic), centre crop, ``(x - 127) / 128``."""
+        """Return (3, 224, 224) pixels: shorter side resized to 256 (bicubic), centre crop, ``(x - 127) / 128``."""
         return preprocess(image)
 
     def encode_image(self, pixels: Any) -> Floats:
-        """Turn (B, 3, 224, 224) pixels into (B, 1280) features, centred on the mean training feature."""
+        """Return the (B, 1280) unit features of (B, 3, 224, 224) pixels, centred on the mean training feature."""
         batch = np.ascontiguousarray(np.asarray(pixels), dtype=np.float32)
         features = self._vision.run(["features"], {"pixel_values": batch})[0]
         return _unit(features - self._mean_features)
 
     def encode_text(self, texts: list[str]) -> Floats:
-        """Turn B strings into (B, 1280): mean token state, unit length, bridged.
+        """Return the (B, 1280) unit features of B texts: the mean token state, normalised and mapped linearly.
 
-        One string at a time: the int8 tower scales activations by the largest of a batch, so company changes a text.
+        Texts are encoded one at a time: the int8 tower scales its activations by the largest value of a batch, so the
+        features of a text would depend on the other texts.
         """
         sentences = np.stack(list(self._pool.map(self._sentence, texts)))
         with_constant = np.concatenate([sentences, np.ones((len(sentences), 1), np.float32)], axis=1)
         return _unit(with_constant @ self._to_image_space)
 
     def too_long(self, texts: list[str]) -> list[bool]:
-        """Tell which of `texts` have more than 128 tokens."""
+        """Return for each text whether it has more than 128 tokens."""
         return [len(self._uncut.encode(text).ids) > MAX_TOKENS for text in texts]
 
     def _sentence(self, text: str) -> Floats:
@@ -96,7 +98,7 @@ class EffLiteMiniLM:
 
 
 def preprocess(image: Image.Image) -> Floats:
-    """Turn an RGB image into (3, 224, 224) float32; a module-level function, so that worker processes can have it."""
+    """Return (3, 224, 224) float32 pixels of an RGB image; at module level, so that worker processes can pickle it."""
     width, height = image.size
     factor = 256 / min(width, height)
     resized = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
@@ -112,7 +114,7 @@ def _session(path: Path, *, threads: int = THREADS) -> onnxruntime.InferenceSess
 
 
 def _identity(folder: Path) -> str:
-    """Digest every file of the model and this module, whose code is the preprocessing."""
+    """Return a digest of all model files and of this module, which contains the preprocessing."""
     digest = hashlib.sha256()
     for path in (*(folder / name for name in FILES), Path(__file__)):
         digest.update(hashlib.sha256(path.read_bytes()).digest())

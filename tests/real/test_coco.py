@@ -1,4 +1,4 @@
-"""Retrieval and hard pairs on real photographs with a real dual encoder, against sorting and looping."""
+"""Tests of retrieval and hard pairs on real photographs with a trained encoder, against naive implementations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("onnxruntime")
 
 @pytest.fixture(scope="module")
 def encoder(shared, request, tmp_path_factory):
-    """Give functions that encode what a set holds; nothing is encoded twice in this module."""
+    """Return two functions that encode images and texts; nothing is encoded twice in this module."""
     path = request.config.rootpath / "tests" / "real" / "effl0_minilm.py"
     model = load_model(ModelSpec.parse(f"py:{path}:load"), device="cpu", precision="fp32")
     store = FeatureStore(tmp_path_factory.mktemp("features"))
@@ -47,7 +47,7 @@ def coco(shared, encoder):
     )
 
 
-def test_recalls_are_those_of_a_full_sort_and_near_those_measured_elsewhere(coco):
+def test_recalls_equal_a_full_sort_and_are_close_to_independent_measurements(coco):
     found = rankings.rank(coco)
     scores = coco.images.astype(np.float64) @ coco.captions.astype(np.float64).T
     owners = coco.pairs[:, 0]
@@ -68,7 +68,7 @@ def test_recalls_are_those_of_a_full_sort_and_near_those_measured_elsewhere(coco
     assert to_image[0].interval.high - to_image[0].interval.low > 1.3 * 2 * 1.96 * (0.153 * 0.847 / 1195) ** 0.5
 
 
-def test_sugarcrepe_is_what_a_loop_over_its_file_finds(shared, encoder):
+def test_sugarcrepe_equals_a_loop_over_its_file(shared, encoder):
     folder = shared / "data" / "coco_239"
     found = load_contrast_set(DataEntry(name="crepe", location=str(folder), table="sugarcrepe_subset.json"))
     of_images, of_texts = encoder
@@ -100,7 +100,7 @@ def test_sugarcrepe_is_what_a_loop_over_its_file_finds(shared, encoder):
     assert composition.accuracy(contrasts).value == pytest.approx(0.607, abs=0.02)
 
 
-def test_what_is_added_to_a_caption_gives_it_away(shared):
+def test_captions_with_added_objects_are_recognised_from_the_text_alone(shared):
     folder = shared / "data" / "coco_239"
     found = load_contrast_set(DataEntry(name="crepe", location=str(folder), table="sugarcrepe_subset.json"))
     told = pairs.tell_texts_apart(

@@ -1,4 +1,4 @@
-"""The main job on real photographs with a real dual encoder."""
+"""Tests of whole runs on real photographs with a trained dual encoder."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ cues = "{data}/human_responses/cue-conflict_*.csv"
 
 
 def cues(shared):
-    """Take every tenth cue-conflict image, so that this takes seconds."""
+    """Return every tenth cue-conflict image, so that the test takes seconds."""
     with (shared / "data" / "cue_conflict" / "labels.csv").open() as file:
         return list(csv.DictReader(file))[::10]
 
 
 @pytest.fixture(scope="module")
 def main_job(shared, request, tmp_path_factory):
-    """Run pytest on the suites as a user does, in a process of its own; one cache for all runs of this module."""
+    """Return a function that runs the suites in a new process; all runs of this module share a cache."""
     folder = tmp_path_factory.mktemp("main")
     (folder / "cues").mkdir()
     for row in cues(shared):
@@ -94,7 +94,7 @@ def values(report):
     return {gate["measurement"]: gate["value"] for gate in report["gates"]}
 
 
-def test_photographs_are_recognised_as_the_encoders_authors_measured(cold):
+def test_accuracy_on_photographs_is_close_to_an_independent_measurement(cold):
     done, report = cold
     assert done.returncode == 0, done.stdout
     assert values(report)["zero_shot.top1[imagenet_1000]"] == pytest.approx(0.631, abs=0.005)
@@ -118,7 +118,7 @@ def test_cue_conflicts_are_answered_directly_and_through_imagenet(cold, shared):
 
 
 def decisions_of_the_encoder_itself(shared):
-    """Count shape and texture answers without the plugin."""
+    """Return the numbers of shape answers, texture answers and conflicts, counted without the plugin."""
     sys.path.append(str(Path(__file__).parent))
     import effl0_minilm
 
@@ -128,7 +128,7 @@ def decisions_of_the_encoder_itself(shared):
     images = model.encode_image(np.stack([model.preprocess(picture) for picture in opened]))
     templates = ("{}", "a photo of a {}.", "a picture of the {}.")
     texts = model.encode_text([template.format(name) for name in SIXTEEN for template in templates])
-    # A class weight is a mean of unit vectors, made a unit again.
+    # A class weight is the normalised mean of unit vectors.
     weights = texts.reshape(len(SIXTEEN), len(templates), -1).mean(axis=1)
     answers = (images @ (weights / np.linalg.norm(weights, axis=1, keepdims=True)).T).argmax(axis=1)
     said = [SIXTEEN[answer] for answer in answers]
@@ -136,13 +136,13 @@ def decisions_of_the_encoder_itself(shared):
     return shape, texture, len(rows)
 
 
-def test_the_second_run_encodes_nothing_and_finds_the_same(cold, warm):
+def test_the_second_run_encodes_nothing_and_measures_the_same(cold, warm):
     (_, first), (_, second) = cold, warm
     assert second["encoded"] == {"images": 0, "texts": 0}
     assert values(second) == values(first)
 
 
-def test_a_threshold_out_of_reach_fails_with_the_reason(warm):
+def test_a_threshold_that_is_not_met_fails_the_test_with_the_reason(warm):
     done, report = warm
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "is below its threshold 0.9000" in done.stdout

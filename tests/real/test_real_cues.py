@@ -1,4 +1,4 @@
-"""Shape bias of a real ImageNet classifier on the public cue-conflict images."""
+"""Tests of the shape bias of an ImageNet classifier on the public cue-conflict images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pixels(shared, encoder, rows):
     return np.stack([encoder.preprocess(picture) for picture in pictures])
 
 
-def test_the_classifier_is_as_biased_as_others_measured(shared, encoder, rows):
+def test_the_shape_bias_equals_an_independent_measurement(shared, encoder, rows):
     session = encoder._session(encoder.shared_data() / "dual_encoder_effl0_minilm" / "efficientnet_lite0.onnx")
     parts = (rows[start : start + 64] for start in range(0, len(rows), 64))
     logits = np.concatenate(
@@ -58,5 +58,5 @@ def test_the_classifier_is_as_biased_as_others_measured(shared, encoder, rows):
     }
     assert found["mean"].metric == "shape_bias.ratio_imagenet_mean"
     assert found["mean"].value == pytest.approx(0.228, abs=0.0005)
-    # The aggregation moves it by several points, so that it belongs in the id.
+    # The aggregation changes the value by several points, so it must be part of the metric's id.
     assert len({round(one.value, 2) for one in found.values()}) == 3

@@ -1,4 +1,4 @@
-"""The baselines of showroom-clip in this repository are complete."""
+"""Tests that the baselines of showroom-clip in this repository are complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BASELINES = REPOSITORY / "baselines" / "showroom-clip"
 
 
 @pytest.mark.parametrize("suite", sorted(path.stem for path in (REPOSITORY / "suites").glob("test_*.py")))
-def test_every_suite_has_baselines_and_every_gate_its_outcomes(suite):
+def test_every_suite_has_baselines_and_every_entry_its_outcomes(suite):
     entries, columns = read_entries(BASELINES / f"{suite}.json"), read_columns(BASELINES / f"{suite}.parquet")
     assert entries
     named = {entry["outcomes"] for entry in entries.values()} - {""}

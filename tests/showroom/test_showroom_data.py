@@ -1,4 +1,4 @@
-"""The embedded data, as it ships."""
+"""Tests of the showroom's data as it ships."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def picture(row, column="image"):
     return np.asarray(Image.open(io.BytesIO(row[column]["bytes"])))
 
 
-def test_everything_together_is_small_enough_to_ship():
+def test_the_whole_data_set_is_below_15_megabytes():
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 15_000_000
 
 
@@ -45,7 +45,7 @@ def test_datasets_opens_every_subset_by_path(file, tmp_path):
         assert found[0]["image"].size == (128, 128)
 
 
-def test_every_class_is_there_in_equal_numbers():
+def test_all_classes_have_the_same_number_of_images():
     counts = Counter(row["label"] for row in rows("id"))
     assert 24 <= len(counts) <= 30
     assert len(set(counts.values())) == 1
@@ -70,7 +70,7 @@ def test_every_factor_has_sixty_pairs_that_share_scene_and_class():
     assert len(scenes) >= 60
 
 
-def test_a_changed_picture_differs_from_its_base_and_keeps_what_the_change_leaves_alone():
+def test_a_changed_picture_differs_from_its_base_only_where_expected():
     scenes = defaultdict(dict)
     for row in rows("factors"):
         scenes[row["scene"]][row["factor"]] = picture(row).astype(np.int16)
@@ -81,7 +81,7 @@ def test_a_changed_picture_differs_from_its_base_and_keeps_what_the_change_leave
 
     for factor in FACTORS:
         assert np.median(changed(factor)) > 0.01, factor
-    # A new colour leaves the room alone; another room leaves little of the picture alone.
+    # A new colour does not change the room, a new room changes most of the picture.
     assert np.median(changed("color")) < 0.4 < np.median(changed("background")) + 0.2
     dark, base, bright = (
         np.median([found[factor].mean() for found in scenes.values()]) for factor in ("darker", "", "brighter")
@@ -96,7 +96,7 @@ def test_cue_conflicts_are_balanced_both_ways():
     assert {(texture, shape) for shape, texture in pairs} == set(pairs)
 
 
-def test_what_is_out_of_distribution_is_no_class():
+def test_ood_sets_share_no_class_with_the_id_set():
     labels = {row["label"] for row in rows("id")}
     for name in ("ood_near", "ood_far"):
         found = {row["label"] for row in rows(name)}
@@ -157,7 +157,7 @@ def reprojected(first, second):
     return (np.min(near, axis=0) < 0.03 * z[lands]).mean(), in_front.mean()
 
 
-def test_captions_name_what_is_there_and_negatives_do_not():
+def test_captions_are_true_and_negatives_are_false():
     for row in rows("captions"):
         things = [f"{colour} {label}" for colour, label in zip(row["colours"], row["objects"], strict=True)]
         assert len(set(row["captions"])) == 5
@@ -170,7 +170,7 @@ def test_captions_name_what_is_there_and_negatives_do_not():
         assert ("swapped relation" in negatives) == ("swapped attribute" in negatives) == (len(things) > 1)
 
 
-def test_keypoints_lie_on_the_pictures_and_mostly_can_be_seen():
+def test_visible_keypoints_are_inside_the_picture():
     found = rows("keypoints")
     visible = np.array([flag for row in found for flag in row["visible"]])
     assert 0.2 < visible.mean() < 0.95
@@ -191,7 +191,7 @@ def test_questions_have_one_answer_among_four_options_about_a_picture_that_exist
             assert row["options"][row["answer"]] == truth[row["sample"]]["label"]
 
 
-def test_every_model_shown_is_credited():
+def test_every_3d_model_is_in_the_credits():
     credits_ = (DATA / "CREDITS.md").read_text()
     shown = {row["instance"] for name in ("id", "factors", "cue_conflict", "ood_near") for row in rows(name)}
     assert [key for key in sorted(shown) if f"| {key} |" not in credits_] == []
@@ -220,12 +220,12 @@ def copy(tmp_path, monkeypatch):
         (lambda folder: (folder / "manifest.json").write_text("{}"), r"manifest\.json is missing or damaged"),
     ],
 )
-def test_a_damaged_installation_names_the_file_and_the_fix(copy, damage, message):
+def test_the_error_for_a_damaged_installation_names_the_file_and_the_fix(copy, damage, message):
     damage(copy)
     with pytest.raises(DataError, match=message):
         showroom.data_file("id")
 
 
-def test_an_unknown_subset_is_named():
+def test_the_error_for_an_unknown_subset_suggests_a_near_name():
     with pytest.raises(DataError, match=r"no subset 'factor' \(did you mean 'factors'"):
         showroom.data_file("factor")

