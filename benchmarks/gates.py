@@ -155,8 +155,9 @@ def scored(model: Model) -> tuple[ood_scores.Scores, ood_scores.Scores]:
 def loss(model: Model) -> Measurement:
     """Measure the mean of values with the skewed distribution of negative log-likelihoods."""
     values = np.log1p(np.exp(-2 * model.margin))
-    found = accuracy.accuracy_of(decided(model.margin > 0, "photos"), metric="simulated.nll")
-    return replace(found, value=float(values.mean()), direction="lower", evidence=mean_evidence("photos", values))
+    found = accuracy.top_k(decided(model.margin > 0, "photos"))
+    evidence = mean_evidence("photos", values)
+    return replace(found, metric="simulated.nll", value=float(values.mean()), direction="lower", evidence=evidence)
 
 
 def cued(model: Model) -> cues.CueAnswers:
