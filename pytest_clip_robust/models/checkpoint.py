@@ -1,4 +1,4 @@
-"""Checkpoints: read without running anything that is in them, checked, and known by their content."""
+"""Checkpoint files: read without executing anything in them, checked, and identified by their content."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from pytest_clip_robust.system.text import one_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 WRAPPERS = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
+"""Prefixes that DistributedDataParallel and torch.compile add to every name."""
 
 StateDict = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The `parameters` of a file under their plain names; `plain` tells whether open_clip's own reader finds the same.
+    """The `parameters` of a file, without the prefixes of wrappers.
 
-    That reader takes a state_dict, one under the key ``state_dict``, and one ``module.`` before every name.
+    plain: whether open_clip's own reader finds the same parameters. It accepts a state_dict, or one under the key
+        ``state_dict``, and removes one ``module.`` from every name.
     """
 
     path: Path
@@ -41,11 +42,11 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the parameters of a safetensors file or a torch checkpoint.
 
-    Nothing but tensors and plain containers is unpickled (``weights_only=True``). Training checkpoints may hold the
-    parameters under ``state_dict``.
+    Only tensors and plain containers are unpickled (``weights_only=True``). The parameters of a training checkpoint
+    can be stored under ``state_dict``.
 
     Raises:
-        ModelError: the file is absent, truncated, wants to run code, holds no parameters, or NaN ones.
+        ModelError: the file does not exist, is truncated, would run code, has no parameters, or has NaN in them.
     """
     content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
     found = _state_dict(content, path)
@@ -59,8 +60,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object) -> str:
     """Return the SHA-256 of names, types, shapes and values of `parameters`, and of the JSON of `architecture`.
 
-    The file's name and form do not count; what changes features without changing a parameter, such as the activation
-    function, belongs into `architecture`.
+    The name and format of the file do not matter. Settings that change features without changing a parameter, such as
+    the activation function, belong in `architecture`.
     """
     digest = hashlib.sha256(json.dumps(architecture, sort_keys=True, default=str).encode())
     for name in sorted(parameters):
@@ -91,7 +92,7 @@ def _load_torch(path: Path) -> object:
         wanted = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
         if wanted is None:
             raise ModelError(
-                f"checkpoint {path} is no torch checkpoint of plain tensors, or damaged: "
+                f"checkpoint {path} is not a torch checkpoint of plain tensors, or is damaged: "
                 "copy it again, or save the plain state_dict, best as .safetensors"
             ) from error
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Models of any making: ``py:MODULE:FACTORY`` or ``py:FILE.py:FACTORY``, where FACTORY returns a DualEncoder."""
+"""User-defined models: ``py:MODULE:FACTORY`` or ``py:FILE.py:FACTORY``, where FACTORY returns a DualEncoder."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from pytest_clip_robust.system.text import one_line
 
 REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "identity")
 
-NOT_COMPILED = "--clip-compile is left to its factory, which has no parameter 'compiled'"
+NOT_COMPILED = "not compiled: its factory has no parameter 'compiled', so --clip-compile has no effect"
 
 
 def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Call the factory and check what it returns.
+    """Call the factory and check the encoder that it returns.
 
-    It is passed `device`, `precision` and `compiled` if it has such parameters.
-
-    A factory without `device` decides for itself, and its `encode_image` gets tensors on the CPU.
+    The factory is passed `device`, `precision` and `compiled` if it has parameters of these names. A factory without
+    `device` chooses its own, and its `encode_image` receives tensors on the CPU.
 
     Raises:
         ModelError: the module, the factory or the encoder is wrong, or the factory fails.
@@ -39,8 +38,8 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
     wanted = _parameters(factory)
     if precision != "fp32" and "precision" not in wanted:
         raise ModelError(
-            f"model {spec.label}: its factory has no parameter 'precision', so --clip-precision {precision} "
-            "cannot be kept"
+            f"model {spec.label}: its factory has no parameter 'precision', so it ignores --clip-precision "
+            f"{precision}; add the parameter, or use fp32"
         )
     offered = {"device": device, "precision": precision, "compiled": compiled}
     try:
@@ -80,7 +79,9 @@ def _factory(spec: ModelSpec) -> Callable[..., Any]:
 
 def _import(name: str, spec: ModelSpec) -> ModuleType:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # as `python -m` does; the module may import its neighbours later
+        sys.path.append(
+            str(Path.cwd())
+        )  # as `python -m` does; the module may import other modules of this folder later
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -92,13 +93,13 @@ def _import(name: str, spec: ModelSpec) -> ModuleType:
 def _from_file(path: Path, spec: ModelSpec) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"model {spec.label}: no file {path}")
-    # A name of its own, so that a file called like a package hides nothing; workers that pickle by name find it.
+    # A unique name, so that a file named like a package does not hide it; worker processes unpickle by this name.
     name = f"clip_robust_model_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
-        raise ModelError(f"model {spec.label}: {path} is no Python file")
+        raise ModelError(f"model {spec.label}: {path} is not a Python file")
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     try:
@@ -120,12 +121,14 @@ def _check(encoder: object, spec: ModelSpec) -> None:
     lacking = [name for name in REQUIRED if not hasattr(encoder, name)]
     if lacking:
         raise ModelError(
-            f"model {spec.label}: its {type(encoder).__name__} lacks {', '.join(lacking)}; a DualEncoder has "
+            f"model {spec.label}: its {type(encoder).__name__} has no {', '.join(lacking)}; a DualEncoder has "
             f"{', '.join(REQUIRED)}"
         )
-    assert isinstance(encoder, DualEncoder)  # noqa: S101 - just checked; tells the type checker
+    assert isinstance(encoder, DualEncoder)  # noqa: S101 - checked above; narrows the type
     if not isinstance(encoder.identity, str) or not encoder.identity:
-        raise ModelError(f"model {spec.label}: identity={encoder.identity!r}; expected a string that names its weights")
+        raise ModelError(
+            f"model {spec.label}: identity={encoder.identity!r}; expected a string that identifies its weights"
+        )
     for name in ("scale", "bias"):
         try:
             value = float(getattr(encoder, name))
@@ -145,5 +148,5 @@ def _check_steps(encoder: DualEncoder, spec: ModelSpec) -> None:
         )
     if steps is not None and not steps_agree(steps, encoder.preprocess):
         raise ModelError(
-            f"model {spec.label}: its preprocess_steps give other pixels than preprocess: mend them or set them to None"
+            f"model {spec.label}: its preprocess_steps and preprocess disagree; fix the steps or set them to None"
         )

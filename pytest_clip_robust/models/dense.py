@@ -1,4 +1,4 @@
-"""Dense features: what the last block of an image tower says of every part of an image, before anything is pooled."""
+"""Dense features: the output of an image tower's last block for every patch of an image, before pooling."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.trunks import Size, trunk_of
 
 PYRAMID_CELL = 16
-"""Pixels of a cell to which the last stage of a convolutional tower is resized, as Probe3D does."""
+"""Side in pixels of the cells to which a convolutional tower's last stage is resized, as in Probe3D."""
 
 
 def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    """Make the `encode_dense` of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
+    """Return the `encode_dense` of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
 
-    What it returns turns (B, 3, H, W) RGB in [0, 1] of any size into (B, D, h, w) float32 features on the tower's
-    device, normalising with the `mean` and `std` that the tower was trained with. They are the output of the last
-    block, before final normalisation, pooling and projection:
+    The returned function turns (B, 3, H, W) RGB in [0, 1] of any size into (B, D, h, w) float32 features on the
+    tower's device. It normalises with `mean` and `std`, which must be those of the tower's training. The features are
+    the output of the last block, before final normalisation, pooling and projection:
 
-    - transformers: the patch tokens, a cell a patch; class and register tokens are dropped, position embeddings
-      interpolated to the grid as the tower's library does it.
+    - transformers: the patch tokens, one cell per patch. Class and register tokens are dropped; position embeddings
+      are interpolated to the grid as the tower's library does it.
     - convolutional and other towers with stages: the last stage, resized to cells of 16 pixels (bilinear).
 
-    Where H or W is no multiple of a cell, the image is resized to the nearest one (bicubic), and where a tower takes
-    only one size, to that one: nothing is padded or cut off.
+    If H or W is not a multiple of the cell, the image is resized to the nearest multiple (bicubic). If a tower takes
+    only one size, the image is resized to that size. Nothing is padded or cropped.
 
     Raises:
-        ModelError: the tower has no map of features.
+        ModelError: the tower has no feature map.
     """
     trunk = trunk_of(tower)
     weight = next(tower.parameters())
@@ -38,12 +38,12 @@ def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[floa
         if tower.training:
             raise ModelError(f"image tower {type(tower).__name__} is in training mode: call its .eval()")
         size = (pixels.shape[2], pixels.shape[3])
-        placed = _resized(pixels.to(weight.device, non_blocking=True), trunk.fixed or _nearest(size, trunk.cell))
-        normalised = (placed - _channels(mean, placed)) / _channels(std, placed)
+        resized = _resized(pixels.to(weight.device, non_blocking=True), trunk.fixed or _nearest(size, trunk.cell))
+        normalised = (resized - _channels(mean, resized)) / _channels(std, resized)
         features = trunk.last_block(normalised.to(weight.dtype)).float()
         if features.ndim != 4:
             raise ModelError(
-                f"image tower {type(tower).__name__} has no map of features: its last block gives shape "
+                f"image tower {type(tower).__name__} has no feature map: its last block returns shape "
                 f"{tuple(features.shape)}; expected (B, D, h, w)"
             )
         if trunk.pyramid:
@@ -55,7 +55,7 @@ def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[floa
 
 
 def _nearest(size: Size, cell: Size) -> Size:
-    """Return the multiples of `cell` nearest to `size`, not 0."""
+    """Return the positive multiples of `cell` nearest to `size`."""
     height, width = (max(1, int(side / step + 0.5)) * step for side, step in zip(size, cell, strict=True))
     return height, width
 

@@ -1,41 +1,50 @@
-"""From a spec to a model that passed its checks."""
+"""Load a model by its spec and check it; choose the torch device."""
 
 from __future__ import annotations
+
+import importlib
+from typing import Protocol, cast
 
 import torch
 
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.models.custom import load_custom
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.sanity import check_model
-from pytest_clip_robust.models.spec import ModelKind, ModelSpec
+from pytest_clip_robust.models.spec import KINDS, ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 
 
+class Loader(Protocol):
+    """The function that a kind of model names in `KINDS`."""
+
+    def __call__(self, spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+        """Load the model that `spec` names on `device`."""
+
+
 def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Load `spec` on `device` and check it; `compiled` puts its towers through torch.compile where that works.
+    """Load `spec` on `device` and check it; `compiled` runs its towers through torch.compile where possible.
 
     Raises:
         ModelError: it cannot be loaded, or fails its checks.
     """
-    if spec.kind is ModelKind.PYTHON:
-        loaded = load_custom(spec, device=device, precision=precision, compiled=compiled)
-    else:
-        with quiet():
-            from pytest_clip_robust.models.open_clip.loader import load_openclip  # noqa: PLC0415 - seconds that py: spares
-
-            loaded = load_openclip(spec, device=device, precision=precision, compiled=compiled)
+    loaded = _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
     return loaded
 
 
-def resolve_device(text: str, *, local_rank: int | None = None) -> str:
-    """Return the torch device that `text` names; ``auto`` takes a CUDA GPU, then Apple's, then the CPU.
+def _loader(spec: ModelSpec) -> Loader:
+    module, _, function = KINDS[spec.kind].loader.partition(":")
+    with quiet():  # open_clip and its dependencies warn on import
+        return cast("Loader", getattr(importlib.import_module(module), function))
 
-    Of several processes on one machine, ``auto`` and ``cuda`` give each the GPU of its `local_rank`, in turns.
+
+def resolve_device(text: str, *, local_rank: int | None = None) -> str:
+    """Return the torch device that `text` names; ``auto`` prefers a CUDA GPU, then Apple's MPS, then the CPU.
+
+    If several processes run on one machine, ``auto`` and ``cuda`` assign GPUs round-robin by `local_rank`.
 
     Raises:
-        ConfigError: it is no device, or not one of this machine.
+        ConfigError: `text` is not a torch device, or this machine does not have it.
     """
     if text in {"auto", "cuda"} and local_rank is not None and torch.cuda.is_available():
         return f"cuda:{local_rank % torch.cuda.device_count()}"
@@ -46,7 +55,7 @@ def resolve_device(text: str, *, local_rank: int | None = None) -> str:
     except RuntimeError:
         raise ConfigError(f"--clip-device {text!r}: expected auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--clip-device {text!r}: this machine shows {torch.cuda.device_count()} CUDA GPUs")
+        raise ConfigError(f"--clip-device {text!r}: this machine has {torch.cuda.device_count()} CUDA GPUs")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"--clip-device {text!r}: this machine has none")
+        raise ConfigError(f"--clip-device {text!r}: this machine has no MPS device")
     return text

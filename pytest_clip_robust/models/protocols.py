@@ -1,4 +1,4 @@
-"""What every model must be able to do, whatever library it comes from."""
+"""Protocols that encoders implement, and the value that describes a loaded model."""
 
 from __future__ import annotations
 
@@ -16,58 +16,75 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class DualEncoder(Protocol):
-    """An image encoder and a text encoder into one space of D dimensions.
+class EncodesImages(Protocol):
+    """An image encoder. Arrays can be torch tensors or NumPy arrays.
 
-    This is all that a ``py:module:factory`` has to return. Arrays may be torch tensors or NumPy arrays.
-
-    scale, bias: logits are ``scale * cosine + bias``, the model's own numbers (bias 0 for softmax-trained models).
-    identity: a string that changes whenever weights, preprocessing or tokenizer change; stored features hang on it.
+    identity: a string that changes whenever weights or preprocessing change; it is part of the feature store's key.
     """
 
-    scale: float
-    bias: float
     identity: str
 
     def preprocess(self, image: Image) -> Any:
         """Turn one RGB image into a (C, H, W) float array; called in worker processes."""
 
     def encode_image(self, pixels: Any) -> Any:
-        """Turn a (B, C, H, W) torch tensor into (B, D) features, of any length (not normalised)."""
+        """Turn a (B, C, H, W) torch tensor into (B, D) features; they need not be normalised."""
+
+
+@runtime_checkable
+class EncodesTexts(Protocol):
+    """A text encoder. Arrays can be torch tensors or NumPy arrays.
+
+    identity: a string that changes whenever weights or tokenizer change; it is part of the feature store's key.
+    """
+
+    identity: str
 
     def encode_text(self, texts: list[str]) -> Any:
-        """Turn B strings into (B, D) features, of any length (not normalised)."""
+        """Turn B strings into (B, D) features; they need not be normalised."""
+
+
+@runtime_checkable
+class DualEncoder(EncodesImages, EncodesTexts, Protocol):
+    """An image encoder and a text encoder into one space of D dimensions: what a ``py:module:factory`` returns.
+
+    scale, bias: logits are ``scale * cosine + bias``, as the model was trained (bias 0 for softmax-trained models).
+    identity: a string that changes whenever weights, preprocessing or tokenizer change.
+    """
+
+    scale: float
+    bias: float
 
 
 @runtime_checkable
 class KnowsItsContext(Protocol):
-    """What an encoder may have besides: it knows which texts it cuts."""
+    """Optional part of an encoder: it can tell which texts are too long for it."""
 
     def too_long(self, texts: list[str]) -> Sequence[bool]:
-        """Tell which of `texts` have more tokens than the context, so that `encode_text` cuts them."""
+        """Return for each text whether it has more tokens than the context, so that `encode_text` truncates it."""
 
 
 @runtime_checkable
 class EncodesDensely(Protocol):
-    """What an encoder may have besides: features of an image's parts, for correspondence between images."""
+    """Optional part of an encoder: features of image regions, for correspondence between images."""
 
     def encode_dense(self, pixels: Any) -> Any:
-        """Turn a (B, 3, H, W) torch tensor into (B, D, h, w) features, of any length (not normalised).
+        """Turn a (B, 3, H, W) torch tensor into (B, D, h, w) features; they need not be normalised.
 
-        `pixels` are RGB in [0, 1], not yet normalised with a mean, of any size from 32 x 32 up. The grid of features
-        covers the whole image evenly, H / h by W / w pixels a cell.
+        `pixels` are RGB in [0, 1], not normalised with a mean, of any size from 32 x 32 up. The grid of features
+        covers the whole image evenly: each cell covers H / h by W / w pixels.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessSteps:
-    """A `preprocess` as two steps, so that resized pixels can be kept and shared by models.
+    """A `preprocess` in two steps, so that resized pixels can be cached and shared by several models.
 
     For every image, ``normalise(torch.tensor(resize(image))[None])[0]`` equals ``preprocess(image)`` bit for bit.
 
-    identity: a string that changes whenever what `resize` gives does; kept pixels hang on it.
-    resize: turns one RGB image into (H, W, 3) pixels; called in worker processes.
-    normalise: turns (B, H, W, 3) pixels on any device into (B, 3, H, W) float32 there.
+    identity: a string that changes whenever the output of `resize` changes; it is part of the pixel cache's key.
+    resize: turns one RGB image into (H, W, 3) uint8 pixels; called in worker processes.
+    normalise: turns (B, H, W, 3) uint8 pixels on any device into (B, 3, H, W) float32 on the same device.
     """
 
     identity: str
@@ -77,9 +94,9 @@ class PreprocessSteps:
 
 @runtime_checkable
 class PreprocessesInSteps(Protocol):
-    """What an encoder may have besides: its `preprocess` in steps, or None where it cannot be split.
+    """Optional part of an encoder: its `preprocess` in steps, or None if it cannot be split.
 
-    With steps, `encode_image` gets tensors on the model's device.
+    With steps, `encode_image` receives tensors on the model's device.
     """
 
     preprocess_steps: PreprocessSteps | None
@@ -87,11 +104,12 @@ class PreprocessesInSteps(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model that passed its checks, with the digests that key its features.
+    """A model that passed its checks, with the digests that are part of its features' keys.
 
     weights: hex digest of the parameters' content; preprocess: of the image transform; text: of the tokenizer settings.
+        A model that cannot tell them apart has the same digest in all three.
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-    notes: one-line remarks for the run's header, such as a default tag that was filled in.
+    notes: one-line remarks for the run's header, such as a default tag that was chosen.
     """
 
     spec: ModelSpec
@@ -104,6 +122,11 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
 
     @property
+    def separate_preprocess(self) -> str:
+        """The digest of the preprocessing alone, or ``""`` if it is known only together with the weights."""
+        return "" if self.preprocess == self.weights else self.preprocess
+
+    @property
     def steps(self) -> PreprocessSteps | None:
-        """The encoder's `preprocess` in steps, where it has them."""
+        """The encoder's `preprocess` in steps, or None if it cannot be split."""
         return self.encoder.preprocess_steps if isinstance(self.encoder, PreprocessesInSteps) else None

@@ -1,4 +1,4 @@
-"""What a loaded model must do before anyone believes its numbers."""
+"""Checks that every loaded model must pass before anything is measured."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pytest_clip_robust.system.text import one_line
 
 TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
 SAME = 1e-4
-"""Relative distance below which two features count as equal, in any precision."""
+"""Relative distance below which two features count as equal, at any precision."""
 
 
 def check_model(model: LoadedModel) -> None:
-    """Send two images and two texts through `model`, twice.
+    """Encode two images twice and two texts once, and check the features.
 
     Raises:
-        ModelError: features are no (B, D) of finite numbers, both towers disagree on D, different inputs come out the
-            same, or the same input comes out different.
+        ModelError: features are not (B, D) arrays of finite numbers, the two towers disagree on D, different inputs
+            have the same features, or the same input has different features.
     """
     who = f"model {model.spec.label}"
     pixels = torch.stack([_pixels(model, image, who) for image in _images()])
@@ -32,18 +32,18 @@ def check_model(model: LoadedModel) -> None:
     texts = _features(lambda: model.encoder.encode_text(list(TEXTS)), f"{who}: encode_text")
     if images.shape[1] != texts.shape[1]:
         raise ModelError(
-            f"{who}: images have {images.shape[1]} dimensions and texts {texts.shape[1]}; expected one space"
+            f"{who}: images have {images.shape[1]} dimensions and texts {texts.shape[1]}; expected the same number"
         )
     again = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
     if _distance(images, again) > SAME:
-        raise ModelError(f"{who}: the same image has other features the second time; is it in training mode (.eval())?")
+        raise ModelError(f"{who}: encoding one image twice gave different features; call .eval() on the model")
     for what, features in (("images", images), ("texts", texts)):
         if _distance(features[:1], features[1:]) < SAME:
-            raise ModelError(f"{who}: two different {what} have the same features: the weights have collapsed")
+            raise ModelError(f"{who}: two different {what} have the same features, so its weights have collapsed")
 
 
 def steps_agree(steps: PreprocessSteps, preprocess: Callable[[Image.Image], Any]) -> bool:
-    """Tell whether both steps and the whole give the same bits: for images that are enlarged, shrunk, turned."""
+    """Return whether both steps together equal `preprocess` bit for bit, on a large, a small and a tall image."""
     for seed, (width, height) in enumerate(((250, 167), (31, 97))):
         noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
         image = Image.fromarray(noise)
@@ -57,14 +57,14 @@ def steps_agree(steps: PreprocessSteps, preprocess: Callable[[Image.Image], Any]
 
 
 def normalises_alike(steps: PreprocessSteps, device: str) -> bool:
-    """Tell whether `device` turns every value into the same bits as the CPU does; not all of them divide exactly."""
+    """Return whether `device` normalises every pixel value to the same bits as the CPU; GPUs may round divisions."""
     every_value = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1).repeat(1, 1, 1, 3)
-    there = steps.normalise(every_value.to(device)).cpu()
-    return torch.equal(there, steps.normalise(every_value))
+    on_device = steps.normalise(every_value.to(device)).cpu()
+    return torch.equal(on_device, steps.normalise(every_value))
 
 
 def _images() -> tuple[Image.Image, Image.Image]:
-    """Return a noise and a gradient: as different as images can be, and made the same everywhere."""
+    """Return a noise image and a gradient: very different images that are the same on every machine."""
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     ramp = np.linspace(0, 255, 128, dtype=np.uint8)
     gradient = np.stack([np.broadcast_to(ramp, (96, 128))] * 3, axis=-1)
@@ -77,7 +77,7 @@ def _pixels(model: LoadedModel, image: Image.Image, who: str) -> torch.Tensor:
     except Exception as error:
         raise ModelError(f"{who}: preprocess failed: {type(error).__name__}: {one_line(error)}") from error
     if pixels.ndim != 3:
-        raise ModelError(f"{who}: preprocess gives shape {tuple(pixels.shape)}; expected (C, H, W)")
+        raise ModelError(f"{who}: preprocess returns shape {tuple(pixels.shape)}; expected (C, H, W)")
     return pixels
 
 
@@ -93,10 +93,10 @@ def _features(encode: Any, what: str) -> NDArray[np.float32]:
         features = features.detach().float().cpu().numpy()
     rows = np.asarray(features, dtype=np.float32)
     if rows.ndim != 2 or len(rows) != 2 or not rows.size:
-        raise ModelError(f"{what} gives shape {rows.shape} for 2 inputs; expected (2, D)")
+        raise ModelError(f"{what} returns shape {rows.shape} for 2 inputs; expected (2, D)")
     if not np.isfinite(rows).all() or not np.linalg.norm(rows, axis=1).all():
         raise ModelError(
-            f"{what} gives NaN, infinite or zero features; check the weights, or try --clip-precision fp32"
+            f"{what} returns NaN, infinite or zero features; check the weights, or try --clip-precision fp32"
         )
     return rows
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qsl, quote, urlencode
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.system.text import printable
@@ -17,96 +18,141 @@ LONGEST = 4096
 EXAMPLES = "ViT-B-32@openai, ViT-B-32@runs/epoch_3.pt, local-dir:models/mine, hf-hub:org/repo or py:my.module:factory"
 
 
-class ModelKind(StrEnum):
-    """Where a model comes from; the value is the spec's prefix."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of model spec: ``PREFIX:NAME[@WEIGHTS][?OPTION=VALUE&...]``.
 
-    OPEN_CLIP = "open_clip"
-    LOCAL_DIR = "local-dir"
-    HF_HUB = "hf-hub"
-    PYTHON = "py"
+    loader: ``"module:function"``, imported when the first model of this kind is loaded. The function takes the spec
+        and the keywords `device`, `precision` and `compiled`, and returns a `LoadedModel`.
+    form: how to write such a spec, for error messages. name: what NAME must match.
+    takes_weights: whether ``@WEIGHTS`` can follow the name.
+    options: the options that can follow, each with the pattern of its values; None permits every option.
+    names_family: whether NAME stays the same from checkpoint to checkpoint.
+    """
+
+    loader: str
+    form: str
+    name: str
+    takes_weights: bool = True
+    options: Mapping[str, str] | None = field(default_factory=dict)
+    names_family: bool = True
 
 
-PREFIXES = {f"{kind}:": kind for kind in ModelKind if kind is not ModelKind.OPEN_CLIP}
-COMING = {"hf:": "transformers models", "timm:": "timm classifiers"}
+OPEN_CLIP = "open_clip"
+"""The kind of a spec without a prefix."""
+
+_OPEN_CLIP_LOADER = "pytest_clip_robust.models.open_clip.loader:load_openclip"
+
+KINDS = {
+    OPEN_CLIP: Kind(
+        loader=_OPEN_CLIP_LOADER,
+        form="ARCH@WEIGHTS",
+        name=r".+",
+        options={"quick_gelu": "true|false"},
+    ),
+    "local-dir": Kind(
+        loader=_OPEN_CLIP_LOADER,
+        form="local-dir:FOLDER",
+        name=r".+",
+        takes_weights=False,
+        names_family=False,
+    ),
+    "hf-hub": Kind(
+        loader=_OPEN_CLIP_LOADER,
+        form="hf-hub:ORGANISATION/REPOSITORY",
+        name=r"[^/]+/[^/]+",
+        takes_weights=False,
+    ),
+    "py": Kind(
+        loader="pytest_clip_robust.models.custom:load_custom",
+        form="py:MODULE:FACTORY or py:FILE.py:FACTORY",
+        name=r".+:[^\W\d]\w*(\.[^\W\d]\w*)*",
+        takes_weights=False,
+    ),
+}
+"""All kinds of models, by prefix. A new kind needs one entry here and the module that its `loader` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """One model, named.
+    """A parsed model spec.
 
+    kind: a key of KINDS.
     name: the open_clip architecture or config file, the folder, the repository, or ``module:factory``.
-    weights: an open_clip tag or the path of a checkpoint; ``""`` asks for the default tag, or does not apply.
-    quick_gelu: what the spec says of a checkpoint's activation function; None where it says nothing.
+    weights: an open_clip tag or the path of a checkpoint; ``""`` if the spec names none.
+    options: pairs of option and value, in the spec's order.
     """
 
-    kind: ModelKind
+    kind: str
     name: str
     weights: str = ""
-    quick_gelu: bool | None = None
+    options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a model spec.
 
         Raises:
-            ModelError: `text` is no model spec; the message says what one looks like.
+            ModelError: `text` is not a model spec; the message shows examples of valid ones.
 
         >>> ModelSpec.parse("ViT-B-32@openai").weights
         'openai'
+        >>> ModelSpec.parse("ViT-B-32@runs/epoch_3.pt?quick_gelu=true").option("quick_gelu")
+        'true'
         """
         _check_text(text)
-        for prefix, what in COMING.items():
-            if text.startswith(prefix):
-                raise ModelError(f"model spec {text!r}: {what} are not supported yet; wrap the model with py:")
-        for prefix, kind in PREFIXES.items():
-            if text.startswith(prefix):
-                return cls(kind=kind, name=_named(text.removeprefix(prefix), kind, text))
-        return cls._parse_open_clip(text)
-
-    @classmethod
-    def _parse_open_clip(cls, text: str) -> Self:
-        body, question, query = text.partition("?")
-        arch, at, weights = body.partition("@")
-        if not arch or (at and not weights):
-            raise ModelError(f"model spec {text!r} lacks a part of ARCH@WEIGHTS; write {EXAMPLES}")
-        prefix, colon, _ = arch.partition(":")
-        if colon and not arch.endswith(".json"):
-            near = did_you_mean(f"{prefix}:", PREFIXES)
-            raise ModelError(f"model spec {text!r}: unknown kind {prefix!r}{near}; write {EXAMPLES}")
-        spec = cls(kind=ModelKind.OPEN_CLIP, name=arch, weights=weights, quick_gelu=_quick_gelu(query, text))
-        if question and not spec.has_checkpoint:
-            raise ModelError(f"model spec {text!r}: ?quick_gelu= is for ARCH@CHECKPOINT; a tag knows its activation")
+        kind, rest = _split_prefix(text)
+        body, question, query = rest.partition("?")
+        name, at, weights = body.partition("@") if KINDS[kind].takes_weights else (body, "", "")
+        if at and not weights:
+            raise ModelError(f"model spec {text!r} ends in '@'; write {KINDS[kind].form}")
+        if not re.fullmatch(KINDS[kind].name, name):
+            raise ModelError(f"model spec {text!r}: expected {KINDS[kind].form}; write {EXAMPLES}")
+        spec = cls(kind=kind, name=name, weights=weights, options=_read_options(query, kind, text) if question else ())
+        if spec.options and kind == OPEN_CLIP and not spec.has_checkpoint:
+            raise ModelError(f"model spec {text!r}: options belong to ARCH@CHECKPOINT; remove ?{query}")
         return spec
 
     @property
     def has_checkpoint(self) -> bool:
-        """Tell whether `weights` is the path of a file rather than an open_clip tag."""
-        if self.kind is not ModelKind.OPEN_CLIP or not self.weights:
+        """Whether `weights` is the path of a file rather than an open_clip tag."""
+        if self.kind != OPEN_CLIP or not self.weights:
             return False
         looks_like_a_path = "/" in self.weights or "\\" in self.weights
         return looks_like_a_path or self.weights.endswith(CHECKPOINT_SUFFIXES) or Path(self.weights).is_file()
 
     @property
+    def is_published(self) -> bool:
+        """Whether the spec names a published architecture and tag, rather than a file, folder, repository or module."""
+        return self.kind == OPEN_CLIP and not self.has_checkpoint
+
+    @property
     def label(self) -> str:
-        """Name the model for people: the spec itself, fit to print."""
+        """The spec as a string without control characters, for reports."""
         return printable(str(self))
 
     @property
     def family(self) -> str:
-        """Name what stays the same from checkpoint to checkpoint, fit for a folder; ``""`` where a spec does not tell.
+        """The part of the name that is the same for every checkpoint of a model, as a valid folder name.
+
+        It is ``""`` for kinds whose specs do not contain one.
 
         >>> ModelSpec.parse("ViT-B-32@runs/42/epoch_3.pt").family
         'ViT-B-32'
         """
-        if self.kind is ModelKind.LOCAL_DIR:
+        if not KINDS[self.kind].names_family:
             return ""
         name = self.name.rpartition("/")[2].removesuffix(".json")
         return re.sub(r"[^\w.-]", "_", name.replace(".py:", ".").replace(":", "."), flags=re.ASCII).lstrip(".")
 
+    def option(self, name: str) -> str | None:
+        """Return the value of an option, or None if the spec does not contain it."""
+        return dict(self.options).get(name)
+
     def __str__(self) -> str:
-        prefix = "" if self.kind is ModelKind.OPEN_CLIP else f"{self.kind}:"
+        prefix = "" if self.kind == OPEN_CLIP else f"{self.kind}:"
         weights = f"@{self.weights}" if self.weights else ""
-        query = "" if self.quick_gelu is None else f"?quick_gelu={str(self.quick_gelu).lower()}"
+        query = f"?{urlencode(self.options, quote_via=quote, safe='/:@,~')}" if self.options else ""
         return f"{prefix}{self.name}{weights}{query}"
 
 
@@ -119,22 +165,34 @@ def _check_text(text: str) -> None:
         raise ModelError(f"model spec {text!r} has control characters; write {EXAMPLES}")
 
 
-def _named(name: str, kind: ModelKind, text: str) -> str:
-    if kind is ModelKind.PYTHON:
-        module, colon, factory = name.rpartition(":")
-        if not colon or not module or not all(part.isidentifier() for part in factory.split(".")):
-            raise ModelError(f"model spec {text!r}: expected py:MODULE:FACTORY or py:FILE.py:FACTORY")
-    elif kind is ModelKind.HF_HUB and name.count("/") != 1:
-        raise ModelError(f"model spec {text!r}: expected hf-hub:ORGANISATION/REPOSITORY")
-    elif not name:
-        raise ModelError(f"model spec {text!r}: expected a folder after local-dir:")
-    return name
+def _split_prefix(text: str) -> tuple[str, str]:
+    """Return the kind and the rest of a spec."""
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in KINDS and prefix != OPEN_CLIP:
+        return prefix, rest
+    architecture = text.partition("?")[0].partition("@")[0]
+    if ":" in architecture and not architecture.endswith(".json"):
+        prefixes = [f"{kind}:" for kind in KINDS if kind != OPEN_CLIP]
+        near = did_you_mean(f"{prefix}:", prefixes)
+        raise ModelError(
+            f"model spec {text!r}: unknown prefix {prefix!r}{near}; the prefixes are {', '.join(prefixes)}; "
+            f"write {EXAMPLES}"
+        )
+    return OPEN_CLIP, text
 
 
-def _quick_gelu(query: str, text: str) -> bool | None:
-    if not query:
-        return None
-    answers = {"quick_gelu=true": True, "quick_gelu=false": False}
-    if query not in answers:
-        raise ModelError(f"model spec {text!r}: {query!r} is not one of {' or '.join(answers)}")
-    return answers[query]
+def _read_options(query: str, kind: str, text: str) -> tuple[tuple[str, str], ...]:
+    try:
+        options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
+    except ValueError:
+        raise ModelError(f"model spec {text!r}: {query!r} after '?' is not OPTION=VALUE") from None
+    known = KINDS[kind].options
+    for name, value in options:
+        if known is not None and name not in known:
+            expected = f"the options are {', '.join(known)}" if known else f"{KINDS[kind].form} takes no options"
+            raise ModelError(f"model spec {text!r}: unknown option {name!r}{did_you_mean(name, known)}; {expected}")
+        if known is not None and not re.fullmatch(known[name], value):
+            raise ModelError(f"model spec {text!r}: {name}={value!r}; expected {known[name].replace('|', ' or ')}")
+    if len(dict(options)) != len(options):
+        raise ModelError(f"model spec {text!r}: an option is given twice")
+    return options

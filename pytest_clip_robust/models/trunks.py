@@ -1,6 +1,6 @@
-"""The trunks of image towers: what lies below pooling, final normalisation and projection, whoever wrote it.
+"""Trunks of image towers of any library: the layers before final normalisation, pooling and projection.
 
-Towers are known by the parts that are used of them, so that none of the libraries is imported for another's model.
+Towers are recognised by the attributes that are used, so that no library is imported for the model of another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 KEPT_SIZES = 16
-"""Image sizes for which a resized tower is kept: each has position embeddings of its own."""
+"""Number of image sizes for which a resized copy of a tower is cached: each has its own position embeddings."""
 
 
 class LastBlock(Protocol):
@@ -34,10 +34,10 @@ class LastBlock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trunk:
-    """A trunk that takes images of any size that is a multiple of `cell`.
+    """A trunk that takes images whose height and width are multiples of `cell`.
 
-    cell: pixels of a cell of its map. pyramid: its map gets coarser from stage to stage.
-    fixed: the only size that it takes, if that is so.
+    cell: height and width in pixels of one cell of its feature map. pyramid: each stage has a coarser map.
+    fixed: the only image size that it takes; None if it takes several.
     """
 
     last_block: LastBlock
@@ -47,12 +47,12 @@ class Trunk:
 
 
 def trunk_of(tower: nn.Module) -> Trunk:
-    """Find the trunk of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
+    """Return the trunk of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
 
     Raises:
-        ModelError: it has no map of features, or is of another making.
+        ModelError: the tower has no feature map, or is of another library.
     """
-    for wrapped in ("visual", "trunk", "vision_model"):  # in models of open_clip, around timm's, in transformers'
+    for wrapped in ("visual", "trunk", "vision_model"):  # of open_clip, of its wrapper around timm, of transformers
         tower = getattr(tower, wrapped, tower)
     if hasattr(tower, "positional_embedding") and hasattr(tower, "forward_intermediates"):
         return _openclip_vit(tower)
@@ -63,23 +63,23 @@ def trunk_of(tower: nn.Module) -> Trunk:
     if hasattr(getattr(tower, "embeddings", None), "patch_embedding") and hasattr(tower, "encoder"):
         return _transformers(tower)
     raise ModelError(
-        f"image tower {type(tower).__name__} has no map of features that is known: expected one of open_clip, a timm "
+        f"image tower {type(tower).__name__} has no known feature map: expected an image tower of open_clip, a timm "
         "model with forward_intermediates, or a CLIP or SigLIP model of transformers"
     )
 
 
 def _openclip_vit(tower: Any) -> Trunk:
-    from timm.layers.pos_embed import resample_abs_pos_embed  # noqa: PLC0415 - seconds, and only needed here
+    from timm.layers.pos_embed import resample_abs_pos_embed  # noqa: PLC0415 - takes seconds, and only ViTs need it
 
     def resized(size: Size) -> Any:
-        twin = _twin(tower)
+        sized = _copy_sharing_parameters(tower)
         grid = [pixels // cell for pixels, cell in zip(size, tower.patch_size, strict=True)]
         positions = resample_abs_pos_embed(tower.positional_embedding[None], new_size=grid, old_size=tower.grid_size)
-        twin.positional_embedding = nn.Parameter(positions[0].detach(), requires_grad=False)
-        return twin
+        sized.positional_embedding = nn.Parameter(positions[0].detach(), requires_grad=False)
+        return sized
 
-    def last_block(twin: Any, pixels: Tensor) -> Tensor:
-        intermediates = twin.forward_intermediates(pixels, indices=1, intermediates_only=True)
+    def last_block(sized: Any, pixels: Tensor) -> Tensor:
+        intermediates = sized.forward_intermediates(pixels, indices=1, intermediates_only=True)
         features: Tensor = intermediates["image_intermediates"][0]
         return features
 
@@ -97,13 +97,13 @@ def _openclip_resnet(tower: Any) -> Trunk:
 
 def _timm(tower: Any) -> Trunk:
     def resized(size: Size) -> Any:
-        twin = _twin(tower)
+        sized = _copy_sharing_parameters(tower)
         with quiet():
-            twin.set_input_size(size)
-        return twin
+            sized.set_input_size(size)
+        return sized
 
-    def last_block(twin: Any, pixels: Tensor) -> Tensor:
-        features: Tensor = twin.forward_intermediates(pixels, indices=1, intermediates_only=True)[0]
+    def last_block(sized: Any, pixels: Tensor) -> Tensor:
+        features: Tensor = sized.forward_intermediates(pixels, indices=1, intermediates_only=True)[0]
         return features
 
     reductions = [stage["reduction"] for stage in tower.feature_info]
@@ -116,7 +116,7 @@ def _timm(tower: Any) -> Trunk:
 
 
 def _timm_fixed_size(tower: Any) -> Size | None:
-    """Return the only size that a model of timm takes: what it was built for, where that is no recommendation."""
+    """Return the only image size that a timm model takes, or None if its size is only a recommendation."""
     config = getattr(tower, "pretrained_cfg", None) or {}
     built_for = [size for module in tower.modules() if isinstance(size := getattr(module, "img_size", None), tuple)]
     if not config.get("fixed_input_size", bool(built_for)):
@@ -127,7 +127,9 @@ def _timm_fixed_size(tower: Any) -> Size | None:
 
 def _transformers(vision: Any) -> Trunk:
     patch = vision.embeddings.patch_size
-    takes_patches = isinstance(vision.embeddings.patch_embedding, nn.Linear)  # SigLIP 2 with its native aspect ratios
+    takes_patches = isinstance(
+        vision.embeddings.patch_embedding, nn.Linear
+    )  # SigLIP 2 NaFlex, with native aspect ratios
 
     def last_block(pixels: Tensor) -> Tensor:
         height, width = pixels.shape[2] // patch, pixels.shape[3] // patch
@@ -136,41 +138,41 @@ def _transformers(vision: Any) -> Trunk:
             tokens = vision.embeddings(_patches(pixels, patch), shape)
         else:
             tokens = vision.embeddings(pixels, interpolate_pos_encoding=True)
-        if hasattr(vision, "pre_layrnorm"):  # CLIP's; the name is transformers' own
+        if hasattr(vision, "pre_layrnorm"):  # CLIP only; transformers spells it so
             tokens = vision.pre_layrnorm(tokens)
         tokens = vision.encoder(inputs_embeds=tokens).last_hidden_state
-        patches: Tensor = tokens[:, tokens.shape[1] - height * width :]  # what comes before them is the class token
+        patches: Tensor = tokens[:, tokens.shape[1] - height * width :]  # a class token comes first
         return patches.transpose(1, 2).reshape(len(pixels), -1, height, width)
 
     return Trunk(last_block=last_block, cell=(patch, patch))
 
 
 def _patches(pixels: Tensor, patch: int) -> Tensor:
-    """Cut (B, C, H, W) images into (B, N, patch * patch * C) patches, channels last as SigLIP 2 wants them."""
+    """Cut (B, C, H, W) images into (B, N, patch * patch * C) patches, with channels last as SigLIP 2 expects."""
     cut = pixels.unfold(2, patch, patch).unfold(3, patch, patch)  # (B, C, h, w, patch, patch)
     return cut.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
 
 
 def _at_any_size(resized: Callable[[Size], Any], last_block: Callable[[Any, Tensor], Tensor]) -> LastBlock:
-    """Return the last block of a tower that must know the size of its images before it sees them."""
+    """Return the last block of a tower that must be resized for each image size."""
     kept = lru_cache(KEPT_SIZES)(resized)
 
     def at_any_size(pixels: Tensor) -> Tensor:
         size = (pixels.shape[2], pixels.shape[3])
         try:
-            with torch.inference_mode(mode=False), torch.no_grad():  # what is kept may be used in any mode later
-                twin = kept(size)
-        except Exception as error:  # each tower has its own way of refusing
-            raise ModelError(f"the image tower takes no {size[1]}x{size[0]} images: {one_line(error)}") from error
-        return last_block(twin, pixels)
+            with torch.inference_mode(mode=False), torch.no_grad():  # the cached copy may be used in any mode later
+                sized = kept(size)
+        except Exception as error:  # each tower raises another kind of error
+            raise ModelError(f"the image tower cannot take {size[1]}x{size[0]} images: {one_line(error)}") from error
+        return last_block(sized, pixels)
 
     return at_any_size
 
 
-def _twin(tower: Any) -> Any:
-    """Copy a tower without copying its parameters, so that whatever is resized in it, the tower stays as it is.
+def _copy_sharing_parameters(tower: Any) -> Any:
+    """Copy a tower without copying its parameters, so that resizing the copy leaves the tower unchanged.
 
-    Buffers are copied: timm writes into some of them.
+    Buffers are copied, because timm writes into some of them.
     """
     shared = {id(parameter): parameter for parameter in tower.parameters()}
     own = {id(buffer): buffer.clone() for buffer in tower.buffers()}

@@ -1,1 +1,1 @@
-"""Prompt sets: the templates that turn class names into texts."""
+"""Prompt sets and corpora: templates for class names, and labels for negative classes."""

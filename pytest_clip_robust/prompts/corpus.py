@@ -1,15 +1,15 @@
-"""Corpora: lists of labels from which those least like the ID classes become negative ones."""
+"""Corpora: lists of labels, of which those least similar to the ID classes become negative labels (NegLabel)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.system.files import read_text
 
 IMAGENET_22K = "imagenet-22k"
 SPARSE = "imagenet-22k/10"
@@ -21,7 +21,7 @@ class Corpus:
     """A list of distinct labels.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the list is empty.
     """
 
     name: str
@@ -29,42 +29,39 @@ class Corpus:
 
     def __post_init__(self) -> None:
         if not self.labels:
-            raise ConfigError(f"corpus {self.name!r} has no labels; give a file with one a line")
+            raise ConfigError(f"corpus {self.name!r} has no labels; give a file with one label per line")
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the labels in their order; the name does not count."""
-        return hashlib.sha256(json.dumps(self.labels).encode()).hexdigest()
+        """The SHA-256 of the labels in their order; the name does not matter."""
+        return digest(self.labels)
 
     def without(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the labels that are none of `names`, whatever their case."""
+        """Return the labels that are not among `names`, ignoring case."""
         known = {name.casefold() for name in names}
         return tuple(label for label in self.labels if label.casefold() not in known)
 
 
 def corpus(source: str) -> Corpus:
-    """Return a built-in corpus by name, or the one in a text file with one label a line.
+    """Return a built-in corpus by name, or read one from a text file with one label per line.
 
     ``imagenet-22k`` has the first noun of each of ImageNet's 21,841 WordNet synsets, ``imagenet-22k/10`` every tenth.
 
     Raises:
-        ConfigError: there is no such corpus or file.
+        ConfigError: no such corpus or file exists, or the file cannot be read.
     """
     if source in BUILT_IN:
         return Corpus(source, _synsets(every=10 if source == SPARSE else 1))
     path = Path(source)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         near = did_you_mean(source, BUILT_IN)
-        raise ConfigError(f"no corpus {source!r}{near}; give a text file or one of: {', '.join(BUILT_IN)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"corpus {source!r} cannot be read: {error}") from error
+        raise ConfigError(f"no corpus {source!r}{near}; give a text file or one of: {', '.join(BUILT_IN)}")
+    lines = read_text(path, f"corpus {source!r}", error=ConfigError).splitlines()
     return Corpus(path.stem, tuple(dict.fromkeys(line.strip() for line in lines if line.strip())))
 
 
 def _synsets(*, every: int) -> tuple[str, ...]:
-    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 - it brings torch along
+    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 - it imports torch
 
     info: Any = ImageNetInfo("imagenet-22k")
     nouns = (info.index_to_description(i).partition(",")[0] for i in range(0, info.num_classes(), every))

@@ -1,16 +1,17 @@
-"""Prompt sets: named lists of templates, with an identity that is stored beside every number they led to."""
+"""Prompt sets: named lists of templates, with a digest that is stored with every result."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.system.files import read_text
 
 PLACE = "{}"
+"""What a template has where the class name goes."""
 BASIC_3 = (PLACE, "a photo of a {}.", "a picture of the {}.")
 SHOWROOM = (
     "a photo of a {}.",
@@ -25,10 +26,10 @@ COMMENT = "#"
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """Templates with one ``{}`` each, where the class name goes.
+    """Templates with exactly one ``{}`` each, which is replaced by the class name.
 
     Raises:
-        ConfigError: there is no template, or one has not exactly one ``{}``.
+        ConfigError: the list is empty, or a template does not have exactly one ``{}``.
     """
 
     name: str
@@ -48,11 +49,11 @@ class PromptSet:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the templates in their order; the name does not count."""
-        return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()
+        """The SHA-256 of the templates in their order; the name does not matter."""
+        return digest(self.templates)
 
     def texts(self, class_names: Sequence[str]) -> list[str]:
-        """Fill every template with every name, class by class.
+        """Return every template filled with every name, class by class.
 
         >>> PromptSet("two", ("{}", "a {}.")).texts(["cat", "dog"])
         ['cat', 'a cat.', 'dog', 'a dog.']
@@ -61,32 +62,29 @@ class PromptSet:
 
 
 def prompt_set(source: str | tuple[str, ...]) -> PromptSet:
-    """Return a built-in prompt set by name, one from a text file, or one made of the templates given.
+    """Return a built-in prompt set by name, one from a text file, or one made of the given templates.
 
-    A file has one template a line; empty lines and lines that start with ``#`` are skipped.
+    A file has one template per line; empty lines and lines that start with ``#`` are skipped.
 
     Raises:
-        ConfigError: there is no such set or file, or a template is wrong.
+        ConfigError: no such set or file exists, the file cannot be read, or a template is wrong.
     """
     if isinstance(source, tuple):
         return PromptSet("custom", source)
     if source in BUILT_IN:
         return PromptSet(source, _built_in(source))
     path = Path(source)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigError(
             f"no prompt set {source!r}{did_you_mean(source, BUILT_IN)}; give a file or one of: {', '.join(BUILT_IN)}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"prompt file {source!r} cannot be read: {error}") from error
+        )
+    lines = read_text(path, f"prompt set {source!r}", error=ConfigError).splitlines()
     return PromptSet(path.stem, tuple(line.strip() for line in lines if line.strip() and not line.startswith(COMMENT)))
 
 
 def _built_in(name: str) -> tuple[str, ...]:
     if name in {"simple-7", "openai-80"}:
-        import open_clip  # noqa: PLC0415 - it brings torch along
+        import open_clip  # noqa: PLC0415 - it imports torch
 
         published: Sequence[Callable[[str], str]] = (
             open_clip.SIMPLE_IMAGENET_TEMPLATES if name == "simple-7" else open_clip.OPENAI_IMAGENET_TEMPLATES

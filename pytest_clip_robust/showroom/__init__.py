@@ -1,7 +1,7 @@
-"""The showroom: the data set and the small models that ship inside the package. Imports nothing heavy.
+"""The showroom: the data set and the small models that ship with the package. Imports nothing heavy.
 
-Every file is checked against the manifest beside it before it is read: a damaged installation is named, never
-half-read.
+Before a file is read, its digest is compared with the manifest in its folder, so that a damaged installation is an
+error.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ def data_file(name: str) -> Path:
     """Return the Parquet file of a subset, such as ``id``.
 
     Raises:
-        DataError: there is no such subset, or its file is missing or damaged.
+        DataError: no such subset exists, or its file is missing or damaged.
     """
     folder = HERE / "data"
     known = [file.removesuffix(".parquet") for file in _files(folder, DataError)]
     if name not in known:
-        raise DataError(f"the showroom has no subset {name!r}{did_you_mean(name, known)}; it has {', '.join(known)}")
+        raise DataError(
+            f"the showroom has no subset {name!r}{did_you_mean(name, known)}; the subsets are {', '.join(known)}"
+        )
     return _verified(folder, f"{name}.parquet", DataError)
 
 
 def model_names() -> list[str]:
-    """List the models that can be named without a path, such as ``showroom-clip``."""
+    """Return the names of the models, such as ``showroom-clip``."""
     return sorted(path.parent.name for path in (HERE / "models").glob(f"*/{MANIFEST}"))
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model in open_clip's ``local-dir:`` form.
+    """Return the folder of a model, in the form that open_clip reads with ``local-dir:``.
 
     Raises:
-        ModelError: a file of it is missing or damaged.
+        ModelError: one of its files is missing or damaged.
     """
     folder = HERE / "models" / name
     for file in _files(folder, ModelError):
@@ -65,5 +67,5 @@ def _verified(folder: Path, name: str, error: type[ClipRobustError]) -> Path:
     except OSError as problem:
         raise error(f"the showroom's {path} cannot be read ({problem.strerror}); {FIX}") from problem
     if hashlib.sha256(content).hexdigest() != expected:
-        raise error(f"the showroom's {path} is damaged: its SHA-256 is not that of the manifest; {FIX}")
+        raise error(f"the showroom's {path} is damaged: its SHA-256 differs from the manifest; {FIX}")
     return path

@@ -27,7 +27,7 @@ def use(monkeypatch, backend):
 
 
 def test_a_compiled_tower_gives_the_same_features_for_every_batch_size(tower, monkeypatch):
-    """The machinery without the compiler, which takes a minute."""
+    """Run without the real compiler, which takes a minute."""
     graphs = []
     use(monkeypatch, lambda graph, inputs: graphs.append(graph) or graph.forward)
     quick = compiled(tower)
@@ -36,10 +36,10 @@ def test_a_compiled_tower_gives_the_same_features_for_every_batch_size(tower, mo
             inputs = torch.rand(size, 6)
             distance = 1 - torch.cosine_similarity(quick(inputs), tower(inputs))
             assert distance.max() < TOLERANCE["fp32"]
-    assert 1 <= len(graphs) <= 3  # not one a size
+    assert 1 <= len(graphs) <= 3  # not one per size
 
 
-def test_where_nothing_compiles_the_reason_is_told(tower, monkeypatch):
+def test_a_failed_compilation_has_its_reason_in_one_line(tower, monkeypatch):
     def no_compiler(graph, inputs):
         raise RuntimeError("no C++ compiler\n  found on this machine.")
 
@@ -51,11 +51,11 @@ def test_where_nothing_compiles_the_reason_is_told(tower, monkeypatch):
 
 def test_a_compiler_that_changes_features_is_refused(tower, monkeypatch):
     use(monkeypatch, lambda graph, inputs: lambda *args: (-graph.forward(*args)[0],))
-    with pytest.raises(CannotCompileError, match="its features would move by a cosine distance of 2"):
+    with pytest.raises(CannotCompileError, match="its features would change by a cosine distance of 2"):
         compiled(tower)
 
 
-def test_a_model_that_does_not_compile_runs_as_it_is_and_says_so(config, checkpoint, monkeypatch):
+def test_a_model_that_does_not_compile_runs_uncompiled_with_a_note(config, checkpoint, monkeypatch):
     def no_compiler(graph, inputs):
         raise RuntimeError("no compiler")
 

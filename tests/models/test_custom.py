@@ -81,14 +81,14 @@ def test_a_class_and_a_dotted_name_are_factories_too(module):
     assert load(f"{module}:Namespace.make").encoder.precision == "fp32"
 
 
-def test_a_factory_gets_only_what_it_names(module):
+def test_a_factory_receives_only_the_parameters_that_it_has(module):
     assert load(f"{module}:for_device").encoder.device == "cpu"
     assert load(f"{module}:for_precision", precision="bf16").encoder.precision == "bf16"
     assert load(f"{module}:plain", device="cuda").device == "cpu"
 
 
-def test_a_precision_that_cannot_be_kept_is_refused(module):
-    with pytest.raises(ModelError, match="has no parameter 'precision', so --clip-precision bf16 cannot be kept"):
+def test_a_precision_that_a_factory_ignores_is_refused(module):
+    with pytest.raises(ModelError, match="has no parameter 'precision', so it ignores --clip-precision bf16"):
         load(f"{module}:plain", precision="bf16")
 
 
@@ -98,22 +98,22 @@ def test_a_precision_that_cannot_be_kept_is_refused(module):
         ("plan", r"has no 'plan' \(did you mean 'plain'"),
         ("number", "number is a int; expected a function"),
         ("fails", "its factory failed: OSError: no space left"),
-        ("lacks", "its object lacks preprocess, encode_image, encode_text, scale, bias, identity"),
+        ("lacks", "its object has no preprocess, encode_image, encode_text, scale, bias, identity"),
         ("no_identity", "identity=''"),
         ("no_scale", "scale=nan; expected a positive number"),
         ("negative", "scale=-1.0; expected a positive number"),
         ("wordy", "bias='much'; expected a finite number"),
-        ("flat", r"preprocess gives shape \(3,\); expected \(C, H, W\)"),
-        ("other_space", "images have 3 dimensions and texts 5; expected one space"),
-        ("nan", "encode_image gives NaN, infinite or zero features"),
-        ("one_row", r"encode_image gives shape \(1, 3\) for 2 inputs"),
-        ("collapsed", "two different images have the same features: the weights have collapsed"),
+        ("flat", r"preprocess returns shape \(3,\); expected \(C, H, W\)"),
+        ("other_space", "images have 3 dimensions and texts 5; expected the same number"),
+        ("nan", "encode_image returns NaN, infinite or zero features"),
+        ("one_row", r"encode_image returns shape \(1, 3\) for 2 inputs"),
+        ("collapsed", "two different images have the same features, so its weights have collapsed"),
         ("deaf", "two different texts have the same features"),
-        ("dropout", r"other features the second time; is it in training mode"),
+        ("dropout", r"encoding one image twice gave different features"),
         ("crashes", "encode_image failed: ZeroDivisionError"),
     ],
 )
-def test_what_is_wrong_with_a_model_is_one_line(module, factory, message):
+def test_an_error_in_a_model_is_one_line(module, factory, message):
     with pytest.raises(ModelError, match=message) as error:
         load(f"{module}:{factory}")
     assert "\n" not in str(error.value)
@@ -134,7 +134,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(module, place, message, tm
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "tpu:x"])
-def test_a_device_that_is_not_there_is_one_line(device):
+def test_a_device_that_does_not_exist_is_one_line(device):
     from pytest_clip_robust.errors import ConfigError
 
     with pytest.raises(ConfigError, match=f"--clip-device '{device}'"):
@@ -177,7 +177,7 @@ def stepping(module, tmp_path):
     return module
 
 
-def test_a_preprocess_may_be_given_in_steps(stepping):
+def test_a_preprocess_can_be_given_in_steps(stepping):
     assert load(f"{stepping}:Stepping").steps.identity == "8 x 8"
     assert load(f"{stepping}:Encoder").steps is None
 
@@ -185,15 +185,15 @@ def test_a_preprocess_may_be_given_in_steps(stepping):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("Wrong", "its preprocess_steps give other pixels than preprocess: mend them or set them to None"),
+        ("Wrong", "its preprocess_steps and preprocess disagree; fix the steps or set them to None"),
         ("Number", "preprocess_steps is a int; expected PreprocessSteps or None"),
     ],
 )
-def test_steps_that_are_not_the_whole_are_refused(stepping, factory, message):
+def test_steps_that_disagree_with_preprocess_are_refused(stepping, factory, message):
     with pytest.raises(ModelError, match=message):
         load(f"{stepping}:{factory}")
 
 
 def test_compiling_is_left_to_the_factory(module):
     (note,) = load(f"{module}:plain", compiled=True).notes
-    assert note == "--clip-compile is left to its factory, which has no parameter 'compiled'"
+    assert note == "not compiled: its factory has no parameter 'compiled', so --clip-compile has no effect"

@@ -1,4 +1,4 @@
-"""Dense features against what towers compute anyway: hooks on last blocks, their own pooling, their own resizing."""
+"""Dense features compared with hooks on the last block, and with the towers' own pooling and resizing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def coca(**options):
 
 
 def openclip_timm(name, **options):
-    """Wrap a small timm model as open_clip does, which builds only whole ones."""
+    """Wrap a small timm model as open_clip does, which builds only full-size ones."""
     tower = TimmModel("resnet10t", embed_dim=8, pool="avg")
     tower.trunk = timm.create_model(name, num_classes=0, **options)
     tower.head = nn.Identity()
@@ -96,7 +96,7 @@ TOWERS = {
     "transformers SigLIP": lambda: SiglipVisionModel(SiglipVisionConfig(image_size=48, patch_size=16, **SMALL_HF)),
     "transformers SigLIP 2": lambda: Siglip2VisionModel(Siglip2VisionConfig(num_patches=9, patch_size=16, **SMALL_HF)),
 }
-"""Every kind of tower, small."""
+"""One small tower of every kind."""
 
 LAST_BLOCKS = {
     "open_clip ViT": "transformer.resblocks.1",
@@ -114,7 +114,7 @@ LAST_BLOCKS = {
 
 PYRAMIDS = ("open_clip ResNet", "timm ConvNeXt", "timm EfficientNet", "timm FastViT", "timm Swin")
 FIXED = {"timm mixer": (4, 4)}
-"""The cells of towers that take one size of image only."""
+"""The grids of towers that take only one image size."""
 
 every_tower = pytest.mark.parametrize("name", TOWERS)
 
@@ -146,7 +146,7 @@ def normalised(pixels):
 
 
 def ordinary_pass(tower, pixels):
-    """Run the tower as anybody would."""
+    """Run the tower in the usual way."""
     if isinstance(tower, Siglip2VisionModel):
         rows = pixels.unflatten(3, (-1, 16)).unflatten(2, (-1, 16)).permute(0, 2, 4, 3, 5, 1)
         patches = rows.reshape(len(pixels), -1, 16 * 16 * 3)
@@ -194,7 +194,7 @@ def assert_near(features, expected, *, tolerance=1e-5):
 
 
 @every_tower
-def test_they_are_the_last_blocks_output_in_an_ordinary_pass(name):
+def test_dense_features_are_the_last_blocks_output_in_an_ordinary_pass(name):
     pixels = images(native_size(name), native_size(name), count=2)
     with torch.inference_mode():
         features = encoder_of(name)(pixels)
@@ -206,7 +206,7 @@ def test_they_are_the_last_blocks_output_in_an_ordinary_pass(name):
     assert features.std() > 0.01
 
 
-def test_the_mean_of_patches_is_what_a_tower_that_pools_so_makes_of_them():
+def test_a_tower_with_mean_pooling_returns_the_mean_of_its_dense_features():
     name = "open_clip ViT, mean of patches"
     tower, pixels = tower_of(name), images(48, 48, count=2)
     with torch.inference_mode():
@@ -328,7 +328,7 @@ def test_features_of_a_convolutional_tower_move_with_the_image(name):
 
 
 @every_tower
-def test_an_image_has_the_same_features_in_any_company_and_at_any_time(name):
+def test_an_image_has_the_same_features_in_any_batch_and_in_any_order(name):
     pixels, encode = images(64, 64, count=3), encoder_of(name)
     with torch.inference_mode():
         together = encode(pixels)
@@ -338,7 +338,7 @@ def test_an_image_has_the_same_features_in_any_company_and_at_any_time(name):
 
 
 @every_tower
-def test_the_tower_stays_as_it_is(name):
+def test_the_tower_is_not_changed(name):
     tower = tower_of(name)
     before = {key: value.clone() for key, value in [*tower.named_parameters(), *tower.named_buffers()]}
     pixels = normalised(images(native_size(name), native_size(name)))
@@ -360,7 +360,7 @@ def test_resized_towers_share_the_parameters():
         assert not torch.equal(encode(pixels), before)
 
 
-def test_gradients_flow_even_where_the_size_was_met_in_inference_mode():
+def test_gradients_flow_even_if_the_size_was_first_used_in_inference_mode():
     encode = dense_encoder(openclip_vit().eval(), mean=MEAN, std=STD)
     pixels = images(64, 64).requires_grad_()
     with torch.inference_mode():
@@ -371,7 +371,7 @@ def test_gradients_flow_even_where_the_size_was_met_in_inference_mode():
     assert pixels.grad.norm() > 0
 
 
-def test_a_half_precision_tower_is_asked_in_its_own_type():
+def test_a_half_precision_tower_receives_its_own_type():
     tower = copy.deepcopy(tower_of("transformers CLIP")).bfloat16()
     with torch.inference_mode():
         features = dense_encoder(tower, mean=MEAN, std=STD)(images(64, 64))
@@ -381,16 +381,16 @@ def test_a_half_precision_tower_is_asked_in_its_own_type():
 
 
 @pytest.mark.parametrize("tower", [nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 8, 3))], ids=["linear", "sequential"])
-def test_a_tower_without_a_map_of_features_is_refused(tower):
-    with pytest.raises(ModelError, match=f"image tower {type(tower).__name__} has no map of features") as error:
+def test_a_tower_without_a_feature_map_is_refused(tower):
+    with pytest.raises(ModelError, match=rf"image tower {type(tower).__name__} has no (known )?feature map") as error:
         dense_encoder(tower, mean=MEAN, std=STD)
     assert "\n" not in str(error.value)
 
 
-def test_a_tower_whose_last_block_gives_a_vector_is_refused(monkeypatch):
+def test_a_tower_whose_last_block_returns_a_vector_is_refused(monkeypatch):
     tower = copy.deepcopy(tower_of("timm ConvNeXt"))
     tower.forward_intermediates = lambda pixels, **_: [pixels.flatten(1)]
-    with pytest.raises(ModelError, match=r"its last block gives shape \(1, 12288\); expected \(B, D, h, w\)"):
+    with pytest.raises(ModelError, match=r"its last block returns shape \(1, 12288\); expected \(B, D, h, w\)"):
         dense_encoder(tower, mean=MEAN, std=STD)(images(64, 64))
 
 
@@ -407,11 +407,11 @@ def test_a_size_that_the_tower_refuses_is_one_line():
         raise AssertionError(f"no windows\nin {size}")
 
     tower.set_input_size = refuse
-    with pytest.raises(ModelError, match="the image tower takes no 96x64 images: no windows in"):
+    with pytest.raises(ModelError, match="the image tower cannot take 96x64 images: no windows in"):
         dense_encoder(tower, mean=MEAN, std=STD)(images(64, 96))
 
 
-def test_a_whole_model_has_its_image_tower_found():
+def test_the_image_tower_of_a_whole_model_is_found():
     clip = CLIPModel(
         CLIPConfig(
             vision_config={"image_size": 48, "patch_size": 16, **SMALL_HF},

@@ -22,13 +22,13 @@ def load(text, precision="fp32"):
     return load_model(ModelSpec.parse(str(text)), device="cpu", precision=precision)
 
 
-def settle(text):
+def recipe_of(text):
     return recipe_for(ModelSpec.parse(str(text)))
 
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """No hub, and an empty cache."""
+    """Make the hub unreachable and the cache empty."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -37,7 +37,7 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """Weights of any tag are an empty file: enough to see how the model would be built."""
+    """Replace the weights of every tag by an empty file, which is enough to see how the model would be built."""
     weights = tmp_path / "published.safetensors"
     weights.touch()
     monkeypatch.setattr(recipe_module, "cached_or_fetched", lambda *_: weights)
@@ -115,7 +115,7 @@ def test_a_local_folder_may_have_one_file_of_another_name(folder):
     [
         (lambda f: (f / "open_clip_model.safetensors").unlink(), "has no weights; expected one file"),
         (lambda f: (f / "open_clip_config.json").unlink(), r"no file .*open_clip_config\.json"),
-        (lambda f: (f / "open_clip_config.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "open_clip_config.json").write_text("{"), "expected JSON"),
         (lambda f: (f / "open_clip_config.json").write_text("{}"), "has no 'model_cfg'"),
         (lambda f: (f / "open_clip_config.json").write_text('{"model_cfg": {}}'), "open_clip cannot build"),
     ],
@@ -156,8 +156,10 @@ def test_a_checkpoint_of_another_resolution_is_noted(checkpoint, trained, tmp_pa
     )
 
 
-def test_random_weights_are_never_measured(config):
-    with pytest.raises(ModelError, match=r"no published weights for tiny-clip, and random ones are not measured"):
+def test_random_weights_are_never_evaluated(config):
+    with pytest.raises(
+        ModelError, match=r"no published weights for tiny-clip, and a randomly initialised model is never evaluated"
+    ):
         load(config)
 
 
@@ -166,7 +168,7 @@ def test_a_config_may_not_change_the_meaning_of_a_known_name(config, checkpoint,
     other = json.loads(config.read_text())
     other["embed_dim"] = 16
     (tmp_path / "tiny-clip.json").write_text(json.dumps(other))
-    with pytest.raises(ModelError, match="open_clip has another architecture 'tiny-clip'; rename the file"):
+    with pytest.raises(ModelError, match="open_clip has a different architecture 'tiny-clip'; rename the file"):
         load(f"{tmp_path}/tiny-clip.json@{checkpoint}")
 
 
@@ -205,10 +207,10 @@ def test_the_default_tag_follows_the_policy(tags, chosen):
 
 
 @pytest.mark.usefixtures("published")
-def test_the_default_tag_is_said_and_its_activation_taken():
-    recipe = settle("ViT-B-32")
+def test_the_default_tag_is_reported_and_its_activation_used():
+    recipe = recipe_of("ViT-B-32")
     assert recipe.overrides == {"quick_gelu": True}
-    assert recipe.notes[0].startswith("no weights named: took ViT-B-32@openai; it has openai, laion400m_e31")
+    assert recipe.notes[0].startswith("no weights named: took ViT-B-32@openai; its tags are openai, laion400m_e31")
     assert recipe.notes[1] == (
         "ViT-B-32@openai was trained with QuickGELU, unlike ViT-B-32's own config: took QuickGELU"
     )
@@ -224,23 +226,23 @@ def test_the_default_tag_is_said_and_its_activation_taken():
     ],
 )
 def test_every_tag_gets_the_activation_it_was_trained_with(spec, overrides):
-    assert settle(spec).overrides == overrides
+    assert recipe_of(spec).overrides == overrides
 
 
 @pytest.mark.usefixtures("published")
-def test_every_published_model_settles_its_activation():
+def test_the_activation_of_every_published_model_is_determined():
     for name, tag in open_clip.list_pretrained():
-        overrides = settle(f"{name}@{tag}").overrides
+        overrides = recipe_of(f"{name}@{tag}").overrides
         built = overrides.get("quick_gelu", open_clip.get_model_config(name).get("quick_gelu", False))
         assert built == open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False), (name, tag)
 
 
-def test_a_bare_checkpoint_of_an_architecture_with_a_twin_must_say_which(tmp_path):
-    with pytest.raises(ModelError, match=r"nothing says which .* write ViT-B-32@.*\?quick_gelu=true"):
-        settle(f"ViT-B-32@{tmp_path}/model.pt")
-    assert settle(f"ViT-B-32@{tmp_path}/model.pt?quick_gelu=true").overrides == {"quick_gelu": True}
-    assert settle(f"ViT-B-32@{tmp_path}/model.pt?quick_gelu=false").overrides == {}
-    assert settle(f"ViT-B-32-quickgelu@{tmp_path}/model.pt").overrides == {}
+def test_a_bare_checkpoint_of_an_architecture_with_both_activations_must_state_one(tmp_path):
+    with pytest.raises(ModelError, match=r"nothing states which .* write ViT-B-32@.*\?quick_gelu=true"):
+        recipe_of(f"ViT-B-32@{tmp_path}/model.pt")
+    assert recipe_of(f"ViT-B-32@{tmp_path}/model.pt?quick_gelu=true").overrides == {"quick_gelu": True}
+    assert recipe_of(f"ViT-B-32@{tmp_path}/model.pt?quick_gelu=false").overrides == {}
+    assert recipe_of(f"ViT-B-32-quickgelu@{tmp_path}/model.pt").overrides == {}
 
 
 @pytest.mark.parametrize(
@@ -253,30 +255,30 @@ def test_a_bare_checkpoint_of_an_architecture_with_a_twin_must_say_which(tmp_pat
         ("model: ViT-B-32\npretrained: openai\nforce_quick_gelu: False", None),
     ],
 )
-def test_a_training_run_says_its_activation_where_it_can(tmp_path, params, outcome):
+def test_a_training_run_states_its_activation_if_it_can(tmp_path, params, outcome):
     (tmp_path / "params.txt").write_text(params)
     spec = f"ViT-B-32@{tmp_path}/checkpoints/epoch_3.pt"
-    if outcome is None:  # open_clip 2 and 3 trained differently, and the run does not say which it was
-        with pytest.raises(ModelError, match="nothing says which"):
-            settle(spec)
+    if outcome is None:  # open_clip 2 and 3 trained differently, and the run does not record its version
+        with pytest.raises(ModelError, match="nothing states which"):
+            recipe_of(spec)
     else:
-        assert settle(spec).overrides == outcome
+        assert recipe_of(spec).overrides == outcome
 
 
 def test_a_training_run_of_another_architecture_is_refused(tmp_path):
     (tmp_path / "params.txt").write_text("model: ViT-L-14\npretrained: ")
     with pytest.raises(ModelError, match=r"params\.txt says that it was trained as ViT-L-14"):
-        settle(f"ViT-B-32@{tmp_path}/checkpoints/epoch_3.pt")
+        recipe_of(f"ViT-B-32@{tmp_path}/checkpoints/epoch_3.pt")
 
 
 def test_a_checkpoint_takes_the_preprocessing_of_its_run_or_of_its_architecture(tmp_path):
-    bare = settle(f"ViT-B-16-SigLIP@{tmp_path}/model.pt")
+    bare = recipe_of(f"ViT-B-16-SigLIP@{tmp_path}/model.pt")
     assert bare.preprocess["mean"] == (0.5, 0.5, 0.5)
     assert bare.preprocess["resize_mode"] == "squash"
     (tmp_path / "params.txt").write_text(
         "model: ViT-B-16-SigLIP\npretrained: webli\nimage_mean: [0.1, 0.2, 0.3]\nimage_resize_mode: longest\n"
     )
-    run = settle(f"ViT-B-16-SigLIP@{tmp_path}/checkpoints/epoch_1.pt")
+    run = recipe_of(f"ViT-B-16-SigLIP@{tmp_path}/checkpoints/epoch_1.pt")
     assert run.preprocess["mean"] == [0.1, 0.2, 0.3]
     assert run.preprocess["resize_mode"] == "longest"
     assert run.preprocess["std"] == (0.5, 0.5, 0.5)
@@ -290,7 +292,7 @@ def test_a_hub_repository_is_fetched_file_by_file_and_read_as_a_folder(folder, m
         return next(folder / file for file in files if (folder / file).is_file())
 
     monkeypatch.setattr(recipe_module, "cached_or_fetched", cached)
-    assert settle("hf-hub:org/repo").checkpoint == folder / "open_clip_model.safetensors"
+    assert recipe_of("hf-hub:org/repo").checkpoint == folder / "open_clip_model.safetensors"
     assert asked[0] == ("org/repo", ("open_clip_config.json",))
     assert asked[-1][1][0] == "open_clip_model.safetensors"
 
@@ -299,19 +301,19 @@ def long_text(words):
     return " ".join(["cat"] * words)
 
 
-def test_texts_longer_than_the_context_are_told_from_those_that_just_fit(config, checkpoint):
+def test_texts_longer_than_the_context_are_recognised(config, checkpoint):
     """The context has 16 tokens, two of which mark start and end."""
     encoder = load_model(ModelSpec.parse(f"{config}@{checkpoint}"), device="cpu", precision="fp32").encoder
     assert isinstance(encoder, KnowsItsContext)
     texts = [long_text(14), long_text(15), "", long_text(40)]
     assert encoder.too_long(texts) == [False, True, False, True]
     just, more = encoder.encode_text([long_text(15), long_text(16)])
-    assert torch.equal(just, more)  # beyond the context nothing is seen
+    assert torch.equal(just, more)  # tokens beyond the context are ignored
     fits, cut = encoder.encode_text([long_text(13), long_text(14)])
     assert not torch.equal(fits, cut)
 
 
-def test_tokenizers_of_transformers_count_before_they_cut():
+def test_tokenizers_of_transformers_count_before_they_truncate():
     encoder = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32").encoder
     tokens = encoder._tokenizer
     fits = next(n for n in range(200, 0, -1) if not encoder.too_long([long_text(n)])[0])
@@ -320,14 +322,14 @@ def test_tokenizers_of_transformers_count_before_they_cut():
     assert torch.equal(tokens(long_text(fits)), tokens(long_text(fits + 1)))
 
 
-def test_attention_is_fused_and_others_find_torch_as_it_was(config, checkpoint):
-    """On a CPU as on a GPU; MultiheadAttention's fast path would write all attention weights out."""
+def test_attention_is_fused_and_the_global_setting_is_restored(config, checkpoint):
+    """MultiheadAttention's fast path on a CPU would write all attention weights to memory."""
     encoder = load(f"{config}@{checkpoint}").encoder
     before = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         encoder.encode_image(torch.rand(2, 3, 32, 32))
         encoder.encode_text(["a photo of a cat."])
     called = {event.key: event.count for event in profile.key_averages()}
-    assert called["aten::scaled_dot_product_attention"] == 4  # two layers a tower
+    assert called["aten::scaled_dot_product_attention"] == 4  # two layers per tower
     assert "aten::_softmax" not in called
     assert torch.backends.mha.get_fastpath_enabled() == before

@@ -42,7 +42,7 @@ def test_both_steps_give_the_bits_of_the_whole(splits, config, width, height, se
     assert torch.equal(steps.normalise(resized[None])[0], whole(image))
 
 
-def test_a_batch_is_normalised_as_its_images_are_and_lies_in_channels_last_memory(splits):
+def test_a_batch_is_normalised_like_its_images_and_is_in_channels_last_memory(splits):
     _, steps = splits[0]
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 8, 9, 3), np.uint8))
     batch = steps.normalise(pixels)
@@ -51,7 +51,7 @@ def test_a_batch_is_normalised_as_its_images_are_and_lies_in_channels_last_memor
     assert normalises_alike(steps, "cpu")
 
 
-def test_ways_of_resizing_have_identities_and_normalising_is_no_part_of_them(splits):
+def test_the_identity_depends_on_resizing_and_not_on_normalising(splits):
     identities = [steps.identity for _, steps in splits]
     assert len(set(identities)) == len(CONFIGS)
     other = split(transform(PreprocessCfg(size=32, mean=(0.5,) * 3, std=(0.5,) * 3)))
@@ -69,7 +69,7 @@ def test_ways_of_resizing_have_identities_and_normalising_is_no_part_of_them(spl
         [transforms.Resize((8, 8)), transforms.Grayscale()],
     ],
 )
-def test_what_is_not_known_is_not_split(steps):
+def test_a_transform_with_an_unknown_step_is_not_split(steps):
     tail = [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
     assert split(transforms.Compose([transforms.Resize((8, 8)), *tail])) is not None
     assert split(transforms.Compose([*steps, *tail])) is None
@@ -89,7 +89,7 @@ def test_a_transform_of_another_form_is_not_split(whole):
 
 
 def test_normalising_by_another_formula_is_not_split():
-    """A subclass, or arithmetic that rounds otherwise, gives other bits."""
+    """A subclass, or arithmetic that rounds differently, gives different bits."""
 
     class Sideways(transforms.Normalize):
         def forward(self, tensor):

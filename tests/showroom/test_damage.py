@@ -1,4 +1,4 @@
-"""Damage is done to one layer, as strong as it is asked for, and the same every time."""
+"""Damage changes one layer by the requested strength, and is deterministic."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def damage(monkeypatch):
     return damage
 
 
-def test_noise_is_as_wide_as_a_share_of_the_layers_own_spread(damage):
+def test_noise_has_the_requested_fraction_of_the_layers_standard_deviation(damage):
     layer = torch.randn(200, 200) * 3
     added = damage.noisy(layer, strength=0.1, seed=0) - layer
     assert float(added.std()) == pytest.approx(0.3, rel=0.02)
     assert torch.equal(damage.noisy(layer, strength=0.1, seed=0), layer + added)
 
 
-def test_everything_but_one_layer_stays_as_it_is(damage, tmp_path, monkeypatch):
+def test_only_one_layer_changes(damage, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["damage", str(MODEL), "--out", str(tmp_path / "x"), "--strength", "0.1"])
     damage.main()
     before, after = load_file(MODEL / damage.WEIGHTS), load_file(tmp_path / "x" / damage.WEIGHTS)
@@ -37,7 +37,7 @@ def test_everything_but_one_layer_stays_as_it_is(damage, tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "x").iterdir()} == {path.name for path in MODEL.iterdir()}
 
 
-def test_a_layer_that_is_not_there_is_named(damage, tmp_path, monkeypatch, capsys):
+def test_an_unknown_layer_is_named(damage, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         sys, "argv", ["damage", str(MODEL), "--out", str(tmp_path / "x"), "--strength", "0.1", "--layer", "no.such"]
     )

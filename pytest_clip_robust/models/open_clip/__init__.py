@@ -1,1 +1,1 @@
-"""Models of open_clip."""
+"""Models that open_clip can build."""

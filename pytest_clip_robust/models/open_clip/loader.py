@@ -1,9 +1,7 @@
-"""Models of open_clip: built by its own code, filled from checked parameters, asked in one precision."""
+"""Load models of open_clip: built by its code, filled with checked parameters, used at one precision."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
 from pytest_clip_robust.models.compilation import CannotCompileError, compile_tower
@@ -34,9 +33,9 @@ PROBE_TEXTS = ("a photo of a cat.", "Zoë's naïve café, 東京 2024!", "UPPER 
 
 
 class OpenClipEncoder:
-    """A model of open_clip behind the DualEncoder protocol.
+    """A DualEncoder for a model of open_clip.
 
-    In fp32 nothing is rounded to TF32; bf16 and fp16 run under autocast, parameters stay fp32.
+    At fp32 nothing is rounded to TF32; bf16 and fp16 run under autocast, and parameters stay fp32.
     """
 
     def __init__(self, clip: Any, tokenizer: Any, *, identity: str, device: str, precision: str) -> None:
@@ -52,13 +51,13 @@ class OpenClipEncoder:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) pixels into (B, D) features, not normalised."""
         with self._arithmetic():
-            # Convolutions run up to twice as fast on channels-last memory, on CPUs and tensor cores alike.
-            placed = pixels.to(self._device, non_blocking=True, memory_format=torch.channels_last)
-            features: torch.Tensor = self._image_tower(placed)
+            # Convolutions run up to twice as fast with channels-last memory, on CPUs and on tensor cores.
+            on_device = pixels.to(self._device, non_blocking=True, memory_format=torch.channels_last)
+            features: torch.Tensor = self._image_tower(on_device)
         return features
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
-        """Turn B strings into (B, D) features, not normalised; texts beyond the context length are cut."""
+        """Turn B strings into (B, D) features, not normalised; texts longer than the context are truncated."""
         with self._arithmetic():
             features: torch.Tensor = self._text_tower(self._tokenizer(texts).to(self._device))
         return features
@@ -67,7 +66,7 @@ class OpenClipEncoder:
         """Turn (B, 3, H, W) RGB in [0, 1] into the (B, D, h, w) features of the last block: see `dense_encoder`.
 
         Raises:
-            ModelError: the image tower has no map of features.
+            ModelError: the image tower has no feature map.
         """
         with self._arithmetic():
             return self._dense(pixels)
@@ -78,11 +77,11 @@ class OpenClipEncoder:
         return dense_encoder(visual, mean=visual.preprocess_cfg["mean"], std=visual.preprocess_cfg["std"])
 
     def too_long(self, texts: list[str]) -> list[bool]:
-        """Tell which of `texts` have more tokens than the context length."""
+        """Return for each text whether it has more tokens than the context length."""
         return [count > self._tokenizer.context_length for count in _token_counts(self._tokenizer, texts)]
 
     def compile(self) -> list[str]:
-        """Put both towers through torch.compile; return a note on each that stays as it is."""
+        """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
         pixels = torch.stack([self.preprocess(noise)] * 2).to(self._device, memory_format=torch.channels_last)
         tokens = self._tokenizer(list(PROBE_TEXTS[:2])).to(self._device)
@@ -102,7 +101,7 @@ class OpenClipEncoder:
     def _arithmetic(self) -> Iterator[None]:
         with ExitStack() as stack:
             if self._device.type == "cuda" and self._dtype is None:
-                # cuDNN rounds convolutions to TF32 unless told not to.
+                # cuDNN rounds convolutions to TF32 by default.
                 stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
             if self._device.type == "cpu":
                 stack.enter_context(_fused_attention())
@@ -113,9 +112,9 @@ class OpenClipEncoder:
 
 @contextmanager
 def _fused_attention() -> Iterator[None]:
-    """Have MultiheadAttention use the fused kernel on a CPU, too; its own fast path writes out all weights there.
+    """Make MultiheadAttention use the fused kernel on a CPU; its own fast path writes all attention weights to memory.
 
-    ViT-B-16 takes 6 % less time, ViT-B-32, of a quarter of the tokens, the same.
+    ViT-B-16 takes 6 % less time; ViT-B-32, with a quarter of the tokens, takes the same time.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -129,37 +128,38 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: boo
     """Load a model that open_clip can build, from its tag, checkpoint, folder or hub repository.
 
     Raises:
-        ModelError: it cannot be built as it was trained; the message names the spec and a way out.
+        ModelError: it cannot be built as it was trained; the message names the spec and what to do.
     """
-    recipe = recipe_for(spec)
-    checkpoint = read_checkpoint(recipe.checkpoint)
-    clip = _build(recipe, spec)
-    notes = [*recipe.notes, *_resized(clip, checkpoint.parameters)]
-    _fill(clip, checkpoint, recipe, spec)
-    tokenizer = _tokenizer(recipe, spec)
-    _check_context(clip, tokenizer, spec)
-    weights = content_digest(clip.state_dict(), _architecture(clip, recipe))
-    preprocess = _digest(clip.visual.preprocess_cfg)
-    text = _text_digest(tokenizer)
-    encoder = OpenClipEncoder(
-        clip.eval().to(device, memory_format=torch.channels_last),
-        tokenizer,
-        identity=_digest([weights, preprocess, text]),
-        device=device,
-        precision=precision,
-    )
-    if compiled:
-        notes += encoder.compile()
-    return LoadedModel(
-        spec=spec,
-        encoder=encoder,
-        weights=weights,
-        preprocess=preprocess,
-        text=text,
-        precision=precision,
-        device=device,
-        notes=tuple(notes),
-    )
+    with quiet():
+        recipe = recipe_for(spec)
+        checkpoint = read_checkpoint(recipe.checkpoint)
+        clip = _build(recipe, spec)
+        notes = [*recipe.notes, *_resized(clip, checkpoint.parameters)]
+        _fill(clip, checkpoint, recipe, spec)
+        tokenizer = _tokenizer(recipe, spec)
+        _check_context(clip, tokenizer, spec)
+        weights = content_digest(clip.state_dict(), _architecture(clip, recipe))
+        preprocess = digest(clip.visual.preprocess_cfg)
+        text = _text_digest(tokenizer)
+        encoder = OpenClipEncoder(
+            clip.eval().to(device, memory_format=torch.channels_last),
+            tokenizer,
+            identity=digest([weights, preprocess, text]),
+            device=device,
+            precision=precision,
+        )
+        if compiled:
+            notes += encoder.compile()
+        return LoadedModel(
+            spec=spec,
+            encoder=encoder,
+            weights=weights,
+            preprocess=preprocess,
+            text=text,
+            precision=precision,
+            device=device,
+            notes=tuple(notes),
+        )
 
 
 def _build(recipe: Recipe, spec: ModelSpec) -> Any:
@@ -172,14 +172,14 @@ def _build(recipe: Recipe, spec: ModelSpec) -> Any:
             force_preprocess_cfg=dict(recipe.preprocess),
             **recipe.overrides,
         )
-    except Exception as error:  # towers of timm and transformers raise whatever they meet
+    except Exception as error:  # timm and transformers raise errors of many kinds
         raise ModelError(f"model {spec.label}: open_clip cannot build {recipe.name}: {one_line(error)}") from error
 
 
 def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
-    """Load the parameters through open_clip, which knows its older and others' names.
+    """Load the parameters with open_clip, which also knows the names of its older releases and of other libraries.
 
-    It takes a file: one that it would not understand is written anew.
+    It reads a file; parameters that it would not find in the original are written to a temporary one.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = checkpoint.path
@@ -196,7 +196,7 @@ def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) ->
 
 
 def _mismatch(message: str) -> str:
-    """Say in a few words what torch's list of unfitting parameters says in pages."""
+    """Summarise torch's long list of mismatched parameters in a few words."""
     parts = []
     for title, what in (("Missing key", "lacks"), ("Unexpected key", "has unknown")):
         found = re.search(rf"{title}\(s\) in state_dict: (.*)", message)
@@ -211,7 +211,7 @@ def _mismatch(message: str) -> str:
 
 
 def _resized(clip: Any, parameters: StateDict) -> list[str]:
-    """Say where open_clip interpolates position embeddings: the checkpoint is of another image or context size."""
+    """Return a note for each position embedding that open_clip interpolates because the sizes differ."""
     own = clip.state_dict()
     notes = []
     for name in ("visual.positional_embedding", "positional_embedding", "text.positional_embedding"):
@@ -226,10 +226,10 @@ def _resized(clip: Any, parameters: StateDict) -> list[str]:
 def _tokenizer(recipe: Recipe, spec: ModelSpec) -> Any:
     try:
         return open_clip.get_tokenizer(recipe.name)
-    except Exception as error:  # transformers raises whatever it meets
+    except Exception as error:  # transformers raises errors of many kinds
         raise ModelError(
             f"model {spec.label}: its tokenizer cannot be loaded ({one_line(error)}); "
-            "put the tokenizer's files into a folder with the model and give local-dir:DIR"
+            "put the tokenizer's files into a folder with the model and write local-dir:DIR"
         ) from error
 
 
@@ -237,30 +237,26 @@ def _check_context(clip: Any, tokenizer: Any, spec: ModelSpec) -> None:
     wanted = getattr(clip, "context_length", None) or getattr(getattr(clip, "text", None), "context_length", None)
     given = getattr(tokenizer, "context_length", None)
     if wanted is not None and given is not None and given != wanted:
-        raise ModelError(f"model {spec.label}: its tokenizer gives {given} tokens, its text tower takes {wanted}")
+        raise ModelError(f"model {spec.label}: its tokenizer makes {given} tokens, but its text tower takes {wanted}")
 
 
 def _architecture(clip: Any, recipe: Recipe) -> object:
-    """Return what shapes features beside the parameters: the modules' own settings, activation and all."""
+    """Return the settings that shape features in addition to the parameters, such as the activation function."""
     config = open_clip.get_model_config(recipe.name)
     return [config, dict(recipe.overrides), type(clip).__name__]
 
 
 def _text_digest(tokenizer: Any) -> str:
-    """Digest what the tokenizer does to a few telling texts, and its vocabulary where it has one."""
+    """Return a digest of the tokens of a few test texts, and of the vocabulary if the tokenizer has one."""
     vocabulary: dict[str, int] = getattr(getattr(tokenizer, "tokenizer", None), "get_vocab", dict)()
     tokens = tokenizer(list(PROBE_TEXTS)).tolist()
-    return _digest([type(tokenizer).__name__, tokens, sorted(vocabulary.items())])
+    return digest([type(tokenizer).__name__, tokens, sorted(vocabulary.items())])
 
 
 def _token_counts(tokenizer: Any, texts: list[str]) -> list[int]:
-    """Count the tokens of each text, the marks of start and end included, before anything is cut."""
+    """Return the number of tokens of each text before truncation, including the start and end tokens."""
     if isinstance(tokenizer, open_clip.SimpleTokenizer):
         return [len(tokenizer.encode(text)) + 2 for text in texts]
     clean = getattr(tokenizer, "clean_fn", str)
-    with quiet():  # transformers warns of what is counted here
+    with quiet():  # transformers warns about texts that are too long
         return [len(ids) for ids in tokenizer.tokenizer([clean(text) for text in texts]).input_ids]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

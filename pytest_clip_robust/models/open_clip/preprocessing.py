@@ -1,13 +1,11 @@
-"""The image transforms of open_clip in two steps, so that the pixels between them can be kept.
+"""Split the image transforms of open_clip into resizing and normalising, so that resized pixels can be cached.
 
-Resizing is the part that takes time, and many models share it; normalising is arithmetic on single values. A transform
-is split only where both halves together are proven to be the whole.
+Resizing takes most of the time, and many models share it; normalising is arithmetic on single values. A transform is
+split only if the two halves are shown to equal the whole.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,13 @@ from open_clip import transform as open_clip_transform
 from PIL import Image, features
 from torchvision import transforms
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.models.protocols import PreprocessSteps
 from pytest_clip_robust.models.sanity import steps_agree
 
 
 class Resizing:
-    """The transforms of images into images: resizing, cropping, padding."""
+    """The steps of a transform that turn images into images: resizing, cropping, padding."""
 
     def __init__(self, steps: list[Any]) -> None:
         self._steps = steps
@@ -38,24 +37,24 @@ class Resizing:
 
 
 class Normalising:
-    """Values divided by 255, less the mean, over the deviation: in this order, as rounding depends on it."""
+    """Divide by 255, subtract the mean, divide by the deviation; rounding depends on this order."""
 
     def __init__(self, mean: Any, deviation: Any) -> None:
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
         self._deviation = torch.tensor(deviation, dtype=torch.float32).view(3, 1, 1)
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32: in channels-last memory, as the pixels come."""
+        """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32 in channels-last memory format."""
         if self._mean.device != pixels.device:
             self._mean, self._deviation = self._mean.to(pixels.device), self._deviation.to(pixels.device)
         return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._deviation)
 
 
 def split(preprocess: Any) -> PreprocessSteps | None:
-    """Split a transform of open_clip's making; None where its halves are not known to make the whole.
+    """Split a transform of open_clip; return None if the halves are not known to equal the whole.
 
-    `Compose` calls its members in turn, so the list may be cut between members that are known. Normalising looks at one
-    value at a time, and is tried with every value in every channel.
+    `Compose` calls its steps in order, so the list can be cut between known steps. Normalising treats each value
+    separately, and is tried with every value in every channel.
     """
     if type(preprocess) is not transforms.Compose or len(preprocess.transforms) < 3:
         return None
@@ -74,7 +73,7 @@ def split(preprocess: Any) -> PreprocessSteps | None:
 
 
 def _is_geometry(step: Any) -> bool:
-    """Tell whether `step` turns an RGB image into another, the same way every time."""
+    """Return whether `step` is known to turn an RGB image into another without randomness."""
     if type(step) in _types("ResizeKeepRatio"):
         return not (step.random_scale_prob or step.random_aspect_prob)
     plain = _types("Resize", "CenterCrop", "CenterCropOrPad", "MaybeConvertMode")
@@ -82,24 +81,24 @@ def _is_geometry(step: Any) -> bool:
 
 
 def _types(*names: str) -> set[type]:
-    """Return the transforms of these names; not every release of open_clip has all of them."""
+    """Return the transform classes with these names; not every release of open_clip has all of them."""
     found = [getattr(module, name, None) for module in (transforms, open_clip_transform) for name in names]
     return {one for one in found if one is not None}
 
 
 def _identity(geometry: list[Any]) -> str:
-    """Digest the settings of the steps, and the versions of what decodes and resizes."""
-    what = {
+    """Return a digest of the steps' settings and of the versions of the libraries that decode and resize."""
+    settings = {
         "steps": [_settings(step) for step in geometry],
         "pillow": [PIL.__version__, *(features.version(codec) for codec in ("jpg", "webp", "zlib"))],
         "torchvision": torchvision.__version__,
         "open_clip": open_clip.__version__,
     }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return digest(settings)
 
 
 def _settings(step: Any) -> list[object]:
-    """Return the name and the settings of a step; a plain function has none."""
+    """Return the name and the settings of a step; a plain function has no settings."""
     settings = {
         name: repr(value) for name, value in vars(step).items() if not name.startswith("_") and name != "training"
     }

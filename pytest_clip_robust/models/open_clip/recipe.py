@@ -1,14 +1,13 @@
-"""From a spec to everything that open_clip needs to build the model as it was trained: never guessed, never silent.
+"""Recipes: what open_clip needs to build the model of a spec as it was trained.
 
-Three things are easily wrong without an error: the activation function (QuickGELU or GELU), the preprocessing, and
-random weights where none were found. Each is settled here, or refused in one line that says how to settle it.
+Three things can be wrong without an error: the activation function (QuickGELU or GELU), the preprocessing, and random
+weights in place of missing ones. Each is determined here, or refused in one line that says how to state it.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,13 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from pytest_clip_robust import showroom
 from pytest_clip_robust.errors import ModelError, did_you_mean
-from pytest_clip_robust.models.spec import ModelKind, ModelSpec
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.files import read_json
 from pytest_clip_robust.system.hub import HubError, cached_or_fetched
 from pytest_clip_robust.system.text import one_line
 
 PREFERRED_TAGS = ("openai", "laion2b", "datacomp", "webli", "metaclip", "dfn")
-"""The default tag of an architecture is its first that starts with one of these, in this order, else its first."""
+"""The default tag of an architecture is the first that starts with one of these, in this order, else its first."""
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -39,18 +39,22 @@ WEIGHT_FILES = (
 )
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "special_tokens_map.json", "spiece.model")
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-TWIN = "-quickgelu"
-WAYS_OUT = "give a checkpoint (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache where the hub can be reached"
+QUICKGELU_SUFFIX = "-quickgelu"
+"""How open_clip ends the name of an architecture that exists with GELU, too."""
+WAYS_OUT = (
+    "give a checkpoint (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache on a machine that can reach the hub"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How to build one model.
 
-    name: what open_clip knows the architecture by (``ViT-B-32`` or ``local-dir:...``).
+    name: open_clip's name of the architecture (``ViT-B-32`` or ``local-dir:...``).
     checkpoint: a local file with all parameters.
-    overrides: keyword arguments of the model, such as ``quick_gelu``; preprocess: what differs from OpenAI's transform.
-    notes: remarks on what was filled in.
+    overrides: keyword arguments of the model, such as ``quick_gelu``.
+    preprocess: settings that differ from OpenAI's transform.
+    notes: one-line remarks on what the spec left open.
     """
 
     name: str
@@ -61,15 +65,15 @@ class Recipe:
 
 
 def recipe_for(spec: ModelSpec) -> Recipe:
-    """Settle what `spec` leaves open, and fetch the weights if they are on the hub.
+    """Determine what `spec` leaves open, and fetch the weights if they are on the hub.
 
     Raises:
         ModelError: the architecture, tag, folder or checkpoint does not exist, the hub cannot be reached, or the
             activation function of a checkpoint is not known.
     """
-    if spec.kind is ModelKind.LOCAL_DIR:
+    if spec.kind == "local-dir":
         return _from_folder(Path(spec.name).expanduser(), spec)
-    if spec.kind is ModelKind.HF_HUB:
+    if spec.kind == "hf-hub":
         return _from_hub(spec)
     if spec.name in showroom.model_names() and not spec.weights:
         return _from_folder(showroom.model_folder(spec.name), spec)
@@ -78,7 +82,7 @@ def recipe_for(spec: ModelSpec) -> Recipe:
 
 
 def _architecture(spec: ModelSpec) -> str:
-    """Return the name of a built-in architecture, or of one from a JSON file that open_clip is told of."""
+    """Return the name of a built-in architecture, or of one from a JSON file, which is registered with open_clip."""
     if not spec.name.endswith(".json"):
         name = spec.name.replace("/", "-")
         known = open_clip.list_models()
@@ -90,12 +94,12 @@ def _architecture(spec: ModelSpec) -> str:
     config = _read_json(path, spec)
     lacking = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
     if lacking:
-        raise ModelError(f"model {spec.label}: {path} lacks {', '.join(lacking)}; it is no open_clip model config")
+        raise ModelError(f"model {spec.label}: {path} lacks {', '.join(lacking)}; expected an open_clip model config")
     known_config = open_clip.get_model_config(path.stem)
     if known_config is None:
         open_clip.add_model_config(path)
     elif known_config != config:
-        raise ModelError(f"model {spec.label}: open_clip has another architecture {path.stem!r}; rename the file")
+        raise ModelError(f"model {spec.label}: open_clip has a different architecture {path.stem!r}; rename the file")
     return path.stem
 
 
@@ -103,19 +107,19 @@ def _from_tag(spec: ModelSpec, name: str) -> Recipe:
     tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
     if not tags:
         raise ModelError(
-            f"model {spec.label}: no published weights for {name}, and random ones are not measured; "
-            f"give {name}@CHECKPOINT"
+            f"model {spec.label}: no published weights for {name}, and a randomly initialised model is never "
+            f"evaluated; write {spec.name}@CHECKPOINT"
         )
     notes = []
     tag = spec.weights
     if not tag:
         tag = default_tag(tags)
-        notes.append(f"no weights named: took {name}@{tag}; it has {', '.join(tags)}")
+        notes.append(f"no weights named: took {name}@{tag}; its tags are {', '.join(tags)}")
     settings = open_clip.get_pretrained_cfg(name, tag)
     if not settings:
         raise ModelError(
-            f"model {spec.label}: {name} has no tag {tag!r}{did_you_mean(tag, tags)}; it has {', '.join(tags)}; "
-            "a file needs a path with a '/' or a suffix such as .pt"
+            f"model {spec.label}: {name} has no tag {tag!r}{did_you_mean(tag, tags)}; its tags are {', '.join(tags)}; "
+            "the path of a file must contain a '/' or end in a suffix such as .pt"
         )
     quick_gelu = bool(settings.get("quick_gelu", False))
     overrides = {}
@@ -133,7 +137,7 @@ def _from_tag(spec: ModelSpec, name: str) -> Recipe:
 
 
 def _published_weights(settings: Mapping[str, Any]) -> Path:
-    """Fetch a tag's weights as open_clip does: from the hub, as safetensors if there are some, else from a URL."""
+    """Fetch a tag's weights as open_clip does: from the hub, as safetensors if possible, else from a URL."""
     if not settings.get("hf_hub"):
         return Path(open_clip.download_pretrained_from_url(settings["url"]))
     repository, _, file = settings["hf_hub"].rpartition("/")
@@ -143,7 +147,7 @@ def _published_weights(settings: Mapping[str, Any]) -> Path:
 
 
 def default_tag(tags: list[str]) -> str:
-    """Choose the tag that stands in for none: see PREFERRED_TAGS.
+    """Return the tag to use if the spec names none: see PREFERRED_TAGS.
 
     >>> default_tag(["laion400m_e32", "laion2b_s34b_b79k"])
     'laion2b_s34b_b79k'
@@ -159,8 +163,12 @@ def _from_checkpoint(spec: ModelSpec, name: str) -> Recipe:
     checkpoint = Path(spec.weights).expanduser()
     training = _training_parameters(checkpoint)
     trained_as = training.get("model", name)
-    if trained_as.removesuffix(TWIN) != name.removesuffix(TWIN) and not spec.name.endswith(".json"):
-        raise ModelError(f"model {spec.label}: its params.txt says that it was trained as {trained_as}; name that")
+    if trained_as.removesuffix(QUICKGELU_SUFFIX) != name.removesuffix(QUICKGELU_SUFFIX) and not spec.name.endswith(
+        ".json"
+    ):
+        raise ModelError(
+            f"model {spec.label}: its params.txt says that it was trained as {trained_as}; write {trained_as}@..."
+        )
     quick_gelu = _checkpoint_quick_gelu(spec, name, training)
     overrides: dict[str, Any] = {} if quick_gelu == _config_quick_gelu(name) else {"quick_gelu": quick_gelu}
     preprocess, notes = _checkpoint_preprocess(name, training)
@@ -168,17 +176,18 @@ def _from_checkpoint(spec: ModelSpec, name: str) -> Recipe:
 
 
 def _checkpoint_quick_gelu(spec: ModelSpec, name: str, training: Mapping[str, str]) -> bool:
-    """Tell the activation that a checkpoint was trained with: from the spec, its run's parameters, or its name.
+    """Return whether a checkpoint was trained with QuickGELU, by the spec, its run's parameters, or its name.
 
-    A run of plain ``ViT-B-32`` on the tag ``openai`` had QuickGELU under open_clip 2 and GELU under 3, and its
-    parameters do not tell the version.
+    A run of plain ``ViT-B-32`` that started from ``openai`` had QuickGELU under open_clip 2 and GELU under 3, and its
+    parameters do not contain the version.
     """
-    if spec.quick_gelu is not None:
-        return spec.quick_gelu
+    stated = spec.option("quick_gelu")
+    if stated is not None:
+        return stated == "true"
     if training.get("force_quick_gelu") == "True":
         return True
     own = _config_quick_gelu(name)
-    if name.endswith(TWIN) or spec.name.endswith(".json") or not _has_twin(name):
+    if name.endswith(QUICKGELU_SUFFIX) or spec.name.endswith(".json") or not _has_both_activations(name):
         return own
     if "model" in training:
         trained_as = training["model"]
@@ -186,13 +195,13 @@ def _checkpoint_quick_gelu(spec: ModelSpec, name: str, training: Mapping[str, st
         if not start or bool(start.get("quick_gelu", False)) == _config_quick_gelu(trained_as):
             return _config_quick_gelu(trained_as)
     raise ModelError(
-        f"model {spec.label}: {name} exists with QuickGELU and with GELU, and nothing says which one the checkpoint "
+        f"model {spec.label}: {name} exists with QuickGELU and with GELU, and nothing states which one the checkpoint "
         f"was trained with; write {spec}?quick_gelu=true (OpenAI's weights and their fine-tunes) or ...=false"
     )
 
 
-def _has_twin(name: str) -> bool:
-    if f"{name}{TWIN}" in open_clip.list_models():
+def _has_both_activations(name: str) -> bool:
+    if f"{name}{QUICKGELU_SUFFIX}" in open_clip.list_models():
         return True
     own = _config_quick_gelu(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
@@ -200,7 +209,7 @@ def _has_twin(name: str) -> bool:
 
 
 def _checkpoint_preprocess(name: str, training: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the transform that a checkpoint was trained with: its run's, else the one of the architecture's tags."""
+    """Return the preprocessing that a checkpoint was trained with: its run's, else that of the architecture's tags."""
     chosen = {
         key: value
         for key, option in (
@@ -219,12 +228,12 @@ def _checkpoint_preprocess(name: str, training: Mapping[str, str]) -> tuple[dict
     ]
     if not of_tags or all(one == of_tags[0] for one in of_tags):
         return (of_tags[0] if of_tags else {}), ()
-    note = f"the published weights of {name} differ in preprocessing: took OpenAI's for the checkpoint"
+    note = f"the published weights of {name} differ in preprocessing: used OpenAI's for the checkpoint"
     return {}, (note,)
 
 
 def _training_parameters(checkpoint: Path) -> dict[str, str]:
-    """Read what open_clip's training wrote beside its checkpoints: ``RUN/params.txt`` for ``RUN/checkpoints/*.pt``."""
+    """Read the options of open_clip's training: ``RUN/params.txt`` for ``RUN/checkpoints/*.pt``."""
     path = checkpoint.parent.parent / "params.txt"
     if checkpoint.parent.name != "checkpoints" or not path.is_file():
         return {}
@@ -249,13 +258,13 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
 
 
 def _from_hub(spec: ModelSpec) -> Recipe:
-    """Bring config, tokenizer and one file of weights here, then go on as with a folder."""
+    """Download config, tokenizer and one file of weights, then continue as with a folder."""
     try:
         folder = cached_or_fetched(spec.name, [CONFIG_FILE]).parent
         config = _read_json(folder / CONFIG_FILE, spec)
         if config.get("model_cfg", {}).get("text_cfg", {}).get("hf_tokenizer_name"):
             for file in TOKENIZER_FILES:
-                with contextlib.suppress(HubError):  # each tokenizer has some of them
+                with contextlib.suppress(HubError):  # no tokenizer has all of these files
                     cached_or_fetched(spec.name, [file])
         cached_or_fetched(spec.name, WEIGHT_FILES)
     except HubError as error:
@@ -272,14 +281,7 @@ def _preprocess(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_json(path: Path, spec: ModelSpec) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"model {spec.label}: no file {path}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {spec.label}: {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"model {spec.label}: {path} holds no JSON object")
+    content: dict[str, Any] = read_json(path, dict, f"model {spec.label}", error=ModelError)
     return content
 
 
