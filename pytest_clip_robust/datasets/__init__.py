@@ -1,1 +1,1 @@
-"""Data sets: where they lie, what their columns mean, and how they become an ImageSet."""
+"""Data sets: named entries, their sources on disk and on the hub, and the sets that they become."""

@@ -1,4 +1,4 @@
-"""The catalogue: data sets that go by a name. Imports nothing heavy."""
+"""Catalogue: data sets that are known by name. Imports nothing heavy."""
 
 from __future__ import annotations
 

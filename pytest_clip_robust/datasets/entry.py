@@ -1,4 +1,4 @@
-"""Data entries: where a data set lies and how its columns are read. Imports nothing heavy."""
+"""Data entries: the location of a data set and how to read it. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ NAME = re.compile(r"[\w.\-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataEntry:
-    """One data set. Every field but `name` has a default that means "find out" or "none".
+    """One data set. Every field but `name` has a default, which means "detect it" or "none".
 
     location: a folder, a file, a glob of files, or the name of a repository on the hub.
-    format: how to read it; ``auto`` looks at the location.
-    split: which split of a hub repository or a folder of splits.
+    format: how to read the location; ``auto`` detects it.
+    split: the split to read, of a hub repository or a folder of splits.
     table: a CSV file in the folder that names image files and labels, or the listing of a set of captions.
     image, label, caption: names of columns; ``""`` takes the usual names of the format.
-    duplicates: whether equal captions, and equal pictures, of a set of captions are ``apart`` or one ``together``.
+    duplicates: whether equal captions and equal images of a set of captions are ``apart`` or one ``together``.
     classes: ``""`` for the set's own; ``imagenet-1k``, ``imagenet-a`` or ``imagenet-r``; a text file with one class
-        name a line (or id, tab, name); or the names themselves.
+        name (or id, tab, name) per line; or the names themselves.
     subset: ``all`` classes of the list, or only those ``present`` in the set (ImageNet-A and -R).
     annotations: a JSON-lines file with boolean columns, joined to the images by file name.
-    factors: boolean columns to read as visual factors; ``()`` takes all of the 16 known ones that are there.
-    depth: a column of depth images, or a folder that has one under the name of every image; ``""`` takes the column
-        ``depth`` where there is one.
-    crop_border: pixels cut from every side before preprocessing.
-    role: what the set is for, where no profile says so; group: ``near`` or ``far``, of an OOD set.
+    factors: boolean columns to read as visual factors; ``()`` takes those of the 16 known ones that the set has.
+    depth: a column of depth maps, or a folder with a depth map under the name of every image; ``""`` takes the column
+        ``depth`` if there is one.
+    crop_border: pixels to cut from every side before preprocessing.
+    role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
     """
 
     name: str
@@ -80,10 +80,10 @@ KEYS = {field.name: field for field in fields(DataEntry) if field.name != "name"
 def parse_data_option(option: str) -> DataEntry:
     """Read ``NAME=LOCATION[?key=value&...]``.
 
-    Values are percent-decoded as in a URL, so that a location with a ``?`` in it is written with ``%3F``.
+    Values are percent-decoded as in a URL, so a ``?`` in a location is written as ``%3F``.
 
     Raises:
-        ConfigError: the option has another form, an unknown key, or a value of the wrong kind.
+        ConfigError: the option has another form, an unknown key, or a value of the wrong type.
 
     >>> parse_data_option("photos=/data/photos?label=species").label
     'species'
@@ -95,7 +95,7 @@ def parse_data_option(option: str) -> DataEntry:
     pairs = parse_qsl(query, keep_blank_values=True)
     table: dict[str, Any] = dict(pairs)
     if len(table) != len(pairs):
-        raise ConfigError(f"--clip-data {option!r}: a key stands there twice")
+        raise ConfigError(f"--clip-data {option!r}: a key is given twice")
     if "factors" in table:
         table["factors"] = [factor for factor in table["factors"].split(",") if factor]
     if "crop_border" in table:
@@ -104,10 +104,10 @@ def parse_data_option(option: str) -> DataEntry:
 
 
 def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
-    """Read an entry as TOML gives it.
+    """Read an entry from a TOML table.
 
     Raises:
-        ConfigError: an unknown key, or a value of the wrong kind.
+        ConfigError: the table has an unknown key, or a value of the wrong type.
     """
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -123,14 +123,14 @@ def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
 
 
 def merge(base: DataEntry, override: DataEntry) -> DataEntry:
-    """Return `base` with every field that `override` sets to something else than its default.
+    """Return `base` with every field that `override` sets to another value than the default.
 
-    A new location without a format of its own has its format found out anew.
+    The format of a new location is detected again, unless `override` gives one.
     """
     default = DataEntry(name=override.name)
     changed = {key: getattr(override, key) for key in KEYS if getattr(override, key) != getattr(default, key)}
     if "location" in changed:
-        # Columns and split are those of the old location's files.
+        # The base's columns and split belong to the files of its own location.
         changed = {
             key: getattr(override, key) for key in ("format", "split", "table", "image", "label", "caption", "depth")
         } | changed

@@ -29,7 +29,7 @@ def test_an_option_is_a_name_a_location_and_keys():
         ("photos=", "expected NAME=LOCATION"),
         ("a b=x", "data set name 'a b'"),
         ("photos=x?labl=y", "unknown key 'labl' \\(did you mean 'label'"),
-        ("photos=x?label=y&label=z", "stands there twice"),
+        ("photos=x?label=y&label=z", "is given twice"),
         ("photos=x?crop_border=two", "crop_border='two' is not a whole number"),
         ("photos=x?format=zip", "format='zip'; expected one of auto, imagefolder"),
         ("photos=x?subset=some", "subset='some'; expected one of all, present"),

@@ -227,7 +227,7 @@ def test_a_folder_of_another_layout_fails_and_says_so(ready):
     shutil.rmtree(ready.path / "cc")
     found, _ = run(ready, "-k", "test_accuracy and 1")
     found.assert_outcomes(failed=1)
-    found.stdout.fnmatch_lines(["*holds no KIND/SEVERITY/CLASS/IMAGE*"])
+    found.stdout.fnmatch_lines(["*has no folders KIND/SEVERITY/CLASS/IMAGE*"])
 
 
 def test_a_profile_without_such_sets_skips_with_the_reason(world):

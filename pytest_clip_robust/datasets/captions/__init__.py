@@ -1,1 +1,1 @@
-"""Sets of captions, and of true captions against false ones."""
+"""Sets of captioned images, and of true captions with false ones."""

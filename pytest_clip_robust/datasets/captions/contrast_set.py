@@ -1,4 +1,4 @@
-"""Sets of hard pairs: a ContrastSet has false captions beside the true one, a MatchSet two images for two captions."""
+"""Sets of hard pairs: true against false captions (ContrastSet), two images against two captions (MatchSet)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pytest_clip_robust.datasets.images.image_set import ImageSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContrastSet:
-    """I items: an image, a true caption, and one or more false ones that it must beat.
+    """I items: an image, a true caption, and one or more false captions that the true one must beat.
 
     texts: M distinct captions. image_of, true_of: (I,) positions in images and texts.
-    false_items, false_of: (F,) the items that false captions belong to, ascending, and their positions in texts.
-    kinds: I words for what the false captions change. samples: I names of items.
+    false_items, false_of: (F,) the items of the false captions, ascending, and the positions of the captions in texts.
+    kinds: I names for the change that makes the captions false. samples: I names of items.
     """
 
     images: ImageSet
@@ -36,10 +36,10 @@ class ContrastSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchSet:
-    """I items of two images and two captions, the first of which belong together, and the second.
+    """I items of two images and two captions; the first of each belong together, and so do the second.
 
     texts: M distinct captions. image_of, text_of: (I, 2) positions in images and texts.
-    kinds: I words for what differs; samples: I names of items.
+    kinds: I names for the difference. samples: I names of items.
     """
 
     images: ImageSet

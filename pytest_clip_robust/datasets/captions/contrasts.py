@@ -1,9 +1,7 @@
-"""From a DataEntry to a ContrastSet or a MatchSet: SugarCrepe, ARO, Winoground, and whatever has their form."""
+"""Contrast sets: hard pairs from SugarCrepe, ARO, Winoground, and files of the same form."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,15 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.captions.captions import texts_in
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.captions.crops import Box, CropReader
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.datasets.images.loading import bare_image_set, part_of
+from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
+from pytest_clip_robust.datasets.sources.arrow import table_images
 from pytest_clip_robust.datasets.sources.listings import (
     ImageFinder,
     Record,
@@ -28,7 +28,8 @@ from pytest_clip_robust.datasets.sources.listings import (
     read_records,
     value_of,
 )
-from pytest_clip_robust.datasets.sources.reading import Rows, file_rows, open_table, table_images
+from pytest_clip_robust.datasets.sources.reading import open_table
+from pytest_clip_robust.datasets.sources.rows import Rows, file_rows
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.text import printable
 
@@ -47,7 +48,7 @@ WORDS = {
 }
 CHANGES = ("replace", "replaced", "swap", "swapped", "add", "added")
 WHOLE_KINDS = ("attribution", "relation", "order")
-"""Kinds that name a whole file, such as ``visual_genome_attribution.json``."""
+"""Kinds that are the last word of a file name, such as ``visual_genome_attribution.json``."""
 
 IMAGE, FIRST, SECOND = "image", "image_0", "image_1"
 
@@ -64,7 +65,7 @@ class _Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What a record says: an image, its caption, and a false one or several that differ by one kind of change."""
+    """The content of a record: an image, its caption, and false captions that differ by one kind of change."""
 
     image: int
     caption: str
@@ -74,7 +75,7 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """What a record says: two images and their two captions."""
+    """The content of a record: two images and their two captions."""
 
     images: tuple[int, int]
     captions: tuple[str, str]
@@ -82,12 +83,11 @@ class _Match:
 
 
 def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ContrastSet | MatchSet:
-    """Read the pairs that `entry` describes, no image decoded but those of which a part is cut out.
-
-    Equal pictures are one image.
+    """Read the pairs that `entry` describes; only images that are cropped are decoded. Equal images are one image.
 
     Raises:
-        DataError: the set cannot be read, an image is not there, or a caption is missing, empty or its own negative.
+        DataError: the set cannot be read, an image does not exist, a caption is missing or empty, or a false caption
+            is the true one.
     """
     root, listings = find_listings(entry)
     images: _Images
@@ -95,9 +95,9 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
         records = read_records(listings, name=entry.name, split=entry.split)
         images = _ListedImages(entry, root, origin=str(listings[0]))
     else:
-        found = open_table(entry, None if cache_dir is None else str(cache_dir / "prepared"))
-        records = _table_records(entry, found)
-        images = _TableImages(entry, found)
+        table = open_table(entry, prepared_folder(cache_dir))
+        records = _table_records(entry, table)
+        images = _TableImages(entry, table)
     if FIRST in records[0].values or FIRST in getattr(images, "columns", ()):
         return _match_set(entry, [_match(i, one, images) for i, one in enumerate(records)], images, cache_dir)
     items = [item for i, one in enumerate(records) for item in _items(i, one, images)]
@@ -105,7 +105,7 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
 
 
 def canonical_kind(text: str) -> str:
-    """Name a kind of negative as the suites do.
+    """Return the name that the suites use for a kind of false caption.
 
     >>> canonical_kind("replaced object"), canonical_kind("swap_att"), canonical_kind("visual_genome_relation")
     ('replace_object', 'swap_attribute', 'relation')
@@ -117,7 +117,7 @@ def canonical_kind(text: str) -> str:
 
 
 class _ListedImages:
-    """Images beside a listing, or parts of them."""
+    """Images of a listing, or crops of them."""
 
     def __init__(self, entry: DataEntry, root: Path, *, origin: str) -> None:
         self._entry, self._origin = entry, origin
@@ -125,7 +125,7 @@ class _ListedImages:
         self._places: dict[tuple[int, Box | None], int] = {}
 
     def place(self, _: int, record: Record, key: str) -> int:
-        """Return the number of the image, or of the part of it that the record's box cuts out."""
+        """Return the number of the image, or of its crop if the record has a box."""
         file = (
             record.values.get(self._entry.image or key)
             if self._entry.image or key != IMAGE
@@ -135,7 +135,7 @@ class _ListedImages:
         return self._places.setdefault(part, len(self._places))
 
     def rows(self) -> Rows:
-        """Return the images, those with a box cut to it."""
+        """Return the images; those with a box are cropped."""
         whole = file_rows(self._finder.names, self._finder.paths, origin=self._origin)
         sources, boxes = zip(*self._places, strict=True)
         if not any(boxes):
@@ -153,12 +153,12 @@ class _ListedImages:
 
 
 class _TableImages:
-    """Images in one column of a table, or in two."""
+    """Images in one column of a table, or in two columns."""
 
-    def __init__(self, entry: DataEntry, found: Any) -> None:
-        self.columns = [column for column in (FIRST, SECOND) if column in found.features] or [entry.image]
-        self._tables = [table_images(entry, found, column=column) for column in self.columns]
-        self._size = len(found)
+    def __init__(self, entry: DataEntry, table: Any) -> None:
+        self.columns = [column for column in (FIRST, SECOND) if column in table.features] or [entry.image]
+        self._tables = [table_images(entry, table, column=column) for column in self.columns]
+        self._size = len(table)
 
     def place(self, number: int, _: Record, key: str) -> int:
         """Return the number of the row's image in the column `key`."""
@@ -199,21 +199,21 @@ class _Chain:
         return self.readers[index // self.size](index % self.size)
 
 
-def _table_records(entry: DataEntry, found: Any) -> list[Record]:
-    """Read everything but the images."""
+def _table_records(entry: DataEntry, table: Any) -> list[Record]:
+    """Return the rows of a table without their images."""
     known = {*TRUE_KEYS, *FALSE_KEYS, *KIND_KEYS, *TAG_KEYS, "caption_0", "caption_1", "split", entry.caption}
-    columns = {name: list(found[name]) for name in found.features if name in known}
+    columns = {name: list(table[name]) for name in table.features if name in known}
     if not columns:
-        raise DataError(f"data set {entry.name!r}: no column holds captions; it has {', '.join(found.features)}")
+        raise DataError(f"data set {entry.name!r}: no column holds captions; it has {', '.join(table.features)}")
     where = f"data set {entry.name!r}: row"
     return [
         Record({name: column[row] for name, column in columns.items()}, f"{where} {row}", "")
-        for row in range(len(found))
+        for row in range(len(table))
     ]
 
 
 def _items(number: int, record: Record, images: _Images) -> list[_Item]:
-    """Read one item a record, or one a negative where each has a kind of its own."""
+    """Return one item per record, or one per false caption if each has its own kind."""
     values, where = record.values, record.where
     (caption,) = texts_in(value_of(values, TRUE_KEYS), f"{where}: the true caption")[:1]
     false = texts_in(value_of(values, FALSE_KEYS), f"{where}: the false caption")
@@ -239,7 +239,7 @@ def _match(number: int, record: Record, images: _Images) -> _Match:
 
 
 def _contrast_set(entry: DataEntry, items: list[_Item], images: _Images, cache_dir: Path | None) -> ContrastSet:
-    pictures, places = _distinct(entry, images, cache_dir)
+    pictures, places = distinct_image_set(entry, images.rows(), cache_dir=cache_dir)
     text_of: dict[str, int] = {}
     true_of = [text_of.setdefault(item.caption, len(text_of)) for item in items]
     false = [(i, text_of.setdefault(text, len(text_of))) for i, item in enumerate(items) for text in item.false]
@@ -266,7 +266,7 @@ def _contrast_set(entry: DataEntry, items: list[_Item], images: _Images, cache_d
 
 
 def _match_set(entry: DataEntry, matches: list[_Match], images: _Images, cache_dir: Path | None) -> MatchSet:
-    pictures, places = _distinct(entry, images, cache_dir)
+    pictures, places = distinct_image_set(entry, images.rows(), cache_dir=cache_dir)
     text_of: dict[str, int] = {}
     texts = [[text_of.setdefault(text, len(text_of)) for text in match.captions] for match in matches]
     columns = {"image_of": places[[match.images for match in matches]], "text_of": np.array(texts, np.int64)}
@@ -281,14 +281,6 @@ def _match_set(entry: DataEntry, matches: list[_Match], images: _Images, cache_d
     )
 
 
-def _distinct(entry: DataEntry, images: _Images, cache_dir: Path | None) -> tuple[ImageSet, NDArray[np.int64]]:
-    """Return the distinct pictures, and the place of each numbered image among them."""
-    every = bare_image_set(entry, images.rows(), cache_dir=cache_dir)
-    place = {digest: i for i, digest in enumerate(dict.fromkeys(every.digests))}
-    places = np.array([place[digest] for digest in every.digests], np.int64)
-    return part_of(every, np.unique(places, return_index=True)[1]), places
-
-
 def _box(record: Record) -> Box | None:
     if not all(key in record.values for key in BOX_KEYS):
         return None
@@ -301,13 +293,11 @@ def _box(record: Record) -> Box | None:
     return left, upper, left + width, upper + height
 
 
-def _fingerprint(
-    images: ImageSet, texts: Mapping[str, int], columns: Mapping[str, NDArray[np.int64]], kinds: Sequence[str]
-) -> str:
+def _fingerprint(images: ImageSet, texts: Mapping[str, int], columns: Mapping[str, Ints], kinds: Sequence[str]) -> str:
     whole = {
         "images": images.fingerprint,
         "texts": list(texts),
         "kinds": kinds,
         **{name: column.tolist() for name, column in columns.items()},
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest(whole)

@@ -1,4 +1,4 @@
-"""Parts of images, such as ARO's boxes, as images of their own."""
+"""Crops of images, such as the boxes of ARO, read as images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 from pytest_clip_robust.datasets.images.reader import ImageReader
 
 Box = tuple[int, int, int, int]
-"""Left, upper, right, lower in pixels; what lies outside of the image is black."""
+"""Left, upper, right, lower in pixels; the part outside the image is black."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropReader:
-    """Reads the `boxes` of another reader's images `sources`; an image whole where its box is None.
+    """Reads crops of another reader's images: box `boxes[i]` of image `sources[i]`; None is the whole image.
 
-    A part is handed out as BMP: lossless, and the same bytes whatever version of Pillow wrote them.
+    A crop is returned as BMP: it is lossless, and its bytes do not depend on the version of Pillow.
     """
 
     read: ImageReader

@@ -1,7 +1,7 @@
-"""Captions against the same words in other orders, after ARO's order sets (Yuksekgonul et al. 2023).
+"""Captions against the same words in other orders, after the order sets of ARO (Yuksekgonul et al. 2023).
 
-Three orders: all words shuffled, words shuffled within threes, threes shuffled. ARO's other two shuffle by part of
-speech and need a tagger; its own files are read as any set of false captions.
+Three orders: all words shuffled, words shuffled within groups of three, groups of three shuffled. The other two orders
+of ARO shuffle by part of speech and need a tagger; ARO's files can be read as a set of false captions.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pytest_clip_robust.errors import DataError
 KIND = "order"
 PUNCTUATION = re.compile(r'[.,;:!?"()]+')
 DRAWS = 20
-"""How often an order is drawn that turns out to be the caption itself."""
+"""How often an order is drawn again if it is the caption itself."""
 
 Words = list[str]
 
 
 def word_order_set(found: CaptionSet) -> ContrastSet:
-    """Set the first caption of every image against its words in other orders, all in lower case without punctuation.
+    """Return the first caption of every image with its words in other orders, in lower case without punctuation.
 
-    The orders of a caption depend on its words alone. Images whose first caption has no other order are left out.
+    The orders of a caption depend only on its words. Images whose first caption has no other order are left out.
 
     Raises:
         DataError: no caption has another order.

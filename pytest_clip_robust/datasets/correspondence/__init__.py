@@ -1,1 +1,1 @@
-"""Posed views and keypoints."""
+"""Sets for correspondence: posed RGB-D views, and objects with keypoints."""

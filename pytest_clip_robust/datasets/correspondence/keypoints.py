@@ -1,4 +1,4 @@
-"""From a DataEntry to a KeypointSet: objects with named points in whatever layout they lie."""
+"""Loading of keypoint sets: objects with named points in published layouts or as a table."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointRows, KeypointSet
-from pytest_clip_robust.datasets.correspondence.layouts.files import Layout, find_layout
+from pytest_clip_robust.datasets.correspondence.layouts.files import Layout, read_layout
 from pytest_clip_robust.datasets.correspondence.layouts.keypoint_table import read_keypoint_table
 from pytest_clip_robust.datasets.correspondence.layouts.spair import is_spair, read_spair
 from pytest_clip_robust.datasets.correspondence.pairing import class_pairs
 from pytest_clip_robust.datasets.correspondence.pictures import picture_sizes
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.datasets.images.loading import bare_image_set
+from pytest_clip_robust.datasets.images.loading import unlabelled_image_set
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.text import printable
 
 MARGIN = 0.02
-"""Of the longer side: so far beyond the border a keypoint may be by the hand of who set it."""
+"""How far outside the image a keypoint can be, as a share of the longer side: annotators are not exact."""
 
 UNKNOWN_VIEWPOINT = -1
 
@@ -32,25 +34,19 @@ LAYOUTS: dict[str, Layout[KeypointRows]] = {"spair": Layout(is_spair, read_spair
 
 
 def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> KeypointSet:
-    """Read the keypoints that `entry` describes: every digest and point, and no picture decoded.
+    """Read the keypoints that `entry` describes: every digest and point, without decoding an image.
 
     Raises:
-        DataError: the set cannot be read, a keypoint lies outside of its picture, a box is none, or a class has no two
-            pictures to compare; the message names the set, and the image.
+        DataError: the set cannot be read, a keypoint is outside its image, a box is invalid, or a class has no two
+            images to compare; the message names the set, and the image.
     """
-    if entry.crop_border:
-        raise DataError(
-            f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be cut from pictures with keypoints, "
-            "which are those of whole pictures"
-        )
-    folder = find_layout(entry, LAYOUTS, "keypoints")
-    found = read_keypoint_table(entry, cache_dir) if folder is None else folder[0].read(entry, folder[1])
+    found = read_layout(entry, LAYOUTS, read_keypoint_table, "keypoints", cache_dir=cache_dir)
     samples = [printable(sample) for sample in found.pictures.samples]
     labels = [printable(str(label)) for label in found.pictures.labels]
     found = replace(found, pictures=replace(found.pictures, samples=samples))
     _check(entry, found)
     if not any(found.points):
-        raise DataError(f"data set {entry.name!r}: no keypoint is seen in any picture")
+        raise DataError(f"data set {entry.name!r}: no image has a visible keypoint")
     classes = sorted(set(labels))
     positions = np.array([classes.index(label) for label in labels], np.int64)
     points = _table(found, labels)
@@ -59,7 +55,7 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
         pairs = class_pairs(positions, found.instances, ~np.isnan(points[..., 0]))
         _check_classes(entry, pairs, positions, classes)
     viewpoints = np.full(len(pairs), UNKNOWN_VIEWPOINT) if found.viewpoints is None else found.viewpoints
-    images = _labelled(bare_image_set(entry, found.pictures, cache_dir=cache_dir), positions, classes)
+    images = _labelled(unlabelled_image_set(entry, found.pictures, cache_dir=cache_dir), positions, classes)
     boxes = found.boxes.astype(np.float32)
     return KeypointSet(
         images=images,
@@ -76,35 +72,31 @@ def _check(entry: DataEntry, found: KeypointRows) -> None:
     sizes = picture_sizes(found.pictures.read, samples, f"data set {entry.name!r}: image")
     for view, (sample, (width, height)) in enumerate(zip(samples, sizes, strict=True)):
         where = f"data set {entry.name!r}: image {sample!r}"
-        beyond = MARGIN * max(width, height)
+        margin = MARGIN * max(width, height)
         for name, (x, y) in found.points[view].items():
-            if not (-beyond <= x <= width + beyond and -beyond <= y <= height + beyond):
+            if not (-margin <= x <= width + margin and -margin <= y <= height + margin):
                 raise DataError(
-                    f"{where}: keypoint {printable(name)!r} at ({x:g}, {y:g}) lies outside of its "
-                    f"{width}x{height} pixels"
+                    f"{where}: keypoint {printable(name)!r} at ({x:g}, {y:g}) is outside its {width}x{height} pixels"
                 )
         left, top, right, bottom = found.boxes[view].tolist()
         if not (left < right and top < bottom):
             raise DataError(
-                f"{where}: box ({left:g}, {top:g}, {right:g}, {bottom:g}); expected left, top, right and bottom of "
-                "something that has a size"
+                f"{where}: box ({left:g}, {top:g}, {right:g}, {bottom:g}); expected left < right and top < bottom"
             )
 
 
-def _check_classes(
-    entry: DataEntry, pairs: NDArray[np.int64], positions: NDArray[np.int64], classes: Sequence[str]
-) -> None:
+def _check_classes(entry: DataEntry, pairs: Ints, positions: Ints, classes: Sequence[str]) -> None:
     paired = set(positions[pairs[:, 0]].tolist())
-    lonely = next((label for place, label in enumerate(classes) if place not in paired), None)
-    if lonely is not None:
+    single = next((label for place, label in enumerate(classes) if place not in paired), None)
+    if single is not None:
         raise DataError(
-            f"data set {entry.name!r}: class {lonely!r} has no two pictures of different objects with a keypoint in "
+            f"data set {entry.name!r}: class {single!r} has no two images of different objects with a keypoint in "
             "common: add some, or leave the class out"
         )
 
 
 def _table(found: KeypointRows, labels: Sequence[str]) -> NDArray[np.float32]:
-    """Return the (V, K, 2) points, each class's names in the order that they are first met."""
+    """Return the (V, K, 2) points; the names of a class are in order of first occurrence."""
     places: dict[str, dict[str, int]] = {}
     for label, points in zip(labels, found.points, strict=True):
         of_class = places.setdefault(label, {})
@@ -117,7 +109,8 @@ def _table(found: KeypointRows, labels: Sequence[str]) -> NDArray[np.float32]:
     return table
 
 
-def _labelled(images: ImageSet, labels: NDArray[np.int64], classes: Sequence[str]) -> ImageSet:
+def _labelled(images: ImageSet, labels: Ints, classes: Sequence[str]) -> ImageSet:
+    # Baselines hold this fingerprint, so its keys keep their order.
     whole = json.dumps({"images": images.fingerprint, "labels": labels.tolist(), "classes": list(classes)})
     return replace(
         images,
@@ -129,5 +122,4 @@ def _labelled(images: ImageSet, labels: NDArray[np.int64], classes: Sequence[str
 
 
 def _fingerprint(images: ImageSet, **columns: NDArray[np.generic]) -> str:
-    whole = {"images": images.fingerprint} | {name: column.tolist() for name, column in columns.items()}
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest({"images": images.fingerprint} | {name: column.tolist() for name, column in columns.items()})

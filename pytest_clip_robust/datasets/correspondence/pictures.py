@@ -1,4 +1,4 @@
-"""Pictures made fit for their cameras while they are read: upright, on white, of one size."""
+"""Images adapted to their cameras and depth maps when they are read: orientation, transparency and size."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from PIL import Image, ImageOps
 from pytest_clip_robust.datasets.images.depth import NUMPY_MAGIC, decode_depth
 from pytest_clip_robust.datasets.images.digests import THREADS
 from pytest_clip_robust.datasets.images.reader import ImageReader
-from pytest_clip_robust.datasets.sources.reading import FileReader
+from pytest_clip_robust.datasets.sources.rows import FileReader
 from pytest_clip_robust.errors import DataError
 
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 ORIENTATION = 0x0112
-LYING = frozenset({5, 6, 7, 8})
-"""Values of EXIF's orientation under which width and height change places."""
+ROTATED = frozenset({5, 6, 7, 8})
+"""Values of the EXIF orientation that exchange width and height."""
 
 
 @runtime_checkable
 class SizedReader(Protocol):
-    """An ImageReader that knows how large its images are."""
+    """An ImageReader that knows the sizes of its images."""
 
     def size(self, index: int) -> Size:
-        """Return the width and height of image `index` as it is handed out."""
+        """Return the width and height of image `index` as it is returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdaptedReader:
-    """Reads another reader's pictures as their cameras and depth maps see them.
+    """Reads another reader's images in the form that belongs to their cameras and depth maps.
 
-    Transparent pictures lie on white. upright: turned as their EXIF orientation says. sizes: brought to these sizes,
-    by averaging over what a pixel covers. What needs none of it is handed out as it is, the rest as BMP: lossless.
+    Transparent pixels become white. upright: apply the EXIF orientation. sizes: resize to these sizes, with a filter
+    that averages over the pixels it covers. An image that needs no change is returned as it is, others as BMP, which
+    is lossless.
     """
 
     read: ImageReader
@@ -57,12 +58,12 @@ class AdaptedReader:
         return buffer.getvalue()
 
     def size(self, index: int) -> Size:
-        """Return the width and height of image `index` as it is handed out."""
+        """Return the width and height of image `index` as it is returned."""
         if self.sizes is not None:
             return self.sizes[index]
         with _header(self.read, index) as image:
-            lying = self.upright and image.getexif().get(ORIENTATION) in LYING
-            return image.size[::-1] if lying else image.size
+            rotated = self.upright and image.getexif().get(ORIENTATION) in ROTATED
+            return image.size[::-1] if rotated else image.size
 
     def _adapt(self, image: Image.Image, index: int) -> Image.Image:
         adapted = image
@@ -77,10 +78,10 @@ class AdaptedReader:
 
 
 def picture_size(read: ImageReader, index: int) -> Size:
-    """Return the width and height of an image or a depth map, as a rule from the first bytes of its file.
+    """Return the width and height of an image or a depth map, usually from the first bytes of its file.
 
     Raises:
-        DataError: it cannot be read, or is none.
+        DataError: the file cannot be read, or is not an image.
     """
     if isinstance(read, SizedReader):
         return read.size(index)
@@ -96,7 +97,7 @@ def picture_size(read: ImageReader, index: int) -> Size:
 def picture_sizes(
     read: ImageReader, samples: Sequence[str], where: str, *, only: Sequence[int] | None = None
 ) -> list[Size]:
-    """Return the sizes of the images or depth maps of a reader, or `only` of those at these positions.
+    """Return the sizes of a reader's images or depth maps, of all or of the positions `only`.
 
     Raises:
         DataError: as `picture_size`; the message begins with `where` and names the sample.
@@ -121,7 +122,7 @@ def _header(read: ImageReader, index: int) -> Iterator[Image.Image]:
 
 @contextmanager
 def opened(source: str | io.BytesIO) -> Iterator[Image.Image]:
-    """Open an image file of any form.
+    """Open an image file.
 
     Raises:
         DataError: Pillow cannot read it.

@@ -1,4 +1,4 @@
-"""Poses of cameras: what they must be, where they come from, and how far apart they look."""
+"""Camera poses: checks, conversions, and the angle between two of them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.errors import DataError
 
 TOLERANCE = 1e-3
-"""How far the axes of a pose may be from orthonormal: files hold few digits."""
+"""Largest deviation of a pose's axes from orthonormal: files hold few digits."""
 
 OPENGL_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Turns a camera that looks along -z with y up (OpenGL, Blender) into one that looks along z with y down (OpenCV)."""
+"""Converts a camera that looks along -z with y up (OpenGL, Blender) to one that looks along z with y down (OpenCV)."""
 
 
-def relative_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return by how many degrees, in [0, 180], one camera is turned against the other; translations do not count.
+def relative_angle(first: Floats, second: Floats) -> Floats:
+    """Return the angle in degrees, in [0, 180], between the orientations of two cameras.
 
     first, second: (..., 4, 4) poses, both camera to world or both world to camera.
 
@@ -27,19 +28,17 @@ def relative_angle(first: NDArray[np.float64], second: NDArray[np.float64]) -> N
     90.0
     """
     turn = np.swapaxes(first[..., :3, :3], -1, -2) @ second[..., :3, :3]
-    # 2 sin and 2 cos of the angle: the arc cosine alone loses half of the digits near 0 and 180 degrees.
+    # From 2 sin and 2 cos of the angle: the arc cosine alone loses half of the digits near 0 and 180 degrees.
     axis = np.stack([turn[..., i, j] - turn[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0))], axis=-1)
-    angle: NDArray[np.float64] = np.degrees(
-        np.arctan2(np.linalg.norm(axis, axis=-1), np.trace(turn, axis1=-2, axis2=-1) - 1)
-    )
+    angle: Floats = np.degrees(np.arctan2(np.linalg.norm(axis, axis=-1), np.trace(turn, axis1=-2, axis2=-1) - 1))
     return angle
 
 
-def check_poses(poses: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Refuse (V, 4, 4) matrices that are no rigid poses.
+def check_poses(poses: Floats, names: Sequence[str]) -> None:
+    """Check that (V, 4, 4) matrices are rigid poses.
 
     Raises:
-        DataError: one is not finite, or is no rotation and translation; the message names the view.
+        DataError: one is not finite, or is not a rotation with a translation; the message names the view.
     """
     for pose, name in zip(poses, names, strict=True):
         turn = pose[:3, :3]
@@ -50,20 +49,20 @@ def check_poses(poses: NDArray[np.float64], names: Sequence[str]) -> None:
         off = float(np.abs(turn @ turn.T - np.eye(3)).max())
         if off > TOLERANCE:
             raise DataError(
-                f"pose of view {name!r} is no rotation (its axes are {off:.3g} off orthonormal): "
+                f"pose of view {name!r} is not a rotation (its axes are {off:.3g} off orthonormal): "
                 "expected [R t] with R R' = 1, not scaled or sheared"
             )
         if np.linalg.det(turn) < 0:
             raise DataError(
-                f"pose of view {name!r} is no rotation (determinant -1): one of its axes points the wrong way"
+                f"pose of view {name!r} is not a rotation (determinant -1): one of its axes points the wrong way"
             )
 
 
-def from_quaternion(quaternion: ArrayLike, translation: ArrayLike) -> NDArray[np.float64]:
+def from_quaternion(quaternion: ArrayLike, translation: ArrayLike) -> Floats:
     """Return the (4, 4) pose of a quaternion (w, x, y, z) of any length and a translation.
 
     Raises:
-        ValueError: they are not four and three numbers, or the quaternion is zero.
+        ValueError: the quaternion does not have four numbers or is zero, or the translation does not have three.
     """
     values = np.asarray(quaternion, np.float64)
     if values.shape != (4,) or not np.linalg.norm(values) > 0:
@@ -79,11 +78,11 @@ def from_quaternion(quaternion: ArrayLike, translation: ArrayLike) -> NDArray[np
     return pose
 
 
-def as_pose(value: Any, where: str) -> NDArray[np.float64]:
-    """Return the (4, 4) matrix that a file holds as 16 numbers or as rows.
+def as_pose(value: Any, where: str) -> Floats:
+    """Return the (4, 4) matrix that a file holds as 16 numbers or as four rows.
 
     Raises:
-        DataError: it is missing, or something else.
+        DataError: the value is missing, or is not such a matrix.
     """
     if value is None:
         raise DataError(f"{where} has no pose")
@@ -93,10 +92,10 @@ def as_pose(value: Any, where: str) -> NDArray[np.float64]:
         raise DataError(f"{where}: pose {str(value)[:60]!r}; expected a 4 x 4 matrix") from None
 
 
-def inverse(poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the poses (..., 4, 4) the other way round: world to camera as camera to world.
+def inverse(poses: Floats) -> Floats:
+    """Return the inverse of rigid poses (..., 4, 4): camera to world from world to camera, and the reverse.
 
-    What is no rotation stays none, for `check_poses` to say.
+    A matrix that is not a rotation does not become one, so that `check_poses` still finds it.
     """
     turned = np.swapaxes(poses[..., :3, :3], -1, -2)
     back = np.array(poses)

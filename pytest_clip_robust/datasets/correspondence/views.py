@@ -1,10 +1,7 @@
-"""From a DataEntry to a ViewSet: posed RGB-D views in whatever layout they lie."""
+"""Loading of view sets: posed RGB-D views in published layouts or as a table."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.camera import check_camera_matrix
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.correspondence.layouts.blender import is_blender, read_blender
-from pytest_clip_robust.datasets.correspondence.layouts.files import Layout, find_layout
+from pytest_clip_robust.datasets.correspondence.layouts.files import Layout, read_layout
 from pytest_clip_robust.datasets.correspondence.layouts.navi import is_navi, read_navi
 from pytest_clip_robust.datasets.correspondence.layouts.open3d import is_open3d, read_open3d
 from pytest_clip_robust.datasets.correspondence.layouts.scannet_pairs import is_scannet_pairs, read_scannet_pairs
@@ -26,8 +25,7 @@ from pytest_clip_robust.datasets.correspondence.view_set import PosedRows, ViewS
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.depth import Depths, decode_depth
 from pytest_clip_robust.datasets.images.digests import THREADS
-from pytest_clip_robust.datasets.images.loading import bare_image_set, digest_memory
-from pytest_clip_robust.datasets.images.reader import TakenReader
+from pytest_clip_robust.datasets.images.loading import depth_memory, unlabelled_image_set
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.text import printable
 
@@ -40,21 +38,15 @@ LAYOUTS: dict[str, Layout[PosedRows]] = {
 
 
 def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet:
-    """Read the posed views that `entry` describes: every digest, pose and camera, and no picture decoded.
+    """Read the posed views that `entry` describes: every digest, pose and camera, without decoding an image.
 
-    Views that no pair compares are left out.
+    Views that are in no pair are left out.
 
     Raises:
-        DataError: the set cannot be read, a pose or camera is none, a depth map has not its picture's size, or no two
-            views can be compared; the message names the set, and the view.
+        DataError: the set cannot be read, a pose or camera is invalid, a depth map does not have its image's size, or
+            no two views can be compared; the message names the set, and the view.
     """
-    if entry.crop_border:
-        raise DataError(
-            f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be cut from posed views, whose cameras "
-            "and depth are those of whole pictures"
-        )
-    folder = find_layout(entry, LAYOUTS, "posed views")
-    found = read_view_table(entry, cache_dir) if folder is None else folder[0].read(entry, folder[1])
+    found = read_layout(entry, LAYOUTS, read_view_table, "posed views", cache_dir=cache_dir)
     found = replace(found, pictures=replace(found.pictures, samples=[printable(s) for s in found.pictures.samples]))
     try:
         check_poses(found.poses, found.pictures.samples)
@@ -65,87 +57,22 @@ def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet
         raise DataError(f"data set {entry.name!r}: no scene has two views within 120 degrees of each other")
     used, places = np.unique(pairs, return_inverse=True)
     _check_sizes(entry, found, used)
-    return _view_set(entry, found, used, places.reshape(-1, 2), cache_dir)
-
-
-def _view_set(
-    entry: DataEntry, found: PosedRows, used: NDArray[np.int64], pairs: NDArray[np.int64], cache_dir: Path | None
-) -> ViewSet:
-    """Keep the views `used`, in that order; `pairs` are positions among them."""
-    rows, (read_depth, depth_stamps) = found.pictures, found.depth
-    places = used.tolist()
-    samples = [rows.samples[i] for i in places]
-    stamps = [rows.stamps[i] for i in places]
-    pictures = replace(
-        rows, read=TakenReader(rows.read, used), samples=samples, stamps=stamps, labels=[""] * len(places)
-    )
-    images = bare_image_set(entry, pictures, cache_dir=cache_dir)
-    depths = Depths(
-        read=TakenReader(read_depth, used),
-        stamps=[depth_stamps[i] for i in places],
-        samples=samples,
-        memory=digest_memory(cache_dir, f"{rows.origin}|depth"),
-        intrinsics=found.intrinsics[used].astype(np.float32),
-    )
-    views = ViewSet(
-        images=images,
-        depths=depths,
-        depth_scale=replace(found.depth_scale, scale=found.depth_scale.scale[used]),
-        poses=found.poses[used],
-        scenes=[printable(found.scenes[i]) for i in places],
-        pairs=pairs.astype(np.int64),
-        fingerprint="",
-        boxes=_boxes(entry, found, places) if found.around_object else None,
-    )
-    try:
-        return replace(views, fingerprint=_fingerprint(views))
-    except DataError as error:
-        raise DataError(f"data set {entry.name!r}: depth of {error}") from error
-
-
-def _check_sizes(entry: DataEntry, found: PosedRows, used: NDArray[np.int64]) -> None:
-    """Refuse views whose picture, depth map and camera are not of one size."""
-    samples, places = found.pictures.samples, used.tolist()
-    where = f"data set {entry.name!r}: view"
-    sizes = picture_sizes(found.pictures.read, samples, where, only=places)
-    of_depth = picture_sizes(found.depth[0], samples, f"data set {entry.name!r}: depth of view", only=places)
-    for view, picture, depth in zip(places, sizes, of_depth, strict=True):
-        sample = samples[view]
-        if depth != picture:
-            raise DataError(
-                f"{where} {sample!r}: its depth map has {depth[0]}x{depth[1]} pixels and its picture "
-                f"{picture[0]}x{picture[1]}; expected the same"
-            )
-        try:
-            check_camera_matrix(found.intrinsics[view].tolist(), picture[1], picture[0])
-        except DataError as error:
-            raise DataError(f"{where} {sample!r}: {error}") from error
-
-
-def _boxes(entry: DataEntry, found: PosedRows, views: Sequence[int]) -> NDArray[np.int64]:
-    def box(view: int) -> tuple[int, int, int, int]:
-        try:
-            return square_around(decode_depth(found.depth[0](view)) > 0)
-        except (DataError, OSError) as error:
-            raise DataError(f"data set {entry.name!r}: view {found.pictures.samples[view]!r}: {error}") from error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return np.array(list(pool.map(box, views)), np.int64)
+    return _view_set(entry, found.take(used), places.reshape(-1, 2), cache_dir)
 
 
 def square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the smallest square around an (H, W) mask, as near its middle as fits.
+    """Return left, top, right and bottom of the smallest square around an (H, W) mask, as centred as the image allows.
 
-    A square larger than the picture is cut off at its borders.
+    A square larger than the image is cut off at its borders.
 
     Raises:
-        DataError: nothing is in the mask.
+        DataError: the mask is empty.
 
     >>> square_around(np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]], bool))
     (1, 0, 4, 3)
     """
     if not mask.any():
-        raise DataError("nothing of its depth is known: expected numbers above 0")
+        raise DataError("its depth map has no positive value")
     spans = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] + (0, 1) for axis in (0, 1)]
     side = int(max(end - start for start, end in spans))
     edges = []
@@ -156,17 +83,73 @@ def square_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
+def _view_set(entry: DataEntry, found: PosedRows, pairs: Ints, cache_dir: Path | None) -> ViewSet:
+    samples = found.pictures.samples
+    depths = Depths(
+        read=found.depth.read,
+        stamps=found.depth.stamps,
+        samples=samples,
+        memory=depth_memory(cache_dir, found.pictures.origin),
+        intrinsics=found.intrinsics.astype(np.float32),
+    )
+    views = ViewSet(
+        images=unlabelled_image_set(entry, found.pictures, cache_dir=cache_dir),
+        depths=depths,
+        depth_scale=found.depth_scale,
+        poses=found.poses,
+        scenes=[printable(scene) for scene in found.scenes],
+        pairs=pairs.astype(np.int64),
+        fingerprint="",
+        boxes=_boxes(entry, found) if found.around_object else None,
+    )
+    try:
+        return replace(views, fingerprint=_fingerprint(views))
+    except DataError as error:
+        raise DataError(f"data set {entry.name!r}: depth of {error}") from error
+
+
+def _check_sizes(entry: DataEntry, found: PosedRows, used: Ints) -> None:
+    """Check that image, depth map and camera of the views `used` have the same size."""
+    samples, places = found.pictures.samples, used.tolist()
+    where = f"data set {entry.name!r}: view"
+    sizes = picture_sizes(found.pictures.read, samples, where, only=places)
+    of_depth = picture_sizes(found.depth.read, samples, f"data set {entry.name!r}: depth of view", only=places)
+    for view, picture, depth in zip(places, sizes, of_depth, strict=True):
+        sample = samples[view]
+        if depth != picture:
+            raise DataError(
+                f"{where} {sample!r}: its depth map has {depth[0]}x{depth[1]} pixels and its image "
+                f"{picture[0]}x{picture[1]}; expected the same"
+            )
+        try:
+            check_camera_matrix(found.intrinsics[view].tolist(), picture[1], picture[0])
+        except DataError as error:
+            raise DataError(f"{where} {sample!r}: {error}") from error
+
+
+def _boxes(entry: DataEntry, found: PosedRows) -> Ints:
+    def box(view: int) -> tuple[int, int, int, int]:
+        try:
+            return square_around(decode_depth(found.depth.read(view)) > 0)
+        except (DataError, OSError) as error:
+            raise DataError(f"data set {entry.name!r}: view {found.pictures.samples[view]!r}: {error}") from error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return np.array(list(pool.map(box, range(len(found.pictures)))), np.int64)
+
+
 def _fingerprint(views: ViewSet) -> str:
     scale = views.depth_scale
-    whole = {
-        "images": views.images.fingerprint,
-        "depths": views.depths.digests,
-        "depth_scale": [scale.scale.tolist(), scale.offset, scale.inverse, scale.along_ray],
-        "intrinsics": views.intrinsics.tolist(),
-        # Inverting a pose may differ in its last bits between machines; a micrometre is no other view.
-        "poses": (views.poses.round(6) + 0.0).tolist(),
-        "scenes": list(views.scenes),
-        "pairs": views.pairs.tolist(),
-        "boxes": None if views.boxes is None else views.boxes.tolist(),
-    }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest(
+        {
+            "images": views.images.fingerprint,
+            "depths": views.depths.digests,
+            "depth_scale": [scale.scale.tolist(), scale.offset, scale.inverse, scale.along_ray],
+            "intrinsics": views.intrinsics.tolist(),
+            # The inverse of a pose can differ in its last bits between machines, so micrometres are enough.
+            "poses": (views.poses.round(6) + 0.0).tolist(),
+            "scenes": list(views.scenes),
+            "pairs": views.pairs.tolist(),
+            "boxes": None if views.boxes is None else views.boxes.tolist(),
+        }
+    )

@@ -1,4 +1,4 @@
-"""Visual-factor annotations: JSON lines with a file name and boolean columns, in the form of ImageNet-X."""
+"""Visual-factor annotations in the form of ImageNet-X: JSON lines with a file name and boolean columns."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import FACTORS
 
 PROTOTYPES = "prototypical_paths.csv"
-"""Beside the annotations: the images that annotators compared with, which are left out (Idrissi et al. 2023)."""
+"""A file next to the annotations: images that annotators compared with, which are left out (Idrissi et al. 2023)."""
 
 _HUB_SUFFIX = re.compile(r"_n\d{8}$")
 
 
 @dataclass(frozen=True, slots=True)
 class FactorAnnotations:
-    """Which factors each image carries. `rows` maps a file name to one boolean a column."""
+    """The factors of each image. `rows` maps a file name to one boolean per column."""
 
     source: Path
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[bool, ...]]
 
     def join(self, samples: Sequence[str], *, name: str) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
-        """Return the positions of the annotated ones among `samples`, and their columns.
+        """Return the positions of the annotated images among `samples`, and their columns.
 
-        Files match by name without folders and suffix; ``_n01440764`` at the end, as in copies of ImageNet on the
-        hub, does not count.
+        Files match by name without folders and suffix, and without ``_n01440764`` at the end, which copies of ImageNet
+        on the hub have.
 
         Raises:
             DataError: no file name matches, or two samples have the same name.
@@ -51,7 +51,7 @@ class FactorAnnotations:
             kept[stem] = position
         if not kept:
             raise DataError(
-                f"{name}: none of its {len(samples)} images is in {self.source}; "
+                f"{name}: {self.source} annotates none of its {len(samples)} images; "
                 f"the set has {samples[0]!r}, the annotations {next(iter(self.rows))!r}"
             )
         table = np.array([by_stem[stem] for stem in kept], dtype=np.bool_)
@@ -61,11 +61,11 @@ class FactorAnnotations:
 def read_factor_annotations(path: Path, factors: Sequence[str] = ()) -> FactorAnnotations:
     """Read JSON lines (plain or gzip) with ``file_name`` and a column of 0 and 1 for each of `factors`.
 
-    Without `factors`, all of the 16 known ones that the first line has are read. The images that a file
-    ``prototypical_paths.csv`` beside `path` names are left out, as ImageNet-X's own numbers leave them out.
+    Without `factors`, those of the 16 known ones that the first line has are read. The images that a file
+    ``prototypical_paths.csv`` next to `path` names are left out, as in the published numbers of ImageNet-X.
 
     Raises:
-        DataError: the file cannot be read, a line is wrong, or nothing is in it.
+        DataError: the file cannot be read, has a wrong line, or is empty.
     """
     left_out = _prototypes(path.with_name(PROTOTYPES))
     columns: tuple[str, ...] = ()
@@ -92,9 +92,9 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 try:
                     line = json.loads(text)
                 except ValueError as error:
-                    raise DataError(f"{where}: {error}; expected one JSON object a line") from None
+                    raise DataError(f"{where}: {error}; expected one JSON object per line") from None
                 if not isinstance(line, dict):
-                    raise DataError(f"{where}: {text[:40]!r} is no JSON object")
+                    raise DataError(f"{where}: {text[:40]!r} is not a JSON object")
                 yield where, line
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"annotations {path} cannot be read: {error}") from error
@@ -112,7 +112,7 @@ def _columns(line: Mapping[str, Any], factors: Sequence[str], where: str) -> tup
             raise DataError(f"{where}: no factor {factor!r}{did_you_mean(factor, line)}; it has {', '.join(line)}")
     found = tuple(factors) or tuple(column for column in FACTORS if column in line)
     if not found:
-        raise DataError(f"{where}: none of the 16 factors; it has {', '.join(line)}; name them with factors=")
+        raise DataError(f"{where}: it has none of the 16 factors, but {', '.join(line)}; name them with factors=")
     return found
 
 

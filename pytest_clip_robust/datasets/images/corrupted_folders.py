@@ -1,4 +1,4 @@
-"""Sets that are corrupted already, as ImageNet-C and ImageNet-3DCC lie on disk: KIND/SEVERITY/CLASS/IMAGE."""
+"""Data sets stored already corrupted, as ImageNet-C and ImageNet-3DCC are: KIND/SEVERITY/CLASS/IMAGE."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pytest_clip_robust.names import SEVERITIES
 
 
 def corrupted_kinds(entry: DataEntry) -> dict[str, tuple[int, ...]]:
-    """Return the severities of every kind that lies in the entry's folder, or in groups of kinds there (``blur/``).
+    """Return the severities of every kind in the entry's folder; kinds can be in groups (``blur/KIND``).
 
     Raises:
-        DataError: the folder has none.
+        DataError: the folder has no kind.
     """
     root = Path(entry.location).expanduser()
-    kinds = {
+    kinds: dict[str, tuple[int, ...]] = {
         folder.name: severities
         for pattern in ("*", "*/*")
         for folder in sorted(root.glob(pattern))
@@ -25,8 +25,8 @@ def corrupted_kinds(entry: DataEntry) -> dict[str, tuple[int, ...]]:
     }
     if not kinds:
         raise DataError(
-            f"data set {entry.name!r}: {entry.location or 'no folder'} holds no KIND/SEVERITY/CLASS/IMAGE; "
-            "give the folder that has the kinds, such as fog/3/n01440764"
+            f"data set {entry.name!r}: {entry.location or 'no folder'} has no folders KIND/SEVERITY/CLASS/IMAGE; "
+            "give the folder that contains the kinds, such as fog/3/n01440764"
         )
     return kinds
 
@@ -35,7 +35,7 @@ def corrupted_entry(entry: DataEntry, kind: str, severity: int) -> DataEntry:
     """Return the entry of the images of one kind at one severity.
 
     Raises:
-        DataError: the folder has not that kind or severity.
+        DataError: the folder does not have that kind or severity.
     """
     kinds = corrupted_kinds(entry)
     if severity not in kinds.get(kind, ()):

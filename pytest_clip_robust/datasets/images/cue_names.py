@@ -1,7 +1,7 @@
-"""Cue conflicts by file name, and what people and models have said of them.
+"""File names of cue-conflict images, and tables of what people and models answered to them.
 
-The public set names its files ``SHAPE<i>-TEXTURE<j>``, as in ``airplane1-bicycle2.png``; tables of decisions put more
-words before it.
+The public set names its files ``SHAPE<i>-TEXTURE<j>``, as in ``airplane1-bicycle2.png``; tables of decisions have
+more words before that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMNS = ("object_response", "category", "imagename")
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """What a file name says: its bare stem, the class of the shape and that of the texture."""
+    """The parts of a file name: its stem, the class of the shape and the class of the texture."""
 
     stem: str
     shape: str
@@ -29,7 +29,7 @@ class Cues:
 
 @dataclass(frozen=True, slots=True)
 class DecisionTable:
-    """One observer's answers, as the public tables have them: names of classes, or ``na`` for none."""
+    """One observer's answers in the form of the public tables: names of classes, or ``na`` for no answer."""
 
     observer: str
     cues: tuple[Cues, ...]
@@ -37,7 +37,7 @@ class DecisionTable:
 
 
 def read_cues(name: str) -> Cues | None:
-    """Read the cues off a file name, or None where it names none.
+    """Return the cues in a file name, or None if it has no cues.
 
     >>> read_cues("0001_stg_dnn_0_airplane_00_airplane1-bicycle2.png")
     Cues(stem='airplane1-bicycle2', shape='airplane', texture='bicycle')
@@ -71,10 +71,10 @@ def read_decisions(path: Path) -> DecisionTable:
 
 
 def find_decisions(places: Sequence[str]) -> list[Path]:
-    """List the CSV files that `places` (files or globs) name.
+    """Return the CSV files that match `places` (files or globs).
 
     Raises:
-        DataError: a place names no file.
+        DataError: no file matches one of them.
     """
     found: list[Path] = []
     for place in places:
@@ -89,7 +89,7 @@ def find_decisions(places: Sequence[str]) -> list[Path]:
 def _cues(line: dict[str, str], path: Path, number: int) -> Cues:
     cues = read_cues(line["imagename"] or "")
     if cues is None:
-        raise DataError(f"decisions {path}, line {number}: {line['imagename']!r} has no SHAPE1-TEXTURE2 in its name")
+        raise DataError(f"decisions {path}, line {number}: {line['imagename']!r} is not of the form SHAPE1-TEXTURE2")
     if cues.shape != line["category"]:
         raise DataError(
             f"decisions {path}, line {number}: category {line['category']!r} is not the shape of {line['imagename']!r}"

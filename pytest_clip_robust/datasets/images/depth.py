@@ -1,4 +1,4 @@
-"""Depth maps beside images: where they lie, what they are, and which cameras took them."""
+"""Depth maps of images: their files, their cameras, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.datasets.images.digests import content_digests
 from pytest_clip_robust.datasets.images.reader import ImageReader, TakenReader
 from pytest_clip_robust.errors import DataError
@@ -23,11 +24,11 @@ NUMPY_MAGIC = b"\x93NUMPY"
 
 @dataclass(frozen=True, kw_only=True)
 class Depths:
-    """Depth along the optical axis of N images, in a unit of the set's own.
+    """Depth along the optical axis of N images, in the data set's own unit.
 
     read: position -> the depth map's file, undecoded. stamps, samples, memory: as for `content_digests`.
     intrinsics: (N, 3, 3) float32 in pixels of the images, or None.
-    source: what the maps are known by where that is not their content, such as the model that made them.
+    source: identifies the maps instead of their content, such as the name of the model that made them.
     """
 
     read: ImageReader
@@ -39,7 +40,7 @@ class Depths:
 
     @cached_property
     def digests(self) -> list[str]:
-        """The identities of N depth maps, by default the SHA-256 of their files, read when first asked for.
+        """The identities of N depth maps: the SHA-256 of their files, which are read on first use, or `source`.
 
         Raises:
             DataError: a file cannot be read; the message names the sample.
@@ -48,8 +49,8 @@ class Depths:
             return [self.source] * len(self.samples)
         return content_digests(self.read, self.stamps, self.samples, memory=self.memory)
 
-    def take(self, positions: NDArray[np.int64]) -> Depths:
-        """Return the depth maps at `positions`."""
+    def take(self, positions: Ints) -> Depths:
+        """Return the depth maps at `positions`, in that order."""
         places = positions.tolist()
         return replace(
             self,
@@ -61,10 +62,10 @@ class Depths:
 
 
 def decode_depth(content: bytes) -> NDArray[np.float32]:
-    """Return the (H, W) float32 numbers of a one-channel image (16 bit, as a rule) or a NumPy file.
+    """Return the (H, W) float32 values of a one-channel image, usually 16 bit, or of a NumPy file.
 
     Raises:
-        DataError: it is neither.
+        DataError: `content` is neither.
     """
     try:
         if content.startswith(NUMPY_MAGIC):

@@ -1,4 +1,4 @@
-"""Content digests of images, remembered so that an unchanged set is read once, not once a run."""
+"""Content digests of images, remembered so that an unchanged set is read once and not in every run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ def content_digests(
 ) -> list[str]:
     """Return the SHA-256 of each image's bytes, in hex.
 
-    stamps: one string an image that changes whenever its bytes do (path, size and time of change), or None where
-        nothing can be promised. memory: the file in which digests by stamp are kept; it is replaced whole, and one that
-        is damaged or cannot be written is done without.
+    stamps: per image a string that changes whenever its bytes change (path, size and time of change), or None if
+        that cannot be promised.
+    memory: the file in which digests by stamp are kept. It is replaced whole; the run goes on without it if it is
+        damaged or cannot be written.
 
     Raises:
         DataError: an image cannot be read; the message names the sample.
     """
-    known = _recall(memory)
+    known = _read_memory(memory)
     missing = [row for row, stamp in enumerate(stamps) if stamp is None or stamp not in known]
 
     def digest(row: int) -> str:
@@ -42,11 +43,11 @@ def content_digests(
         fresh = dict(zip(missing, pool.map(digest, missing), strict=True))
     digests = [fresh[row] if row in fresh else known[str(stamp)] for row, stamp in enumerate(stamps)]
     if fresh and memory is not None:
-        _remember(memory, {stamp: one for stamp, one in zip(stamps, digests, strict=True) if stamp is not None})
+        _write_memory(memory, {stamp: one for stamp, one in zip(stamps, digests, strict=True) if stamp is not None})
     return digests
 
 
-def _recall(memory: Path | None) -> dict[str, str]:
+def _read_memory(memory: Path | None) -> dict[str, str]:
     if memory is None:
         return {}
     try:
@@ -56,7 +57,7 @@ def _recall(memory: Path | None) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-def _remember(memory: Path, digest_of: dict[str, str]) -> None:
-    # The digests are worth a second of reading, not the run.
+def _write_memory(memory: Path, digest_of: dict[str, str]) -> None:
+    # Without the file the next run reads the images again; that is no reason to end this one.
     with contextlib.suppress(OSError):
         write_whole(memory, json.dumps(digest_of).encode())

@@ -1,19 +1,17 @@
-"""An ImageSet: the images of one data set, their labels and annotations, ready to be encoded."""
+"""ImageSet: the images of one data set with their labels and annotations."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.reader import ImageReader, TakenReader
-
-if TYPE_CHECKING:
-    from pytest_clip_robust.datasets.images.depth import Depths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,25 +22,25 @@ class ImageSet:
     samples: N file names or row names, for people.
     digests: N SHA-256 hex digests of those bytes: the identity of an image in the feature store.
     labels: (N,) int64 in ``[0, C)``.
-    class_names: C names, for people and for prompts; class_ids: C stable ids that match the same class in other sets.
-    synonyms: C tuples of all names that a class has in prompts, or () where each has one.
+    class_names: C names, for people and for prompts. class_ids: C ids, which match the same class in other sets.
+    synonyms: C tuples of all names of a class in prompts, or () if each class has one name.
     annotations: named (N,) boolean columns.
     textures: (N,) int64 in ``[0, C)``, the class of the texture in a cue-conflict set; None for other sets.
-    fingerprint: hex digest of the digests, labels, class ids and annotations; a set with another one is another set.
+    fingerprint: hex digest of the digests, labels, classes and annotations; it identifies the set.
     crop_border: pixels to cut from every side before preprocessing (ObjectNet: 2).
-    depths: a depth map of every image, where the set has them.
+    depths: the depth map of every image, or None.
     """
 
     name: str
     read: ImageReader
     samples: Sequence[str]
     digests: Sequence[str]
-    labels: NDArray[np.int64]
+    labels: Ints
     class_names: tuple[str, ...]
     class_ids: tuple[str, ...]
     fingerprint: str
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-    textures: NDArray[np.int64] | None = None
+    textures: Ints | None = None
     synonyms: tuple[tuple[str, ...], ...] = ()
     crop_border: int = 0
     licence: str = ""
@@ -50,14 +48,14 @@ class ImageSet:
 
     @property
     def prompt_names(self) -> tuple[tuple[str, ...], ...]:
-        """All names of every class that go into prompts."""
+        """C tuples of all names of a class in prompts."""
         return self.synonyms or tuple((name,) for name in self.class_names)
 
     def __len__(self) -> int:
         return len(self.digests)
 
-    def take(self, positions: NDArray[np.int64]) -> ImageSet:
-        """Return the images at `positions`, which may repeat, as a set of their own."""
+    def take(self, positions: Ints) -> ImageSet:
+        """Return the images at `positions`, in that order, as a new set; a position can occur more than once."""
         places = positions.tolist()
         digests = [self.digests[i] for i in places]
         whole = "|".join([self.fingerprint, *digests])

@@ -1,4 +1,4 @@
-"""Class lists: the order of the classes, their ids, and what a label in a file means."""
+"""Class lists: the order, names and ids of classes, and the class that a label in a file means."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PUBLISHED = (IMAGENET, *SUBSETS)
 class ClassList:
     """C classes in order: `names` go into prompts, `ids` match the same class in other sets.
 
-    synonyms: C tuples of all names of a class, its `names` entry first, or () where every class has one.
+    synonyms: C tuples of all names of a class, its `names` entry first, or () if every class has one name.
 
     Raises:
-        DataError: names and ids disagree in number, an id stands there twice, or a name is empty.
+        DataError: the numbers of names and ids differ, an id occurs twice, or a name is empty.
     """
 
     source: str
@@ -39,7 +39,7 @@ class ClassList:
             raise DataError(f"{self.source}: {len(self.names)} class names for {len(self.ids)} ids; expected one each")
         if len(set(self.ids)) != len(self.ids):
             twice = next(one for i, one in enumerate(self.ids) if one in self.ids[:i])
-            raise DataError(f"{self.source}: class {twice!r} stands there twice; give each class one line")
+            raise DataError(f"{self.source}: class {twice!r} is listed twice; give each class one line")
         for one, names in zip(self.ids, self.synonyms or ((name,) for name in self.names), strict=True):
             if not all(name.strip() for name in names):
                 raise DataError(f"{self.source}: class {one!r} has no name, or an empty one; write one")
@@ -51,7 +51,7 @@ class ClassList:
         """Return the position of the class that `label` means: its index, id, or name if only one class has it.
 
         Raises:
-            DataError: no class or several are meant; the message has near names.
+            DataError: the label matches no class, or several; the message has near names.
         """
         if not isinstance(label, str):
             if 0 <= label < len(self):
@@ -67,7 +67,7 @@ class ClassList:
         raise DataError(f"class {printable(label)!r} is not among the {len(self)} of {self.source}{near}")
 
     def find(self, label: str) -> int | None:
-        """Return the position of the one class of that id, name or index; None, where there is none or several."""
+        """Return the position of the class with that id, name or index; None if there is not exactly one."""
         found = self._positions.get(label)
         if found is None:
             return int(label) if label.isdecimal() and int(label) < len(self) else None
@@ -75,7 +75,7 @@ class ClassList:
 
     @cached_property
     def _positions(self) -> dict[str, tuple[int, ...]]:
-        """Every id, and every name that is not another class's id."""
+        """The positions of every id, and of every name that is not another class's id."""
         positions: dict[str, tuple[int, ...]] = {}
         for i, names in enumerate(self.synonyms or ((name,) for name in self.names)):
             for name in names:
@@ -92,11 +92,11 @@ class ClassList:
 def class_list(source: str) -> ClassList:
     """Return the class list called `source`, or the one in a text file of that name.
 
-    A file has one class a line: its name, or its id, a tab and its name. Several names have bars between
-    them: ``sofa|couch``.
+    A file has one class per line: its name, or its id, a tab and its name. Several names are separated by bars:
+    ``sofa|couch``.
 
     Raises:
-        DataError: there is no such list or file, or the file is wrong.
+        DataError: there is no such list or file, or the file has another form.
     """
     if source in PUBLISHED:
         return _published(source)
@@ -112,9 +112,9 @@ def class_list(source: str) -> ClassList:
 
 
 def named_classes(lines: Iterable[str], *, source: str) -> ClassList:
-    r"""Return the class list of `lines`: names between bars, or an id, a tab and names.
+    r"""Return the class list of `lines`: names separated by bars, or an id, a tab and names.
 
-    Underscores in names become spaces. Without an id, the first name is it.
+    Underscores in names become spaces. Without an id, the first name is the id.
 
     >>> named_classes(["hot_dog", "n1\tsofa|couch"], source="menu").synonyms
     (('hot dog',), ('sofa', 'couch'))
@@ -133,7 +133,7 @@ def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callabl
     """Return the (N,) positions of `labels` in `classes`; `where` names row i for messages.
 
     Raises:
-        DataError: a label means no class.
+        DataError: a label matches no class, or several.
     """
     known: dict[str | int, int] = {}
     for row, label in enumerate(labels):
@@ -146,8 +146,8 @@ def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callabl
 
 
 def _published(source: str) -> ClassList:
-    """ImageNet's ids from timm and its names, cleaned for prompts, from open_clip."""
-    import open_clip  # noqa: PLC0415 - it brings torch along
+    """Return a list of ImageNet: the ids from timm, the names, which are made for prompts, from open_clip."""
+    import open_clip  # noqa: PLC0415 - it imports torch
     from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
 
     ids = tuple(ImageNetInfo().label_names())  # type: ignore[no-untyped-call]

@@ -1,25 +1,26 @@
-"""From a DataEntry to an ImageSet."""
+"""Loading of image sets: from a DataEntry to an ImageSet, without decoding an image."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.annotations import read_factor_annotations
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.digests import content_digests
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.labels import ClassList, class_list, named_classes, to_positions
-from pytest_clip_robust.datasets.images.reader import TakenReader
-from pytest_clip_robust.datasets.sources.reading import Label, Rows, read_rows
+from pytest_clip_robust.datasets.sources.reading import read_rows
+from pytest_clip_robust.datasets.sources.rows import Label, Rows
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.text import printable
 
@@ -27,36 +28,35 @@ WORDNET_ID = re.compile(r"n\d{8}")
 
 
 def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted: bool = True) -> ImageSet:
-    """Read the data set that `entry` describes: every image's digest and label, no image decoded.
+    """Read the data set that `entry` describes: every image's digest and label.
 
-    `cache_dir` keeps what `datasets` prepares and the digests of unchanged images; None leaves `datasets` its own
-    folder and remembers no digest. `prompted` is False for sets whose classes never go into prompts, such as OOD sets:
-    their names may be numbers or WordNet ids, and without any label they are one class.
+    `cache_dir` keeps the files that `datasets` prepares and the digests of unchanged images; None lets `datasets` use
+    its own folder and remembers no digest. `prompted` is False for sets whose classes never go into prompts, such as
+    OOD sets: their names can be numbers or WordNet ids, and without labels they are one class.
 
     Raises:
         DataError: the set cannot be read; the message names the set, and the file or row.
     """
-    rows = read_rows(entry, None if cache_dir is None else str(cache_dir / "prepared"), labelled=prompted)
-    classes, labels = _understand(entry, rows, prompted=prompted)
-    textures = _textures(entry, rows, classes)
-    kept, annotations = _annotate(entry, rows)
-    labels, textures = labels[kept], None if textures is None else textures[kept]
+    rows = read_rows(entry, prepared_folder(cache_dir), labelled=prompted)
+    classes, labels = _resolve_labels(entry, rows, prompted=prompted)
+    textures = _resolve_textures(entry, rows, classes)
+    annotated = _annotated(entry, rows)
+    if annotated is not None:
+        positions, annotations = annotated
+        rows, labels = rows.take(positions), labels[positions]
+        textures = None if textures is None else textures[positions]
+    else:
+        annotations = dict(rows.annotations)
     if entry.subset == "present":
         present = np.unique(np.concatenate([labels] if textures is None else [labels, textures]))
         labels = np.searchsorted(present, labels)
         textures = None if textures is None else np.searchsorted(present, textures)
         classes = classes.keep(present)
-    read = rows.read if len(kept) == len(rows.samples) else TakenReader(rows.read, kept)
-    samples = [printable(rows.samples[i]) for i in kept]
-    try:
-        digests = content_digests(
-            read, [rows.stamps[i] for i in kept], samples, memory=digest_memory(cache_dir, rows.origin)
-        )
-    except DataError as error:
-        raise DataError(f"data set {entry.name!r}: {error}") from error
+    samples = [printable(sample) for sample in rows.samples]
+    digests = row_digests(entry, rows, cache_dir)
     return ImageSet(
         name=entry.name,
-        read=read,
+        read=rows.read,
         samples=samples,
         digests=digests,
         labels=labels.astype(np.int64),
@@ -68,75 +68,93 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         synonyms=classes.synonyms,
         crop_border=entry.crop_border,
         licence=entry.licence,
-        depths=_depths(rows, kept, samples, cache_dir),
+        depths=_depths(rows, samples, cache_dir),
     )
 
 
-def bare_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> ImageSet:
-    """Make the images of `rows` a set of one class, for whatever needs no labels.
+def unlabelled_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> ImageSet:
+    """Return the images of `rows` as a set of one class.
 
     Raises:
         DataError: an image cannot be read.
     """
+    return _unlabelled(entry, rows, row_digests(entry, rows, cache_dir))
+
+
+def distinct_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> tuple[ImageSet, Ints]:
+    """Return the distinct images of `rows` as a set of one class, and the (N,) position of every row in it.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    digests = row_digests(entry, rows, cache_dir)
+    place = {one: i for i, one in enumerate(dict.fromkeys(digests))}
+    places = np.array([place[one] for one in digests], np.int64)
+    first = np.unique(places, return_index=True)[1]
+    return _unlabelled(entry, rows.take(first), list(place)), places
+
+
+def row_digests(entry: DataEntry, rows: Rows, cache_dir: Path | None) -> list[str]:
+    """Return the SHA-256 of every row's image.
+
+    Raises:
+        DataError: an image cannot be read; the message names the set and the image.
+    """
     samples = [printable(sample) for sample in rows.samples]
     try:
-        digests = content_digests(rows.read, rows.stamps, samples, memory=digest_memory(cache_dir, rows.origin))
+        return content_digests(rows.read, rows.stamps, samples, memory=_digest_memory(cache_dir, rows.origin))
     except DataError as error:
         raise DataError(f"data set {entry.name!r}: {error}") from error
-    labels = np.zeros(len(digests), np.int64)
-    return ImageSet(
-        name=entry.name,
-        read=rows.read,
+
+
+def _depths(rows: Rows, samples: list[str], cache_dir: Path | None) -> Depths | None:
+    if rows.depth is None:
+        return None
+    return Depths(
+        read=rows.depth.read,
+        stamps=rows.depth.stamps,
         samples=samples,
-        digests=digests,
-        labels=labels,
-        class_names=(entry.name,),
-        class_ids=(entry.name,),
-        fingerprint=_bare_fingerprint(digests, entry.crop_border),
-        crop_border=entry.crop_border,
-        licence=entry.licence,
+        memory=depth_memory(cache_dir, rows.origin),
+        intrinsics=rows.intrinsics,
     )
 
 
-def part_of(images: ImageSet, positions: NDArray[np.int64]) -> ImageSet:
-    """Keep the images at `positions` of a set of one class, in that order."""
-    digests = [images.digests[i] for i in positions.tolist()]
-    return replace(
-        images,
-        read=TakenReader(images.read, positions),
-        samples=[images.samples[i] for i in positions.tolist()],
-        digests=digests,
-        labels=images.labels[positions],
-        fingerprint=_bare_fingerprint(digests, images.crop_border),
-    )
+def prepared_folder(cache_dir: Path | None) -> str | None:
+    """Return the folder in which `datasets` prepares files; None for its own."""
+    return None if cache_dir is None else str(cache_dir / "prepared")
 
 
-def digest_memory(cache_dir: Path | None, origin: str) -> Path | None:
-    """Return the file where digests of the files of `origin` are kept, if anything is."""
+def depth_memory(cache_dir: Path | None, origin: str) -> Path | None:
+    """Return the file in which digests of the depth maps of `origin` are remembered."""
+    return _digest_memory(cache_dir, f"{origin}|depth")
+
+
+def _digest_memory(cache_dir: Path | None, origin: str) -> Path | None:
+    """Return the file in which digests of the images of `origin` are remembered."""
     if cache_dir is None:
         return None
     return cache_dir / "digests" / f"{hashlib.sha256(origin.encode()).hexdigest()[:32]}.json"
 
 
-def _bare_fingerprint(digests: list[str], crop_border: int) -> str:
-    return hashlib.sha256(json.dumps({"images": digests, "crop_border": crop_border}).encode()).hexdigest()
-
-
-def _depths(rows: Rows, kept: NDArray[np.int64], samples: list[str], cache_dir: Path | None) -> Depths | None:
-    if rows.depth is None:
-        return None
-    read, stamps = rows.depth
-    return Depths(
-        read=TakenReader(read, kept),
-        stamps=[stamps[i] for i in kept],
-        samples=samples,
-        memory=digest_memory(cache_dir, f"{rows.origin}|depth"),
-        intrinsics=None if rows.intrinsics is None else rows.intrinsics[kept],
+def _unlabelled(entry: DataEntry, rows: Rows, digests: list[str]) -> ImageSet:
+    # Baselines hold this fingerprint, so its keys keep their order.
+    whole = json.dumps({"images": digests, "crop_border": entry.crop_border})
+    return ImageSet(
+        name=entry.name,
+        read=rows.read,
+        samples=[printable(sample) for sample in rows.samples],
+        digests=digests,
+        labels=np.zeros(len(digests), np.int64),
+        class_names=(entry.name,),
+        class_ids=(entry.name,),
+        fingerprint=hashlib.sha256(whole.encode()).hexdigest(),
+        crop_border=entry.crop_border,
+        licence=entry.licence,
     )
 
 
-def _understand(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, NDArray[np.int64]]:
-    """Give every label its place in the entry's class list, or else in the set's own."""
+def _resolve_labels(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, Ints]:
+    """Return the entry's class list, or otherwise the set's own, and the position of every label in it."""
 
     def where(row: int) -> str:
         return f"data set {entry.name!r}: image {printable(rows.samples[row])!r}"
@@ -145,7 +163,7 @@ def _understand(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassL
     if entry.classes:
         given = entry.classes
         classes = class_list(given) if isinstance(given, str) else named_classes(given, source=source)
-        return classes, to_positions(_in_words(rows, classes), classes, where)
+        return classes, to_positions(_label_names(rows, classes), classes, where)
     if rows.names is not None:
         if prompted:
             _check_words(rows.names, entry)
@@ -161,7 +179,7 @@ def _understand(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassL
     return classes, np.array([place[str(label)] for label in rows.labels], dtype=np.int64)
 
 
-def _textures(entry: DataEntry, rows: Rows, classes: ClassList) -> NDArray[np.int64] | None:
+def _resolve_textures(entry: DataEntry, rows: Rows, classes: ClassList) -> Ints | None:
     if rows.textures is None:
         return None
 
@@ -171,11 +189,11 @@ def _textures(entry: DataEntry, rows: Rows, classes: ClassList) -> NDArray[np.in
     return to_positions(rows.textures, classes, where)
 
 
-def _in_words(rows: Rows, classes: ClassList) -> list[Label]:
-    """Turn positions in the set's own names into those names, unless both lists are in the same order anyway.
+def _label_names(rows: Rows, classes: ClassList) -> list[Label]:
+    """Return labels as names instead of positions in the set's own names, unless both lists have the same order.
 
-    Hub copies of ImageNet have all of WordNet's synonyms for a name, which our list does not know; the names that it
-    does know prove the order.
+    Hub copies of ImageNet name a class by all of WordNet's synonyms, which our list does not have; the names that it
+    does have show whether the order is the same.
     """
     if rows.names is None:
         return rows.labels
@@ -187,35 +205,35 @@ def _in_words(rows: Rows, classes: ClassList) -> list[Label]:
 
 
 def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
-    """Refuse class names that no prompt can use: "a photo of a 17." measures nothing."""
-    for what, is_one, way_out in (
+    """Refuse class names that cannot be used in a prompt: "a photo of a 17." measures nothing."""
+    for what, matches, way_out in (
         ("numbers", str.isdecimal, "classes=FILE"),
         ("WordNet ids", WORDNET_ID.fullmatch, "classes=imagenet-1k"),
     ):
-        check: Callable[[str], object] = is_one
+        check: Callable[[str], object] = matches
         if all(check(name) for name in names):
             raise DataError(
                 f"data set {entry.name!r}: its class names are {what} ({', '.join(names[:3])}), "
-                f"which make no prompts; add ?{way_out}"
+                f"which cannot be used in prompts; add ?{way_out}"
             )
 
 
-def _annotate(entry: DataEntry, rows: Rows) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
-    """Return which rows stay, and their annotations."""
+def _annotated(entry: DataEntry, rows: Rows) -> tuple[Ints, dict[str, NDArray[np.bool_]]] | None:
+    """Return the positions of the annotated rows and their annotations; None if the entry names no annotations."""
     if not entry.annotations:
-        return np.arange(len(rows.samples)), dict(rows.annotations)
-    beside = Path(entry.location) / entry.annotations
-    path = beside if beside.is_file() else Path(entry.annotations).expanduser()
+        return None
+    in_folder = Path(entry.location) / entry.annotations
+    path = in_folder if in_folder.is_file() else Path(entry.annotations).expanduser()
     annotations = read_factor_annotations(path, entry.factors)
     return annotations.join(rows.samples, name=f"data set {entry.name!r}")
 
 
 def _fingerprint(
     digests: list[str],
-    labels: NDArray[np.int64],
+    labels: Ints,
     classes: ClassList,
-    annotations: dict[str, NDArray[np.bool_]],
-    textures: NDArray[np.int64] | None,
+    annotations: Mapping[str, NDArray[np.bool_]],
+    textures: Ints | None,
     *,
     crop_border: int,
 ) -> str:
@@ -230,4 +248,4 @@ def _fingerprint(
         whole["textures"] = textures.tolist()
     if classes.synonyms:
         whole["synonyms"] = classes.synonyms
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+    return digest(whole)

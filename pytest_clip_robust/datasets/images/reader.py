@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
+from pytest_clip_robust.core.arrays import Ints
 
 
 class ImageReader(Protocol):
@@ -19,9 +15,9 @@ class ImageReader(Protocol):
 
 
 class TakenReader:
-    """Reads another reader's images at other positions."""
+    """Reads the images of another reader at the given positions."""
 
-    def __init__(self, read: ImageReader, positions: NDArray[np.int64]) -> None:
+    def __init__(self, read: ImageReader, positions: Ints) -> None:
         self._read, self._positions = read, positions
 
     def __call__(self, index: int, /) -> bytes:

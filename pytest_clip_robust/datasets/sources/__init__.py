@@ -1,1 +1,1 @@
-"""Files, tables and hub data sets as rows of images."""
+"""Sources of images: folders, CSV tables, Parquet, webdataset and hub repositories, read as rows."""

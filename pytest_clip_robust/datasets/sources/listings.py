@@ -1,6 +1,6 @@
-"""Listings: JSON, JSON lines or CSV files beside images, as sets of captions come, read into one record an entry.
+"""Listings: JSON, JSON lines and CSV files that name images, read as one record per entry.
 
-What a record means is for its reader to say; here are only the forms that the public files have.
+They hold the captions of public data sets; the readers of captions and contrasts interpret the records.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import Any
 
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.system.text import one_line, printable
+from pytest_clip_robust.system.files import read_text
+from pytest_clip_robust.system.text import printable
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".txt")
 USUAL_NAMES = ("captions.json", "captions.csv", "captions.txt", "results.csv", "examples.jsonl")
 IMAGE_KEYS = ("image", "filename", "file_name", "file", "image_path", "image_name", "img", "path")
 IMAGE_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
 DELIMITERS = ("\t", "|")
-"""Of a CSV file whose header has one; a comma otherwise."""
+"""Delimiters of a CSV file whose header contains one of them; otherwise it is a comma."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of a listing: its values, where it stands, and the name of the part of the file that it is in."""
+    """One entry of a listing: its values, its place for messages, and the name of its part of the file."""
 
     values: Mapping[str, Any]
     where: str
@@ -34,15 +35,15 @@ class Record:
 
 
 def find_listings(entry: DataEntry) -> tuple[Path, list[Path]]:
-    """Return the folder of the images and the listings; no listings, where the location is something else.
+    """Return the folder of the images and the listings; no listings if the location is a table or a hub repository.
 
     ``table`` names a file, a folder or a glob, in the folder of the images or anywhere.
 
     Raises:
-        DataError: the set has no location, or the named listing is not there.
+        DataError: the set has no location, or the named listing does not exist.
     """
     if not entry.location:
-        raise DataError(f"data set {entry.name!r} has no location here; give one with --clip-data {entry.name}=/path")
+        raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
     root = Path(entry.location).expanduser().absolute()
     if entry.table:
         places = [root, Path()] if root.is_dir() else [Path()]
@@ -59,12 +60,12 @@ def find_listings(entry: DataEntry) -> tuple[Path, list[Path]]:
 
 
 def read_records(paths: Sequence[Path], *, name: str, split: str) -> list[Record]:
-    """Read the records of `split`, or without one of ``test`` where a record says so, else all.
+    """Read the records of `split`; without one, those of the split ``test`` if there is one, and otherwise all.
 
     Raises:
-        DataError: a file cannot be read, has another form, or has no such split.
+        DataError: a file cannot be read, has another form, or does not have that split.
     """
-    records = [record for path in paths for record in _read(path, f"data set {name!r}: {path}")]
+    records = [record for path in paths for record in _read(path, f"data set {name!r}")]
     splits = {str(record.values["split"]) for record in records if record.values.get("split")}
     wanted = split or ("test" if "test" in splits else "")
     if splits and split and split not in splits:
@@ -73,12 +74,12 @@ def read_records(paths: Sequence[Path], *, name: str, split: str) -> list[Record
         )
     kept = [one for one in records if not splits or not wanted or one.values.get("split") == wanted]
     if not kept:
-        raise DataError(f"data set {name!r}: nothing is listed in {', '.join(map(str, paths))}")
+        raise DataError(f"data set {name!r}: no entries in {', '.join(map(str, paths))}")
     return kept
 
 
 class ImageFinder:
-    """Finds listed images in a folder, or in its folder ``images``, and numbers them in the order they are met."""
+    """Finds listed images in a folder or in its folder ``images``, and numbers them in the order of the listing."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -94,7 +95,7 @@ class ImageFinder:
         """Return the number of `file`.
 
         Raises:
-            DataError: no image of that name is there.
+            DataError: no image has that name.
         """
         if not isinstance(file, str) or not file:
             raise DataError(f"{where}: image {file!r}; expected the name of an image file")
@@ -113,12 +114,12 @@ class ImageFinder:
 
 
 def value_of(values: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """Return the first of `keys` that has a value, or None."""
+    """Return the value of the first of `keys` that has one, or None."""
     return next((values[key] for key in keys if values.get(key) is not None), None)
 
 
 def image_of(values: Mapping[str, Any]) -> Any:
-    """Return the file of a record; in Karpathy's files its folder stands apart."""
+    """Return the image file of a record; Karpathy's files give its folder separately."""
     file, folder = value_of(values, IMAGE_KEYS), values.get("filepath")
     return f"{folder}/{file}" if isinstance(folder, str) and folder and isinstance(file, str) else file
 
@@ -131,22 +132,20 @@ def _matching(path: Path) -> list[Path]:
     return sorted(path.parent.glob(path.name)) if any(char in path.name for char in "*?[") else []
 
 
-def _read(path: Path, where: str) -> Iterator[Record]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{where} cannot be read: {one_line(error)}") from error
+def _read(path: Path, name: str) -> Iterator[Record]:
+    where = f"{name}: {path}"
+    text = read_text(path, name)
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
-                yield _record(_json(line, f"{where}, line {number}"), f"{where}, line {number}", path.stem)
+                yield _record(_parse(line, f"{where}, line {number}"), f"{where}, line {number}", path.stem)
     elif path.suffix == ".json":
-        yield from _from_json(_json(text, where), where, path.stem)
+        yield from _from_json(_parse(text, where), where, path.stem)
     else:
         yield from _from_csv(text, where, path.stem)
 
 
-def _json(text: str, where: str) -> Any:
+def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
@@ -159,7 +158,7 @@ def _from_json(content: Any, where: str, part: str) -> Iterator[Record]:
         for i, value in enumerate(content):
             yield _record(value, f"{where}, entry {i}", part)
     elif not isinstance(content, dict):
-        raise DataError(f"{where}: {str(content)[:40]!r} is no list and no object of captions")
+        raise DataError(f"{where}: {str(content)[:40]!r} is neither a list nor an object of captions")
     elif isinstance(content.get("images"), list):
         images = content["images"]
         if isinstance(content.get("annotations"), list):
@@ -190,7 +189,7 @@ def _joined(images: list[Any], annotations: list[Any], where: str) -> list[dict[
         for annotation in annotations:
             if annotation["image_id"] not in listed:
                 raise DataError(
-                    f"{where}: caption {printable(str(annotation.get('caption')))!r} is of image "
+                    f"{where}: caption {printable(str(annotation.get('caption')))!r} belongs to image "
                     f"{annotation['image_id']!r}, which is not listed"
                 )
             listed[annotation["image_id"]]["captions"].append(annotation["caption"])

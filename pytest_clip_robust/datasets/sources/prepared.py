@@ -1,4 +1,4 @@
-"""Where `datasets` prepares files: the cache, or for a while a temporary folder where that is full or read-only."""
+"""Folders in which `datasets` prepares files: the cache, or a temporary folder if that is full or read-only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, e
 
 
 def prepare(load: Callable[[str | None], Any], cache_dir: str | None) -> Any:
-    """Return what `load` makes of a folder to prepare files in, of `cache_dir` first.
+    """Return the result of `load` with `cache_dir`, or with a temporary folder if `cache_dir` cannot be written.
 
-    Even what is prepared already cannot be read from a folder without writing locks there.
+    Files that are prepared already need a writable folder as well: `datasets` writes locks there.
 
     Raises:
-        Exception: whatever `load` raises, but for a folder that cannot be written.
+        Exception: any error of `load` that is not about a folder that cannot be written.
     """
     try:
         return load(cache_dir)
@@ -28,7 +28,7 @@ def prepare(load: Callable[[str | None], Any], cache_dir: str | None) -> Any:
 
 
 def _cannot_be_written(error: BaseException | None) -> bool:
-    """Tell whether a disk is behind `error`; what `datasets` finds out beforehand has no number."""
+    """Return whether a disk caused `error`; the check that `datasets` makes beforehand has no error number."""
     while error is not None:
         if isinstance(error, OSError) and (error.errno in UNWRITABLE or "disk space" in str(error)):
             return True
@@ -38,5 +38,5 @@ def _cannot_be_written(error: BaseException | None) -> bool:
 
 @cache
 def _spare_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that is gone when the process ends."""
+    """Make a folder that is removed when the process ends."""
     return tempfile.TemporaryDirectory(prefix="pytest-clip-robust-data-", ignore_cleanup_errors=True)

@@ -188,12 +188,12 @@ def test_what_is_there_twice_is_apart_or_together(captions, photos):
     assert apart.pairs.tolist() == [[0, 0], [0, 1], [1, 2], [2, 3]]
     assert [remark.partition(":")[2] for remark in apart.remarks] == [
         (
-            " 1 images are the same picture as another, such as 'again.png' and 'a.png': each counts for itself; "
-            "duplicates=together makes them one"
+            " 1 images are equal to another one, such as 'again.png' and 'a.png': each counts separately; "
+            "duplicates=together counts them as one"
         ),
         (
             " 2 captions are listed for several images, such as 'x': each counts for its own image; "
-            "duplicates=together lets it count for all"
+            "duplicates=together counts it for all of them"
         ),
     ]
     together = captions(f"set={root}?duplicates=together")
@@ -228,11 +228,11 @@ def test_a_set_with_other_captions_or_other_pairs_is_another_set(captions, photo
         ([{"image": "a.png"}], r"entry 0: image a\.png has no caption"),
         ([{"caption": "fine"}], r"entry 0: image None; expected the name of an image file"),
         (["a.png"], r"entry 0: 'a\.png'; expected an object with an image and captions"),
-        ("words", r"'words' is no list and no object of captions"),
-        ({}, "nothing is listed in "),
+        ("words", r"'words' is neither a list nor an object of captions"),
+        ({}, "no entries in "),
         (
             {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 2, "caption": "lost"}]},
-            r"caption 'lost' is of image 2, which is not listed",
+            r"caption 'lost' belongs to image 2, which is not listed",
         ),
         (
             {"images": [{"id": 1, "file_name": "a.png"}], "annotations": []},
@@ -254,9 +254,9 @@ def test_what_is_wrong_with_a_listing_is_said_in_one_line(captions, photos, cont
 def test_what_is_wrong_with_a_location_is_said_in_one_line(captions, photos, tmp_path, png):
     root = photos()
     for entry in (DataEntry(name="set"), DataEntry(name="set", table="captions.json")):
-        with pytest.raises(DataError, match="data set 'set' has no location here; give one with --clip-data set=/path"):
+        with pytest.raises(DataError, match="data set 'set' has no location; give one with --clip-data set=/path"):
             load_caption_set(entry)
-    with pytest.raises(DataError, match=r"holds no \.parquet and no \.tar files; name the listing of its images with"):
+    with pytest.raises(DataError, match=r"has neither \.parquet nor \.tar files; name the listing of its images with"):
         captions(f"set={root}")
     with pytest.raises(DataError, match=r"no listing captions\.json in "):
         captions(f"set={root}?table=captions.json")

@@ -169,22 +169,25 @@ def test_spairs_listing_says_which_pairs_there_are(load, tmp_path):
         ({"visible": None}, "no column 'visible'"),
         ({"label": ["cup"] * 5 + [None]}, "row 5 has no 'label'"),
         ({"instance": ["a"] * 5 + [None]}, "row 5 has no 'instance'"),
-        ({"x": [[1.0]] * 6}, "image 'row 0: 0.png': 2, 1, 2, 2 names, x, y and visible; expected as many of each"),
-        ({"names": [["leg", "leg"]] * 6}, "image 'row 0: 0.png': a keypoint is named twice"),
+        (
+            {"x": [[1.0]] * 6},
+            "image 'row 0: 0.png': 2, 1, 2, 2 entries in names, x, y and visible; expected the same number",
+        ),
+        ({"names": [["leg", "leg"]] * 6}, "image 'row 0: 0.png': two keypoints have the same name"),
         (
             {"x": [[1.0, 300]] * 6},
-            r"image 'row 0: 0.png': keypoint 'leg' at \(300, 24\) lies outside of its 40x30 pixels",
+            r"image 'row 0: 0.png': keypoint 'leg' at \(300, 24\) is outside its 40x30 pixels",
         ),
-        ({"y": [[-9.0, 24]] * 6}, r"keypoint 'seat' at \(1, -9\) lies outside of its 40x30 pixels"),
-        ({"x": [[1.0, None]] * 6}, "image 'row 0: 0.png': keypoint 'leg' has no place: x=None, y=24"),
-        ({"x": [[float("nan"), 1.0]] * 6}, "image 'row 0: 0.png': keypoint 'seat' has no place: x=nan, y=4"),
-        ({"x": [[1.0, 1.0]] * 6}, r"image 'row 0: 0.png': box \(1, 4, 1, 24\); expected left, top, right and bottom"),
+        ({"y": [[-9.0, 24]] * 6}, r"keypoint 'seat' at \(1, -9\) is outside its 40x30 pixels"),
+        ({"x": [[1.0, None]] * 6}, "image 'row 0: 0.png': keypoint 'leg' has no position: x=None, y=24"),
+        ({"x": [[float("nan"), 1.0]] * 6}, "image 'row 0: 0.png': keypoint 'seat' has no position: x=nan, y=4"),
+        ({"x": [[1.0, 1.0]] * 6}, r"image 'row 0: 0.png': box \(1, 4, 1, 24\); expected left < right and top < bottom"),
         (
             {"label": ["chair"] * 5 + ["stool"]},
-            "class 'stool' has no two pictures of different objects with a keypoint in common: add some, or leave",
+            "class 'stool' has no two images of different objects with a keypoint in common: add some, or leave",
         ),
-        ({"instance": ["a"] * 6}, "class 'chair' has no two pictures of different objects"),
-        ({"visible": [[False, False]] * 6}, "no keypoint is seen in any picture"),
+        ({"instance": ["a"] * 6}, "class 'chair' has no two images of different objects"),
+        ({"visible": [[False, False]] * 6}, "no image has a visible keypoint"),
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line(load, tmp_path, changed, message):
@@ -214,12 +217,15 @@ def rewrite(path, **changed):
         (lambda root: (root / "ImageAnnotation/cat/2007_02.json").write_text("{"), "2007_02.json: .*; expected JSON"),
         (
             lambda root: rewrite(root / "ImageAnnotation/cat/2007_02.json", kps={"0": [1]}),
-            r"2007_02.json: \[1\] is no list of 2 numbers; expected kps of \[x, y\] and a bndbox",
+            r"2007_02.json: \[1\] is not a list of 2 numbers; expected kps of \[x, y\] and a bndbox",
         ),
-        (lambda root: rewrite(root / "ImageAnnotation/cat/2007_02.json", bndbox=None), "None is no list of 4 numbers"),
+        (
+            lambda root: rewrite(root / "ImageAnnotation/cat/2007_02.json", bndbox=None),
+            "None is not a list of 4 numbers",
+        ),
         (
             lambda root: rewrite(root / "ImageAnnotation/cat/2007_02.json", kps={"0": [100, 4]}),
-            r"image 'cat/2007_02.jpg': keypoint '0' at \(100, 4\) lies outside of its 40x30 pixels",
+            r"image 'cat/2007_02.jpg': keypoint '0' at \(100, 4\) is outside its 40x30 pixels",
         ),
         (
             lambda root: rewrite(root / "PairAnnotation/test/000001-2007_01-2007_02:cat.json", viewpoint_variation=7),
@@ -231,7 +237,7 @@ def rewrite(path, **changed):
         ),
         (
             lambda root: [path.unlink() for path in (root / "PairAnnotation/test").iterdir()],
-            "no pair in .*PairAnnotation/test",
+            "no pairs in .*PairAnnotation/test",
         ),
         (
             lambda root: (root / "JPEGImages/cat/2007_02.jpg").write_bytes(b"no picture"),
@@ -258,10 +264,10 @@ def test_a_listed_pair_without_its_file_is_refused(load, tmp_path):
     ("option", "message"),
     [
         ("{spair}?split=tset", r"no split 'tset' \(did you mean 'test'\?\); .* has test, val; add \?split=NAME"),
-        ("{spair}?crop_border=1", "crop_border=1 cannot be cut from pictures with keypoints"),
-        ("{empty}", r"holds no keypoints in a layout that is known \(spair\), and no .parquet or .tar file"),
+        ("{spair}?crop_border=1", "crop_border=1 cannot be used with keypoints"),
+        ("{empty}", r"has no keypoints in a known layout \(spair\), and no .parquet or .tar file"),
         ("{empty}?format=spair", "no folder PairAnnotation in"),
-        ("{empty}?format=navi", "format 'navi' is read as views alone"),
+        ("{empty}?format=navi", "format 'navi' is only read as views"),
     ],
 )
 def test_a_place_without_the_keypoints_asked_for_is_refused(load, tmp_path, option, message):
@@ -271,5 +277,5 @@ def test_a_place_without_the_keypoints_asked_for_is_refused(load, tmp_path, opti
 
 
 def test_a_set_without_a_location_is_refused():
-    with pytest.raises(DataError, match="data set 'spair' has no location here; give one with --clip-data spair=/path"):
+    with pytest.raises(DataError, match="data set 'spair' has no location; give one with --clip-data spair=/path"):
         load_keypoint_set(DataEntry(name="spair"))

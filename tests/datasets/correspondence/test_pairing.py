@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.datasets.correspondence.pairing import (
-    PAIRS_A_BIN,
-    PAIRS_A_CLASS,
+    PAIRS_PER_BIN,
+    PAIRS_PER_CLASS,
     class_pairs,
     spread,
     view_pairs,
@@ -31,7 +31,7 @@ def test_of_a_hundred_views_come_few_pairs_evenly_over_all_angles():
     pairs = view_pairs(poses, ["a"] * 100)
     angles = relative_angle(poses[pairs[:, 0]], poses[pairs[:, 1]]).round(6)
     counts, _ = np.histogram(angles, [0, 30, 60, 90, 120.001])
-    assert counts.tolist() == [PAIRS_A_BIN] * 4
+    assert counts.tolist() == [PAIRS_PER_BIN] * 4
     for low in (0, 30, 60, 90):
         inside = np.sort(angles[(angles >= low) & (angles < low + 30)])
         assert np.diff(inside).max() <= 7.3  # two steps of the turntable
@@ -41,7 +41,7 @@ def test_of_a_hundred_views_come_few_pairs_evenly_over_all_angles():
 def test_a_film_is_thinned_first():
     poses = turntable(np.linspace(0, 100, 5000))
     pairs = view_pairs(poses, ["a"] * 5000)
-    assert len(pairs) == 4 * PAIRS_A_BIN
+    assert len(pairs) == 4 * PAIRS_PER_BIN
     assert pairs.max() == 4999
 
 
@@ -67,7 +67,7 @@ def test_objects_are_paired_with_others_of_their_class_that_show_the_same_keypoi
 
 def test_of_a_large_class_come_few_pairs_of_all_pictures():
     pairs = class_pairs(np.zeros(60, np.int64), [str(i) for i in range(60)], np.ones((60, 3), bool))
-    assert len(pairs) == PAIRS_A_CLASS
+    assert len(pairs) == PAIRS_PER_CLASS
     assert len(np.unique(pairs)) > 50
     assert len(np.unique(pairs, axis=0)) == len(pairs)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, picture_size
-from pytest_clip_robust.datasets.sources.reading import FileReader
+from pytest_clip_robust.datasets.sources.rows import FileReader
 from pytest_clip_robust.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -68,8 +68,8 @@ def test_a_quaternion_turns_as_scipys_does(quaternion):
 @pytest.mark.parametrize(
     ("pose", "message"),
     [
-        (np.diag([1.0, 1, -1, 1]), r"pose of view 'b' is no rotation \(determinant -1\): one of its axes"),
-        (np.diag([1.1, 1.1, 1.1, 1]), r"pose of view 'b' is no rotation \(its axes are 0.21 off orthonormal\)"),
+        (np.diag([1.0, 1, -1, 1]), r"pose of view 'b' is not a rotation \(determinant -1\): one of its axes"),
+        (np.diag([1.1, 1.1, 1.1, 1]), r"pose of view 'b' is not a rotation \(its axes are 0.21 off orthonormal\)"),
         (np.full((4, 4), np.inf), "pose of view 'b' is not finite: leave the view out"),
         (np.ones((4, 4)), r"pose of view 'b' ends in the row \[1.0, 1.0, 1.0, 1.0\]; expected \[0, 0, 0, 1\]"),
     ],

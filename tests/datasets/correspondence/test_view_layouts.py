@@ -160,7 +160,7 @@ def test_navis_own_listings_of_pairs_are_followed(load, tmp_path, centred, folde
             "teapot/wild_set/000.jpg teapot/wild_set/009.jpg 5",
             "pairs.txt, line 1: no scene has teapot/wild_set/009.jpg",
         ),
-        ("teapot/wild_set/000.jpg", "pairs.txt, line 1: expected two pictures"),
+        ("teapot/wild_set/000.jpg", "pairs.txt, line 1: expected two images"),
         ("", "pairs.txt lists no pair"),
     ],
 )
@@ -279,7 +279,7 @@ def test_holes_negative_numbers_and_infinities_are_unknown(load, tmp_path, taken
 
 def test_depth_of_which_nothing_is_known_is_an_error(load, tmp_path, taken):
     views = load(table_of(tmp_path, taken, np.zeros((scene.HEIGHT, scene.WIDTH))))
-    with pytest.raises(DataError, match=r"data set 'ball': view 'row 0: 0.png': nothing of its depth is known"):
+    with pytest.raises(DataError, match=r"data set 'ball': view 'row 0: 0.png': its depth map has no positive value"):
         depth_in_metres(views, 0)
 
 
@@ -310,9 +310,9 @@ def test_depth_that_is_no_map_is_an_error(load, tmp_path, taken):
         ({"pose": [[1.0] * 12] * 5}, "view 'row 0: 0.png': pose .* expected a 4 x 4 matrix"),
         (
             {"pose": [np.diag([1.0, 1, -1, 1]).ravel().tolist()] * 5},
-            r"pose of view 'row 0: 0.png' is no rotation \(determ",
+            r"pose of view 'row 0: 0.png' is not a rotation \(determ",
         ),
-        ({"pose": [np.diag([2.0, 2, 2, 1]).ravel().tolist()] * 5}, "is no rotation .its axes are 3 off orthonormal"),
+        ({"pose": [np.diag([2.0, 2, 2, 1]).ravel().tolist()] * 5}, "is not a rotation .its axes are 3 off orthonormal"),
         ({"pose": [(np.eye(4) * np.nan).ravel().tolist()] * 5}, "pose of view 'row 0: 0.png' is not finite"),
         (
             {"intrinsics": [[600.0, 0, 260, 0, 600, 170, 0, 0, 1]] * 5},
@@ -334,19 +334,19 @@ def test_a_wrong_table_is_refused_in_one_line(load, tmp_path, taken, changed, me
 def test_depth_of_another_size_is_refused(load, tmp_path, taken):
     small = [{"bytes": scene.png(scene.millimetres(shot.depth[::2, ::2])), "path": "d.png"} for shot in taken]
     path = scene.write_table(tmp_path / "views.parquet", taken, depth=small)
-    with pytest.raises(DataError, match=r"view 'row 0: 0.png': its depth map has 24x18 pixels and its picture 48x36"):
+    with pytest.raises(DataError, match=r"view 'row 0: 0.png': its depth map has 24x18 pixels and its image 48x36"):
         load(path)
 
 
 def test_depth_of_another_shape_than_scannets_pictures_is_refused(load, tmp_path, taken):
     scene.write_scannet(tmp_path, taken)
     scene.save(np.zeros((36, 36), np.uint16), tmp_path / "scene0707_01" / "depth" / "45.png")
-    with pytest.raises(DataError, match=r"color/45.jpg': its depth map has 36x36 pixels and its picture 96x72, which"):
+    with pytest.raises(DataError, match=r"color/45.jpg': its depth map has 36x36 pixels and its image 96x72, which"):
         load(tmp_path)
 
 
 def test_a_border_cannot_be_cut(load, tmp_path, taken):
-    with pytest.raises(DataError, match="crop_border=2 cannot be cut from posed views"):
+    with pytest.raises(DataError, match="crop_border=2 cannot be used with posed views"):
         load(f"{scene.write_table(tmp_path / 'views.parquet', taken)}?crop_border=2")
 
 
@@ -380,9 +380,9 @@ def break_json(path):
         (
             "blender",
             lambda root: rewrite(root / "transforms.json", lambda c: c["frames"].clear()),
-            "no frame is listed",
+            "no frames are listed",
         ),
-        ("open3d", lambda root: (root / "depth/2.png").unlink(), "5 pictures and 4 depth maps; expected as many"),
+        ("open3d", lambda root: (root / "depth/2.png").unlink(), "5 images and 4 depth maps; expected the same number"),
         ("open3d", lambda root: (root / "trajectory.log").write_text(""), "trajectory.log has no pose"),
         (
             "open3d",
@@ -392,17 +392,17 @@ def break_json(path):
         (
             "open3d",
             lambda root: (root / "trajectory.log").write_text("9 9 9\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"),
-            "has frame 9, but there are 5 pictures",
+            "has frame 9, but there are 5 images",
         ),
         (
             "open3d",
             lambda root: (root / "trajectory.log").write_text("0 0 0\n1 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n" * 2),
-            "has frame 0 twice",
+            "lists frame 0 twice",
         ),
         (
             "open3d",
             lambda root: rewrite(root / "camera.json", lambda c: c.update(intrinsic_matrix=[1])),
-            "not nine numbers",
+            "does not have nine numbers",
         ),
         ("scannet-pairs", lambda root: (root / "scene0707_01/color/15.jpg").unlink(), "no file .*color/15.jpg"),
         ("scannet-pairs", lambda root: (root / "scene0707_01/pose/15.txt").unlink(), "no file .*pose/15.txt"),
@@ -415,10 +415,14 @@ def break_json(path):
         (
             "scannet-pairs",
             lambda root: (root / "test.npz").write_bytes(b"PK"),
-            "test.npz is no .npz file of plain arrays",
+            "test.npz is not an .npz file of plain arrays",
         ),
         ("scannet-pairs", lambda root: np.savez(root / "test.npz", name=np.zeros((0, 4))), "expected an array 'name'"),
-        ("scannet-pairs", lambda root: np.savez(root / "intrinsics.npz", other=np.eye(3)), "no camera of scene0707_01"),
+        (
+            "scannet-pairs",
+            lambda root: np.savez(root / "intrinsics.npz", other=np.eye(3)),
+            "no camera for scene0707_01",
+        ),
         (
             "navi",
             lambda root: break_json(root / "teapot/wild_set/annotations.json"),
@@ -440,7 +444,7 @@ def break_json(path):
             lambda root: rewrite(
                 root / "teapot/wild_set/annotations.json", lambda c: c[1].update(image_size=[480, 360])
             ),
-            "view 'teapot/wild_set/images/001.jpg': its picture has 48x36 pixels and its camera 360x480",
+            "view 'teapot/wild_set/images/001.jpg': its image has 48x36 pixels and its camera 360x480",
         ),
         (
             "navi",
@@ -450,7 +454,7 @@ def break_json(path):
         (
             "navi",
             lambda root: scene.save(np.zeros((36, 48), np.uint16), root / "teapot/wild_set/depth/001.png"),
-            "images/001.jpg': nothing of its depth is known",
+            "images/001.jpg': its depth map has no positive value",
         ),
     ],
 )
@@ -482,7 +486,7 @@ def test_a_split_that_is_not_there_is_refused(load, tmp_path, taken, centred, la
     [
         (
             "{root}",
-            r"holds no posed views in a layout that is known \(blender, navi, open3d, scannet-pairs\), and no .parq",
+            r"has no posed views in a known layout \(blender, navi, open3d, scannet-pairs\), and no .parq",
         ),
         ("{root}?format=navi", "no OBJECT/SCENE/annotations.json in"),
         ("{root}?format=open3d", "has color, image, rgb with depth and trajectory.log"),
@@ -490,7 +494,7 @@ def test_a_split_that_is_not_there_is_refused(load, tmp_path, taken, centred, la
         ("{root}?format=scannet-pairs", "no file .*intrinsics.npz"),
         ("{root}/nowhere?format=navi", "no folder .*nowhere"),
         ("{root}/nowhere", "no file or folder .*nowhere"),
-        ("{root}?format=spair", "format 'spair' is read as keypoints alone; add .role=keypoints"),
+        ("{root}?format=spair", "format 'spair' is only read as keypoints; add .role=keypoints"),
     ],
 )
 def test_a_place_without_views_is_refused(load, tmp_path, option, message):
@@ -500,14 +504,14 @@ def test_a_place_without_views_is_refused(load, tmp_path, option, message):
 
 
 def test_a_set_without_a_location_is_refused():
-    with pytest.raises(DataError, match="data set 'navi' has no location here; give one with --clip-data navi=/path"):
+    with pytest.raises(DataError, match="data set 'navi' has no location; give one with --clip-data navi=/path"):
         load_view_set(DataEntry(name="navi"))
 
 
 def test_a_layout_of_views_is_no_set_of_classes(tmp_path):
     from pytest_clip_robust.datasets.images.loading import load_image_set
 
-    with pytest.raises(DataError, match=r"format 'navi' is read as views alone; add \?role=views"):
+    with pytest.raises(DataError, match=r"format 'navi' is only read as views; add \?role=views"):
         load_image_set(parse_data_option(f"ball={tmp_path}?format=navi"))
 
 

@@ -43,5 +43,5 @@ def test_what_is_not_there_is_named(entry, kind, severity, message):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no KIND/SEVERITY/CLASS/IMAGE"):
+    with pytest.raises(DataError, match="has no folders KIND/SEVERITY/CLASS/IMAGE"):
         corrupted_kinds(DataEntry(name="cc", location=str(tmp_path)))

@@ -50,7 +50,9 @@ def test_a_folder_of_the_public_format_needs_no_option(load, tmp_path, png, name
 
 def test_a_stray_file_among_cues_is_named(load, tmp_path, png):
     folder = place(tmp_path / "cues", png, ["cat1-dog2.png", "readme.png"])
-    with pytest.raises(DataError, match=r"readme\.png has no SHAPE1-TEXTURE2 in its name, as airplane1-bicycle2\.png"):
+    with pytest.raises(
+        DataError, match=r"readme\.png is not of the form SHAPE1-TEXTURE2, such as airplane1-bicycle2\.png"
+    ):
         load(f"cues={folder}?format=cue-conflict")
 
 

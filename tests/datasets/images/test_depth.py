@@ -98,7 +98,7 @@ def test_a_set_without_depth_has_none(load, folder):
 def test_a_named_column_must_be_there_and_hold_maps(load, parquet):
     with pytest.raises(DataError, match=r"no column 'dept'.*did you mean 'depth'"):
         load(f"rgbd={parquet}?depth=dept")
-    with pytest.raises(DataError, match="holds no depth maps"):
+    with pytest.raises(DataError, match="does not hold depth maps"):
         load(f"rgbd={parquet}?depth=intrinsics")
 
 
@@ -108,7 +108,7 @@ def test_cameras_are_nine_numbers(tmp_path, load, png):
     columns = {"image": [{"bytes": png(0), "path": "0.png"}], "label": ["cat"], "intrinsics": [[1.0, 2.0]]}
     found = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image(decode=False))
     found.to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="'intrinsics' has no nine numbers a row"):
+    with pytest.raises(DataError, match="'intrinsics' does not have nine numbers per row"):
         load(f"x={tmp_path / 'x.parquet'}")
 
 

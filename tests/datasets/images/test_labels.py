@@ -55,7 +55,7 @@ def test_a_file_has_names_or_ids_and_names(tmp_path):
 def test_a_wrong_list_is_one_line(tmp_path):
     with pytest.raises(DataError, match=r"no class list 'imagenet1k' \(did you mean 'imagenet-1k'"):
         class_list("imagenet1k")
-    with pytest.raises(DataError, match="class 'cat' stands there twice"):
+    with pytest.raises(DataError, match="class 'cat' is listed twice"):
         named_classes(["cat", "dog", "cat"], source="mine")
     with pytest.raises(DataError, match="0 class names"):
         named_classes([], source="mine")

@@ -15,7 +15,7 @@ import pytest
 from pytest_clip_robust.datasets.entry import entry_from_table
 from pytest_clip_robust.datasets.images import digests as digests_module
 from pytest_clip_robust.datasets.images.loading import load_image_set
-from pytest_clip_robust.datasets.sources import reading as sources_module
+from pytest_clip_robust.datasets.sources import rows as rows_module
 from pytest_clip_robust.errors import DataError
 
 
@@ -177,7 +177,7 @@ def test_the_order_of_another_imagenet_list_is_proved_by_its_names(load, tmp_pat
 @pytest.mark.parametrize(
     ("prepare", "option", "message"),
     [
-        (lambda f: (f / "stray.png").write_bytes(b"x"), "photos={f}", r"stray\.png lies in no class folder"),
+        (lambda f: (f / "stray.png").write_bytes(b"x"), "photos={f}", r"stray\.png is not in a class folder"),
         (lambda f: (f / "empty").mkdir(), "photos={f}/empty", "no images in"),
         (lambda f: None, "photos={f}/nowhere", "no file or folder .*nowhere"),
         (lambda f: None, "photos={f}/cat/a.png", "neither a folder nor a"),
@@ -221,7 +221,7 @@ def test_what_is_wrong_with_a_set_is_one_line(load, folder, prepare, option, mes
 @pytest.mark.parametrize(
     ("columns", "query", "message"),
     [
-        ({"image": [3], "label": ["a"]}, "", "column 'image' of type .* holds no images"),
+        ({"image": [3], "label": ["a"]}, "", "column 'image' of type .* does not hold images"),
         ({"image": [{"bytes": b"x", "path": ""}]}, "", "no column looks like the label; it has image"),
         ({"x": [b"x"], "label": ["a"]}, "", r"no column looks like the image; .* name one with \?image="),
         ({"image": [b"x", b"y"], "label": ["a", None]}, "", "row 1 of .* has no 'label'"),
@@ -241,7 +241,7 @@ def test_what_is_wrong_with_a_parquet_file_is_one_line(load, tmp_path, columns, 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("0", "1"), r"class names are numbers \(0, 1\), which make no prompts; add \?classes=FILE"),
+        (("0", "1"), r"class names are numbers \(0, 1\), which cannot be used in prompts; add \?classes=FILE"),
         (("n02123045", "n07697537"), r"WordNet ids .*; add \?classes=imagenet-1k"),
     ],
 )
@@ -289,13 +289,13 @@ def test_annotations_are_joined_by_file_name(load, folder):
     ("text", "message"),
     [
         ("", "no image is annotated"),
-        ("{", "line 1: .*; expected one JSON object a line"),
-        ("[]", "is no JSON object"),
-        ('{"file_name": "a.png"}', "none of the 16 factors"),
+        ("{", "line 1: .*; expected one JSON object per line"),
+        ("[]", "is not a JSON object"),
+        ('{"file_name": "a.png"}', "it has none of the 16 factors"),
         ('{"pose": 1}', "file_name=None"),
         ('{"file_name": "a.png", "pose": 2}', "pose=2; expected 0 or 1"),
         ('{"file_name": "a.png", "pose": 1}\n{"file_name": "a.png", "pose": 1}', "line 2: 'a.png' is annotated twice"),
-        ('{"file_name": "zebra.png", "pose": 1}', "none of its 3 images is in"),
+        ('{"file_name": "zebra.png", "pose": 1}', "annotates none of its 3 images"),
     ],
 )
 def test_wrong_annotations_are_one_line(load, folder, text, message):
@@ -329,7 +329,7 @@ def test_digests_are_remembered_until_a_file_changes(load, folder, monkeypatch):
 
     assert load(f"photos={folder}").digests == first.digests
     assert images_read() == []
-    monkeypatch.setattr(sources_module, "SETTLED_SECONDS", 3600)  # a slow machine is no reason to trust a new file
+    monkeypatch.setattr(rows_module, "SETTLED_SECONDS", 3600)  # a slow machine is no reason to trust a new file
     (folder / "cat" / "a.png").write_bytes((folder / "cat" / "b.PNG").read_bytes())
     assert load(f"photos={folder}").digests == [first.digests[1], *first.digests[1:]]
     assert len(images_read()) == 1

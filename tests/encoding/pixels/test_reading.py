@@ -91,14 +91,14 @@ def test_a_border_is_cut_from_every_side(png):
 
 def test_an_image_that_is_all_border_is_refused(image_set, png):
     images = image_set([png(0, size=(4, 9))], crop_border=2)
-    assert refusal(images) == "photos: image '0.png': nothing of its 4x9 pixels is left after a border of 2"
+    assert refusal(images) == "photos: image '0.png': a border of 2 pixels leaves nothing of its 4x9 pixels"
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_bytes_that_are_no_image_are_refused_by_set_and_sample(image_set, png, workers):
     images = image_set([png(0), png(1), b"not an image", png(2), png(3)])
     assert refusal(images, workers=workers) == (
-        "photos: image '2.png': it cannot be decoded (no image format that Pillow knows): replace or remove it"
+        "photos: image '2.png': it cannot be decoded (Pillow does not know its format): replace or remove it"
     )
 
 
@@ -161,7 +161,9 @@ def test_an_error_of_the_reader_keeps_its_line(image_set, png):
 
 def test_images_of_different_shapes_after_preprocess_are_refused(image_set, png):
     line = refusal(image_set([png(0), png(1, size=(30, 20))]))
-    assert line == "photos: preprocess gave shapes [(3, 20, 30), (3, 24, 20)]: expected one (C, H, W)"
+    assert (
+        line == "photos: preprocess returned shapes [(3, 20, 30), (3, 24, 20)]: expected one (C, H, W) for all images"
+    )
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -183,7 +185,7 @@ def test_a_killed_worker_is_an_error_of_one_line(photos):
     with pytest.raises(ConfigError) as error:
         read_all(photos, preprocess, workers=2)
     assert str(error.value) == (
-        "photos: a process that decodes images was killed, perhaps for want of (shared) memory: "
+        "photos: a worker process that decodes images was killed, possibly because (shared) memory ran out: "
         "try --clip-workers 0 or a smaller --clip-batch-size"
     )
 

@@ -2,9 +2,9 @@
 
     [SCENE/]transforms[_SPLIT].json     camera_angle_x; frames of file_path and transform_matrix
     [SCENE/]FILE_PATH.png               RGBA
-    [SCENE/]FILE_PATH_depth_NNNN.png    8 bit: 8 * (1 - v / 255) along the ray; 0, or transparent: nothing there
+    [SCENE/]FILE_PATH_depth_NNNN.png    8 bit: 8 * (1 - v / 255) along the ray; 0 or transparent: unknown
 
-A scene has no unit: what is 1 in its files counts as a metre. Eight bits tell depths apart that differ by 0.03.
+Scenes have no unit: one unit of their files counts as a metre. Eight bits resolve depth in steps of 0.03.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, read_json, there
+from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, Size, opened, picture_size, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import OPENGL_AXES, as_pose
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.reader import ImageReader
-from pytest_clip_robust.datasets.sources.reading import file_rows
+from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_json
 from pytest_clip_robust.system.text import printable
 
 FARTHEST = 8.0
 TRANSFORMS = re.compile(r"transforms(?:_(\w+))?\.json")
 DEPTH = re.compile(r"(.+)_depth(?:_\d+)?\.png")
 WHOLE = ""
-"""The split of a scene that is not divided."""
+"""The split of a scene without splits."""
 
 EIGHT_BIT = frozenset({"L", "LA", "RGB", "RGBA"})
 
 
 @dataclass(frozen=True, slots=True)
 class OpaqueReader:
-    """Reads grey 8-bit maps of any number of channels as one channel, 0 where they are transparent."""
+    """Reads grey 8-bit maps with any number of channels as one channel, 0 for transparent pixels."""
 
     read: ImageReader
 
@@ -51,7 +52,7 @@ class OpaqueReader:
         """Return the file of map `index`."""
         with opened(io.BytesIO(self.read(index))) as image:
             if image.mode not in EIGHT_BIT:
-                raise DataError(f"its depth map is an image of mode {image.mode}: expected 8 bit")
+                raise DataError(f"its depth map is an image of mode {image.mode}; expected 8 bit")
             layers = np.asarray(image.convert("RGBA"))
         buffer = io.BytesIO()
         Image.fromarray(np.where(layers[..., 3] > 0, layers[..., 0], 0).astype(np.uint8)).save(buffer, "BMP")
@@ -64,7 +65,7 @@ class OpaqueReader:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """One view: its files, camera to world with Blender's axes, and the angle in radians that it sees across."""
+    """One view: its files, its pose (camera to world, Blender's axes), and its horizontal field of view in radians."""
 
     picture: Path
     depth: Path
@@ -74,22 +75,22 @@ class _Frame:
 
 
 def is_blender(root: Path) -> bool:
-    """Say whether the folder holds such a scene, or folders that do."""
+    """Return whether the folder is such a scene, or contains folders that are."""
     return bool(_scenes(root))
 
 
 def read_blender(entry: DataEntry, root: Path) -> PosedRows:
-    """Read the views of every scene in one split, by default ``test``.
+    """Read the views of every scene in one split, by default ``transforms.json`` or the split ``test``.
 
     Raises:
         DataError: a file is missing or has another form; the message names it.
     """
     scenes = _scenes(root)
     if not scenes:
-        raise DataError(f"data set {entry.name!r}: no transforms.json in {root}, and in no folder there")
+        raise DataError(f"data set {entry.name!r}: no transforms.json in {root} or in a folder of it")
     frames = [frame for scene in scenes for frame in _frames(entry, scene)]
     if not frames:
-        raise DataError(f"data set {entry.name!r}: no frame is listed in {root}")
+        raise DataError(f"data set {entry.name!r}: no frames are listed in {root}")
     names = [os.path.relpath(frame.picture, root) for frame in frames]
     pictures = file_rows(names, [str(frame.picture) for frame in frames], origin=f"{root}|on white")
     depth = file_rows(names, [str(frame.depth) for frame in frames], origin=str(root))
@@ -97,7 +98,7 @@ def read_blender(entry: DataEntry, root: Path) -> PosedRows:
     sizes = picture_sizes(read, names, f"data set {entry.name!r}: view")
     return PosedRows(
         pictures=replace(pictures, read=read),
-        depth=(OpaqueReader(depth.read), depth.stamps),
+        depth=DepthRows(OpaqueReader(depth.read), depth.stamps),
         depth_scale=DepthScale(scale=np.full(len(frames), -FARTHEST / 255), offset=FARTHEST, along_ray=True),
         intrinsics=np.array([_intrinsics(frame.angle, *size) for frame, size in zip(frames, sizes, strict=True)]),
         poses=np.array([frame.pose for frame in frames]) @ OPENGL_AXES,
@@ -144,7 +145,7 @@ def _picture(frame: Any, scene: Path, where: str) -> Path:
     if not isinstance(file, str) or not file:
         raise DataError(f"{where}: file_path={file!r}; expected the name of an image file")
     named = scene / file
-    return named if named.is_file() else there(named.with_name(f"{named.name}.png"), where)
+    return named if named.is_file() else existing_file(named.with_name(f"{named.name}.png"), where)
 
 
 def _intrinsics(angle: float, width: int, height: int) -> list[list[float]]:

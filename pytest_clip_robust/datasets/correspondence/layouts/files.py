@@ -1,18 +1,17 @@
-"""Looking for what a layout says is there."""
+"""Helpers that the layouts share: detection, splits, and files that must exist."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.reading import IMAGE_SUFFIXES
+from pytest_clip_robust.datasets.sources.rows import IMAGE_SUFFIXES
 from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.system.text import one_line, printable
+from pytest_clip_robust.system.text import printable
 
 _Found = TypeVar("_Found")
 
@@ -21,92 +20,60 @@ TABLES = (".parquet", ".tar")
 
 @dataclass(frozen=True, slots=True)
 class Layout(Generic[_Found]):
-    """How a folder of some layout is recognised and read."""
+    """How a folder of a layout is recognised and read."""
 
     fits: Callable[[Path], bool]
     read: Callable[[DataEntry, Path], _Found]
 
 
-def find_layout(
-    entry: DataEntry, layouts: Mapping[str, Layout[_Found]], things: str
-) -> tuple[Layout[_Found], Path] | None:
-    """Return the layout of the entry's folder, its own or the first that fits, and the folder; None for a table.
+def read_layout(
+    entry: DataEntry,
+    layouts: Mapping[str, Layout[_Found]],
+    read_table: Callable[[DataEntry, Path | None], _Found],
+    things: str,
+    *,
+    cache_dir: Path | None,
+) -> _Found:
+    """Read the entry with the layout of its folder, or otherwise as a table; `things` names the content in messages.
 
     Raises:
-        DataError: the folder is not there, or has no layout of these and holds no table.
+        DataError: the set cannot be read, or its images would be cropped.
     """
-    root = Path(entry.location).expanduser().absolute()
-    if entry.format in layouts:
-        if not entry.location or not root.is_dir():
-            raise DataError(f"data set {entry.name!r}: no folder {entry.location or 'is named'}")
-        return layouts[entry.format], root
-    if entry.format != "auto" or not entry.location or not root.is_dir():
-        return None
-    fitting = next((layout for layout in layouts.values() if layout.fits(root)), None)
-    if fitting is not None:
-        return fitting, root
-    if any(next(root.rglob(f"*{suffix}"), None) is not None for suffix in TABLES):
-        return None
-    raise DataError(
-        f"data set {entry.name!r}: {root} holds no {things} in a layout that is known ({', '.join(layouts)}), "
-        f"and no {' or '.join(TABLES)} file"
-    )
+    if entry.crop_border:
+        raise DataError(
+            f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be used with {things}, whose coordinates "
+            "are those of whole images"
+        )
+    found = _find_layout(entry, layouts, things)
+    return read_table(entry, cache_dir) if found is None else found[0].read(entry, found[1])
 
 
-def there(path: Path, where: str) -> Path:
-    """Return `path`, which has to be a file.
+def existing_file(path: Path, where: str) -> Path:
+    """Return `path`.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not a file.
     """
     if not path.is_file():
         raise DataError(f"{where}: no file {printable(str(path))}")
     return path
 
 
-def read_text(path: Path, where: str) -> str:
-    """Return the text of a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return there(path, where).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{where}: {path} cannot be read: {one_line(error)}") from error
-
-
-def read_json(path: Path, kind: type, where: str) -> Any:
-    """Return what a JSON file holds, a list or an object.
-
-    Raises:
-        DataError: it cannot be read, is no JSON, or holds something else.
-    """
-    try:
-        content = json.loads(read_text(path, where))
-    except ValueError as error:
-        raise DataError(f"{where}: {path}: {error}; expected JSON") from None
-    if not isinstance(content, kind):
-        expected = "a list" if kind is list else "an object"
-        raise DataError(f"{where}: {path} holds a {type(content).__name__}; expected {expected}")
-    return content
-
-
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Return the image files of a folder in natural order: 9 before 10."""
     return in_natural_order(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sort paths by their names, numbers in them by size."""
+    """Return paths sorted by name, with numbers in names sorted by value."""
     return sorted(paths, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
 
 
 def chosen_split(entry: DataEntry, splits: Iterable[str], usual: Iterable[str]) -> str:
-    """Return the entry's split, or else the first of `usual` that is there, or the only one.
+    """Return the entry's split, or otherwise the first of `usual` that exists, or the only one.
 
     Raises:
-        DataError: it is not among `splits`, or several are and none is usual.
+        DataError: the split is not among `splits`, or there are several and none is usual.
     """
     names = sorted(splits)
     found = entry.split or next((split for split in usual if split in names), names[0] if len(names) == 1 else "")
@@ -116,3 +83,30 @@ def chosen_split(entry: DataEntry, splits: Iterable[str], usual: Iterable[str]) 
             f"data set {entry.name!r}: {wrong}; {entry.location} has {', '.join(names) or 'none'}; add ?split=NAME"
         )
     return found
+
+
+def _find_layout(
+    entry: DataEntry, layouts: Mapping[str, Layout[_Found]], things: str
+) -> tuple[Layout[_Found], Path] | None:
+    """Return the entry's own layout or the first that fits, and its folder; None for a table.
+
+    Raises:
+        DataError: the folder does not exist, or has none of these layouts and no table.
+    """
+    root = Path(entry.location).expanduser().absolute()
+    if entry.format in layouts:
+        if not entry.location or not root.is_dir():
+            missing = f"no folder {entry.location}" if entry.location else "it has no location"
+            raise DataError(f"data set {entry.name!r}: {missing}; format {entry.format!r} needs a folder")
+        return layouts[entry.format], root
+    if entry.format != "auto" or not entry.location or not root.is_dir():
+        return None
+    fitting = next((layout for layout in layouts.values() if layout.fits(root)), None)
+    if fitting is not None:
+        return fitting, root
+    if any(next(root.rglob(f"*{suffix}"), None) is not None for suffix in TABLES):
+        return None
+    raise DataError(
+        f"data set {entry.name!r}: {root} has no {things} in a known layout ({', '.join(layouts)}), "
+        f"and no {' or '.join(TABLES)} file"
+    )

@@ -1,14 +1,14 @@
 """Photographs of objects with aligned scans: NAVI (Jampani et al. 2023).
 
     OBJECT/SCENE/annotations.json       a list: filename, image_size [height, width], camera of q, t, focal_length
-    OBJECT/SCENE/images/000.jpg         turned by their EXIF orientation before anything else
+    OBJECT/SCENE/images/000.jpg         the EXIF orientation applies before anything else
     OBJECT/SCENE/depth/000.png          16 bit: 655.35 / v metres along the optical axis; 0: not the object
 
 SCENE is ``wild_set``, or begins with ``multiview`` or ``video``. The quaternion q (w, x, y, z) and t in millimetres
-take the object's points to the camera's; x to the right, y down, z forward. Where smaller copies ``downsampled_000``
-lie beside pictures and depth maps, as the public evaluation makes them, they are read.
+transform points of the object to the camera; x to the right, y down, z forward. If there are smaller copies
+``downsampled_000`` of images and depth maps, as the public evaluation makes them, these are read.
 
-The entry's table is a listing of pairs, as under ``custom_splits``: two pictures a line, and what follows.
+The entry's table is a listing of pairs, as in ``custom_splits``: each line names two images; the rest is ignored.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, read_json, read_text, there
+from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, Size, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import from_quaternion, inverse
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.reading import file_rows
+from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_json, read_text
 from pytest_clip_robust.system.text import printable
 
 ANNOTATIONS = "annotations.json"
 SMALL = "downsampled_"
 KINDS = {"wild": "wild_set", "multiview": "multiview", "video": "video"}
-"""Splits, and how the names of their scenes begin."""
+"""Splits, and the beginning of the names of their scenes."""
 
 METRES = 655.35
-"""A map's number over 655,350 is the inverse of millimetres."""
+"""A map's value divided by 655,350 is the inverse of the depth in millimetres."""
 
 MILLIMETRE = 0.001
 ASPECT_TOLERANCE = 0.01
@@ -46,7 +47,7 @@ ASPECT_TOLERANCE = 0.01
 class _Photograph:
     """One view.
 
-    file: the picture's name as listed. pose: world to camera, in metres. focal: in pixels of a picture of that size.
+    file: the image's name as listed. pose: world to camera, in metres. focal: in pixels of an image of that size.
     """
 
     file: str
@@ -59,14 +60,14 @@ class _Photograph:
 
 
 def is_navi(root: Path) -> bool:
-    """Say whether the folder holds objects with annotated scenes."""
+    """Return whether the folder has objects with annotated scenes."""
     return bool(_scenes(root))
 
 
 def read_navi(entry: DataEntry, root: Path) -> PosedRows:
     """Read the scenes of one split: ``wild``, which Probe3D compares, ``multiview`` or ``video``.
 
-    Where the entry names a listing of pairs, these are read, of whatever scenes.
+    If the entry names a listing of pairs, those pairs are read, from all scenes.
 
     Raises:
         DataError: a file is missing or has another form; the message names it.
@@ -81,7 +82,7 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
         folders = scenes[split]
     photographs = [one for scene in folders for one in _photographs(entry, scene)]
     if not photographs:
-        raise DataError(f"data set {entry.name!r}: no photograph is listed in {root}")
+        raise DataError(f"data set {entry.name!r}: no photographs are listed in {root}")
     pairs = _listed_pairs(entry, root, photographs) if entry.table else None
     names = [str(one.picture.relative_to(root)) for one in photographs]
     pictures = file_rows(names, [str(one.picture) for one in photographs], origin=f"{root}|{split}|upright")
@@ -94,7 +95,7 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
     ]
     return PosedRows(
         pictures=replace(pictures, read=read),
-        depth=(depth.read, depth.stamps),
+        depth=DepthRows(depth.read, depth.stamps),
         depth_scale=DepthScale(scale=np.full(len(names), METRES), inverse=True),
         intrinsics=np.array(cameras),
         poses=inverse(np.array([one.pose for one in photographs])),
@@ -105,7 +106,7 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
 
 
 def _scenes(root: Path) -> dict[str, list[Path]]:
-    """Return the annotated scenes' folders of each split."""
+    """Return the folders of the annotated scenes per split."""
     folders = [path.parent for path in sorted(root.glob(f"*/*/{ANNOTATIONS}"))]
     found = {
         split: [folder for folder in folders if folder.name.startswith(beginning)] for split, beginning in KINDS.items()
@@ -137,16 +138,16 @@ def _listed_pairs(entry: DataEntry, root: Path, photographs: Sequence[_Photograp
         names = [_scene_and_file(file) for file in files]
         unknown = next((file for file, name in zip(files, names, strict=True) if name not in places), None)
         if len(files) < 2 or unknown is not None:
-            what = f"no scene has {printable(str(unknown))}" if unknown is not None else "expected two pictures"
+            what = f"no scene has {printable(str(unknown))}" if unknown is not None else "expected two images"
             raise DataError(f"{where}: {path}, line {number}: {what}")
         pairs.append([places[name] for name in names])
     if not pairs:
-        raise DataError(f"{where}: {path} lists no pair")
+        raise DataError(f"{where}: {path} lists no pairs")
     return np.array(pairs, np.int64)
 
 
 def _scene_and_file(path: PurePosixPath) -> tuple[str, str]:
-    """Take OBJECT/SCENE and the file's name from a path, whatever comes before and with or without ``images``."""
+    """Return OBJECT/SCENE and the file's name of a path, with or without folders before them and ``images`` after."""
     folder = path.parent.parent if path.parent.name == "images" else path.parent
     return f"{folder.parent.name}/{folder.name}", path.name
 
@@ -156,7 +157,7 @@ def _files(scene: Path, file: str, where: str) -> tuple[Path, Path]:
     small = [path.with_name(f"{SMALL}{path.name}") for path in (picture, depth)]
     if all(path.is_file() for path in small):
         return small[0], small[1]
-    return there(picture, where), there(depth, where)
+    return existing_file(picture, where), existing_file(depth, where)
 
 
 def _camera(annotation: dict[str, Any], where: str) -> tuple[NDArray[np.float64], float, Size]:
@@ -179,7 +180,7 @@ def _intrinsics(photograph: _Photograph, size: Size, where: str) -> list[list[fl
     across, down = width / whole_width, height / whole_height
     if abs(across / down - 1) > ASPECT_TOLERANCE:
         raise DataError(
-            f"{where}: its picture has {width}x{height} pixels and its camera {whole_width}x{whole_height}, "
+            f"{where}: its image has {width}x{height} pixels and its camera {whole_width}x{whole_height}, "
             "which is another shape"
         )
     return [[photograph.focal * across, 0, width / 2], [0, photograph.focal * down, height / 2], [0, 0, 1]]

@@ -1,12 +1,12 @@
-"""Pairs of ScanNet's frames in the layout of its test split for matching (Dai et al. 2017, Sarlin et al. 2020).
+"""Pairs of ScanNet frames in the layout of the test split for matching (Dai et al. 2017, Sarlin et al. 2020).
 
-    intrinsics.npz                      of every scene its K, for pictures as large as the depth maps
+    intrinsics.npz                      K per scene, for images of the depth maps' size
     test.npz                            name: rows of room, sequence, frame, frame
     sceneRRRR_SS/color/N.jpg
     sceneRRRR_SS/depth/N.png            16 bit, millimetres, 640 x 480
     sceneRRRR_SS/pose/N.txt             camera to world
 
-The pictures are larger than the depth maps, and are brought to their size.
+The images are larger than the depth maps, and are resized to their size.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, read_text, there
+from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import as_pose
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.reading import file_rows
+from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_text
 
 INTRINSICS = "intrinsics.npz"
 LISTED = "name"
 MILLIMETRE = 0.001
 
 ASPECT_TOLERANCE = 0.02
-"""Of the ratio of sides: ScanNet's pictures have 1296 x 968 pixels, its depth maps 640 x 480."""
+"""Largest relative difference of the aspect ratios: ScanNet has images of 1296 x 968 and depth maps of 640 x 480."""
 
 
 def is_scannet_pairs(root: Path) -> bool:
-    """Say whether the folder has listings and cameras of that form."""
+    """Return whether the folder has listings and cameras of this layout."""
     return (root / INTRINSICS).is_file() and bool(_listings(root))
 
 
@@ -47,7 +48,7 @@ def read_scannet_pairs(entry: DataEntry, root: Path) -> PosedRows:
         DataError: a file is missing or has another form; the message names it.
     """
     where = f"data set {entry.name!r}"
-    cameras = _arrays(there(root / INTRINSICS, where), where)
+    cameras = _arrays(existing_file(root / INTRINSICS, where), where)
     listings = _listings(root)
     listing = listings[chosen_split(entry, listings, ("test",))]
     rows = _arrays(listing, where).get(LISTED)
@@ -59,21 +60,21 @@ def read_scannet_pairs(entry: DataEntry, root: Path) -> PosedRows:
         scene = f"scene{room:04d}_{sequence:02d}"
         pairs.append([views.setdefault((scene, frame), len(views)) for frame in frames])
     folders = [(root / scene, frame) for scene, frame in views]
-    depth_paths = [there(folder / "depth" / f"{frame}.png", where) for folder, frame in folders]
+    depth_paths = [existing_file(folder / "depth" / f"{frame}.png", where) for folder, frame in folders]
     names = [f"{folder.name}/color/{frame}.jpg" for folder, frame in folders]
-    pictures = file_rows(names, [str(there(root / name, where)) for name in names], origin=f"{root}|as depth")
+    pictures = file_rows(names, [str(existing_file(root / name, where)) for name in names], origin=f"{root}|as depth")
     depth = file_rows(names, list(map(str, depth_paths)), origin=str(root))
     sizes = picture_sizes(depth.read, names, f"{where}: depth of view")
     of_picture = picture_sizes(pictures.read, names, f"{where}: view")
     for name, (width, height), picture in zip(names, sizes, of_picture, strict=True):
         if abs(picture[0] * height / (picture[1] * width) - 1) > ASPECT_TOLERANCE:
             raise DataError(
-                f"{where}: view {name!r}: its depth map has {width}x{height} pixels and its picture "
+                f"{where}: view {name!r}: its depth map has {width}x{height} pixels and its image "
                 f"{picture[0]}x{picture[1]}, which is another shape"
             )
     return PosedRows(
         pictures=replace(pictures, read=AdaptedReader(pictures.read, sizes=sizes)),
-        depth=(depth.read, depth.stamps),
+        depth=DepthRows(depth.read, depth.stamps),
         depth_scale=DepthScale(scale=np.full(len(names), MILLIMETRE)),
         intrinsics=np.array([_camera(cameras, scene, root / INTRINSICS, where) for scene, _ in views]),
         poses=np.array([_pose(folder / "pose" / f"{frame}.txt", where) for folder, frame in folders]),
@@ -91,14 +92,14 @@ def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
-        raise DataError(f"{where}: {path} is no .npz file of plain arrays ({error})") from error
+        raise DataError(f"{where}: {path} is not an .npz file of plain arrays ({error})") from error
 
 
 def _camera(cameras: dict[str, NDArray[Any]], scene: str, path: Path, where: str) -> NDArray[np.float64]:
     if scene not in cameras:
-        raise DataError(f"{where}: {path} has no camera of {scene}")
+        raise DataError(f"{where}: {path} has no camera for {scene}")
     if cameras[scene].shape != (3, 3) or not np.issubdtype(cameras[scene].dtype, np.number):
-        raise DataError(f"{where}: {path}: the camera of {scene} is no array of 3 x 3 numbers")
+        raise DataError(f"{where}: {path}: the camera of {scene} is not an array of 3 x 3 numbers")
     return cameras[scene].astype(np.float64)
 
 

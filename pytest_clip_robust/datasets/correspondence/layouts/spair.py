@@ -1,9 +1,9 @@
 """Objects with semantic keypoints: SPair-71k (Min et al. 2019).
 
     JPEGImages/CLASS/NAME.jpg
-    ImageAnnotation/CLASS/NAME.json         kps: of every number [x, y], or null; bndbox: left, top, right, bottom
+    ImageAnnotation/CLASS/NAME.json         kps: [x, y] or null per keypoint; bndbox: left, top, right, bottom
     PairAnnotation/SPLIT/NUMBER-NAME-NAME:CLASS.json    src_imname, trg_imname, category, viewpoint_variation
-    Layout/large/SPLIT.txt                  the pairs of the split, one a line; without it all that have a file
+    Layout/large/SPLIT.txt                  the pairs of the split, one per line; without it all pair files
 
 SPLIT is trn, val or test.
 """
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointRows, Point
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, read_json, read_text, there
+from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.reading import file_rows
+from pytest_clip_robust.datasets.sources.rows import file_rows
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_json, read_text
 from pytest_clip_robust.system.text import printable
 
 PAIRS = "PairAnnotation"
@@ -30,21 +31,21 @@ VIEWPOINTS = (0, 1, 2)
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """What a picture's annotation says of its object."""
+    """The annotation of an image's object."""
 
     points: dict[str, Point]
     box: tuple[float, float, float, float]
 
 
 def is_spair(root: Path) -> bool:
-    """Say whether the folder has annotations of pairs."""
+    """Return whether the folder has annotations of pairs."""
     return (root / PAIRS).is_dir()
 
 
 def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
-    """Read the pairs of one split, by default ``test``, and the pictures in them.
+    """Read the pairs of one split, by default ``test``, and the images in them.
 
-    A picture with objects of two classes is there once for each.
+    An image with objects of two classes is read once for each.
 
     Raises:
         DataError: a file is missing or has another form; the message names it.
@@ -62,10 +63,10 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
         pairs.append([views.setdefault((label, name), len(views)) for name in names])
         viewpoints.append(_viewpoint(pair, f"{where}: {path}"))
     if not pairs:
-        raise DataError(f"{where}: no pair in {root / PAIRS / split}")
+        raise DataError(f"{where}: no pairs in {root / PAIRS / split}")
     objects = [_object(root / "ImageAnnotation" / label / f"{Path(name).stem}.json", where) for label, name in views]
     samples = [f"{label}/{name}" for label, name in views]
-    paths = [str(there(root / "JPEGImages" / sample, where)) for sample in samples]
+    paths = [str(existing_file(root / "JPEGImages" / sample, where)) for sample in samples]
     pictures = file_rows(samples, paths, origin=f"{root}|{split}")
     return KeypointRows(
         pictures=replace(pictures, labels=[label for label, _ in views]),
@@ -84,7 +85,7 @@ def _pair_files(root: Path, split: str, where: str) -> Iterator[Path]:
         return
     for line in read_text(listing, where).splitlines():
         if line.strip():
-            yield there(folder / f"{line.strip()}.json", f"{where}: {listing}")
+            yield existing_file(folder / f"{line.strip()}.json", f"{where}: {listing}")
 
 
 def _named(pair: dict[str, Any], where: str) -> tuple[str, list[str]]:
@@ -115,5 +116,5 @@ def _object(path: Path, where: str) -> _Object:
 
 def _numbers(value: Any, count: int) -> list[float]:
     if not isinstance(value, list) or len(value) != count:
-        raise ValueError(f"{str(value)[:60]} is no list of {count} numbers")
+        raise ValueError(f"{str(value)[:60]} is not a list of {count} numbers")
     return [float(one) for one in value]

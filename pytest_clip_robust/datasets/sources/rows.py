@@ -1,0 +1,113 @@
+"""Rows: undecoded images with their labels as the files have them, and readers of image files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.images.reader import ImageReader, TakenReader
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+SETTLED_SECONDS = 2
+"""A file changed more recently could change again without a new time of change."""
+
+Label = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRows:
+    """The depth maps of N images.
+
+    stamps: N strings that change whenever the map's bytes change, or None where that cannot be promised.
+    """
+
+    read: ImageReader
+    stamps: list[str | None]
+
+    def take(self, positions: Ints) -> DepthRows:
+        """Return the depth maps at `positions`, in that order."""
+        return DepthRows(TakenReader(self.read, positions), [self.stamps[i] for i in positions.tolist()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """N images with their labels as the files have them.
+
+    samples: N names for people. labels: N strings, or positions in `names` if that is not None.
+    textures: for a cue-conflict set, N names of the classes whose texture the images show.
+    annotations: named (N,) boolean columns. intrinsics: (N, 3, 3) float32 in pixels.
+    stamps: N strings that change whenever an image's bytes change, or None where that cannot be promised.
+    origin: a name for the source, under which digests by stamp are remembered.
+    """
+
+    read: ImageReader
+    samples: list[str]
+    labels: list[Label]
+    stamps: list[str | None]
+    origin: str
+    names: tuple[str, ...] | None = None
+    textures: list[Label] | None = None
+    annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    depth: DepthRows | None = None
+    intrinsics: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, positions: Ints) -> Rows:
+        """Return the rows at `positions`, in that order."""
+        places = positions.tolist()
+        return replace(
+            self,
+            read=TakenReader(self.read, positions),
+            samples=[self.samples[i] for i in places],
+            labels=[self.labels[i] for i in places],
+            stamps=[self.stamps[i] for i in places],
+            textures=None if self.textures is None else [self.textures[i] for i in places],
+            annotations={name: column[positions] for name, column in self.annotations.items()},
+            depth=None if self.depth is None else self.depth.take(positions),
+            intrinsics=None if self.intrinsics is None else self.intrinsics[positions],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """Reads image files."""
+
+    paths: Sequence[str]
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the content of file `index`."""
+        return Path(self.paths[index]).read_bytes()
+
+
+def file_rows(samples: Sequence[str], paths: Sequence[str], *, origin: str) -> Rows:
+    """Return image files as rows of one class without a name."""
+    return Rows(
+        read=FileReader(list(paths)),
+        samples=list(samples),
+        labels=[""] * len(paths),
+        stamps=file_stamps(paths),
+        origin=origin,
+    )
+
+
+def file_stamps(paths: Sequence[str]) -> list[str | None]:
+    """Return the stamp of every file; None for one that changed so recently that it could change again unnoticed."""
+    settled = time.time_ns() - SETTLED_SECONDS * 10**9
+    stamps: list[str | None] = []
+    for path in paths:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            stamps.append(None)  # reading the file reports what is wrong with it
+            continue
+        unchanging = status.st_mtime_ns < settled
+        stamps.append(f"{path}|{status.st_size}|{status.st_mtime_ns}" if unchanging else None)
+    return stamps
