@@ -20,7 +20,7 @@ both_ways = pytest.mark.parametrize("way", rankings.WAYS)
 def test_recall(model, dataset, way, k, gate):
     ranking = model.ranking(dataset, way)
     if k >= len(ranking.candidate_names):
-        pytest.skip(f"recall at {k} says nothing among {len(ranking.candidate_names)} candidates")
+        pytest.skip(f"recall at {k} is not defined among {len(ranking.candidate_names)} candidates")
     gate(retrieval.recall(ranking, k))
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.clip_suite
 def test_accuracy(model, dataset, k, gate):
     predictions = model.zero_shot(dataset)
     if k >= len(predictions.class_names):
-        pytest.skip(f"top-{k} says nothing among {len(predictions.class_names)} classes")
+        pytest.skip(f"top-{k} is not defined among {len(predictions.class_names)} classes")
     gate(accuracy.top_k(predictions, k=k))
 
 

@@ -1,7 +1,7 @@
-"""Evidence: the numbers of single samples that a measurement is made of.
+"""Evidence: the per-sample numbers that a measurement is computed from.
 
-Two models measured on the same samples are compared pairwise, which sees differences that their intervals hide. For
-that a gate needs more than two values: what each sample contributed, to both.
+Two models measured on the same samples are compared in pairs, which finds differences that their intervals hide. A gate
+needs more than the two values for that: what each sample contributed to each of them.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pytest_clip_robust.errors import MeasurementError
 Column = NDArray[Any]
 
 SHORT_DIGEST = 12
-"""Hex digits that are kept of a digest where it is stored to be compared and read by people."""
+"""Hex digits of a digest that are stored where people read and compare them."""
 
 COLUMN_TYPES = ("bool", "uint8", "int32", "float32")
-"""What baselines can keep; a column of another type is made one of these where evidence is made."""
+"""The types that baseline files can store; evidence converts its columns to one of them."""
 
 CONFIDENCE_STEPS = 255
-"""Confidences that only explain are kept in steps of 1/255, a byte each."""
+"""Confidences that only explain a decision are stored in steps of 1/255, one byte each."""
 
 
 class Term(NamedTuple):
-    """What samples add up to: their `weight` (N,), summed within each of `size` cells that `cell` (N,) puts them in.
+    """A sum over samples: their `weight` (N,), added up within each of `size` cells; `cell` (N,) is each sample's cell.
 
-    No weight means 1 each; no cell means that all are in one.
+    Without a weight every sample counts 1; without a cell all samples are in one.
     """
 
     weight: Column | None = None
@@ -41,21 +41,21 @@ class Term(NamedTuple):
 
 
 Sums = Sequence[Floats]
-"""One (B, size) array a term: B replicates of its sums."""
+"""One (B, size) array per term: B replicates of its sums."""
 
 Terms = Callable[[Mapping[str, Column]], Sequence[Term]]
-"""Turns the columns of one stratum into its terms."""
+"""Returns the terms of one stratum, given its columns."""
 
 Statistic = Callable[[Sequence[Sums]], Floats]
-"""Takes each stratum's sums and returns the measured value of every replicate, (B,), NaN where it is undefined."""
+"""Returns the measured value of every replicate, (B,), given each stratum's sums; NaN where it is undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stratum:
-    """Samples that were drawn together, such as all images of one set; `columns` hold numbers of each, (N,) all.
+    """Samples that were drawn together, such as all images of one data set; every column is (N,).
 
     Raises:
-        MeasurementError: columns are empty, of several lengths, or of a type that is none of `COLUMN_TYPES`.
+        MeasurementError: columns are empty or differ in length, or a type is not one of `COLUMN_TYPES`.
     """
 
     name: str
@@ -77,10 +77,10 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What explains a changed decision: who the (N,) samples are, and what is true of them.
+class SampleInfo:
+    """Names and labels of N samples, to explain a changed decision with.
 
-    It belongs to the data and not to the model, so that it is never stored with a baseline.
+    They belong to the data and not to the model, so they are never stored with a baseline.
     """
 
     samples: Sequence[str]
@@ -92,17 +92,20 @@ class Answers:
 class Evidence:
     """The samples of a measurement, and how its value follows from them.
 
-    test: ``mean`` where the value is the mean of the column ``outcome`` of a single stratum, ``auroc`` where it is the
-        AUROC of the columns ``score`` of two strata, ID first, ``sums`` where `statistic` gives it from sums.
-    answers: explains decisions, where the first stratum has the columns ``outcome``, ``confidence`` (that in the truth,
+    test: ``mean`` if the value is the mean of the column ``outcome`` of a single stratum; ``auroc`` if it is the AUROC
+        of the columns ``score`` of two strata, ID first; ``sums`` if `statistic` computes it from sums.
+    sample_info: names and labels, if the first stratum has the columns ``outcome``, ``confidence`` (of the true class,
         in steps of 1/255) and ``answer``.
+
+    Raises:
+        MeasurementError: `terms` and `statistic` are missing for ``sums``, or given for another test.
     """
 
     test: Literal["mean", "auroc", "sums"]
     strata: tuple[Stratum, ...]
     terms: Terms | None = None
     statistic: Statistic | None = None
-    answers: Answers | None = None
+    sample_info: SampleInfo | None = None
 
     def __post_init__(self) -> None:
         if (self.test == "sums") != (self.terms is not None and self.statistic is not None):
@@ -110,7 +113,7 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Identify the numbers, by `SHORT_DIGEST` hex digits."""
+        """The first `SHORT_DIGEST` hex digits of SHA-256 over all columns and their names."""
         found = hashlib.sha256()
         for stratum in self.strata:
             for name, column in stratum.columns.items():
@@ -119,7 +122,7 @@ class Evidence:
         return found.hexdigest()[:SHORT_DIGEST]
 
     def same_numbers(self, other: Evidence) -> bool:
-        """Tell whether every sample contributes the same to both."""
+        """Return whether all columns of both are equal."""
         pairs = zip(self.strata, other.strata, strict=True)
         return all(np.array_equal(one.columns[name], two.columns[name]) for one, two in pairs for name in one.columns)
 
@@ -129,7 +132,7 @@ class Evidence:
 
 
 def mean_evidence(dataset: str, outcomes: Column) -> Evidence:
-    """Return the evidence of a plain mean of (N,) outcomes; those that are all 0 or 1 make a proportion."""
+    """Return the evidence of a mean of (N,) outcomes; if all are 0 or 1, of a proportion."""
     binary = ((outcomes == 0) | (outcomes == 1)).all()
     column = outcomes.astype(np.bool_ if binary else np.float32)
     return Evidence(test="mean", strata=(Stratum(name=dataset, columns={"outcome": column}),))

@@ -173,8 +173,9 @@ class Measurement:
         details: Mapping[str, float] | None = None,
         remark: str = "",
         plot: Mapping[str, NDArray[np.float64]] | None = None,
+        provenance: Provenance | None = None,
     ) -> Measurement:
-        """Return the measurement of `metric` on `subject`, over all of its samples unless `n` says otherwise.
+        """Return the measurement of `metric` on `subject`; `n` and `provenance` are those of the subject by default.
 
         Raises:
             MeasurementError: as for Measurement.
@@ -196,7 +197,7 @@ class Measurement:
             details=details or {},
             remark=remark,
             plot=plot or {},
-            provenance=subject.provenance,
+            provenance=subject.provenance if provenance is None else provenance,
         )
 
     @property

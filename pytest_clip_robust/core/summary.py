@@ -1,4 +1,4 @@
-"""What one process loaded and encoded, as plain data that crosses xdist's wire."""
+"""Run summary: the models and data that one process loaded and encoded, as plain data for xdist's wire."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, TypedDict
 
 
 class RunSummary(TypedDict):
-    """models: label -> identity; data: name -> identity; notices: one-line remarks; and how much was encoded.
+    """The models and data of one process, and how much it encoded.
 
-    left_to_others: samples that other processes encode. rows_lost: features that the store could not keep.
+    models: label -> identity. data: name -> identity. notices: remarks of one line.
+    left_to_others: samples that other ranks encode. rows_lost: features that the store could not save.
     """
 
     models: dict[str, dict[str, Any]]
@@ -22,7 +23,7 @@ class RunSummary(TypedDict):
 
 
 def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
-    """Add up what the processes of one run say."""
+    """Return the sum of the summaries of all processes of a run."""
     merged = RunSummary(
         models={}, data={}, notices=[], images_encoded=0, texts_encoded=0, left_to_others=0, rows_lost=0
     )

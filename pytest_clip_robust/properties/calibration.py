@@ -1,44 +1,56 @@
-"""Calibration: whether a confidence of 80 % means being right four times in five.
+"""Calibration: whether answers of 80 % confidence are correct four times in five.
 
-Equal-width bins are ``(lo, hi]``, a confidence of 0 in the first; equal-mass bins have as many samples each, and
-samples of one confidence are interchangeable, so that no order decides. The number of bins is part of a metric's id.
+Equal-width bins are ``(lo, hi]``, with a confidence of 0 in the first; equal-mass bins hold equally many samples, and
+samples of equal confidence are averaged, so that their order does not matter. The number of bins is part of a metric's
+id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Interval, Measurement
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.scoring.confidence import BINS, EDGES, Confidences, bin_of
-from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import mean_interval
+from pytest_clip_robust.stats.resampling import interval_of
 from pytest_clip_robust.stats.roc import cells_of
 
-REPLICATES = 1000
 CELLS = 100
-"""Neighbouring confidences are taken together for the replicates of an interval, never for a value."""
+"""The evidence of AURC pools neighbouring confidences in so many cells; its value never does."""
 
 NOTICEABLE_GAP = 0.01
 
-Counts = NDArray[np.int64]
+SHARE = (0.0, 1.0)
 Part = TypeVar("Part")
+BinStatistic = Callable[[Floats, Floats, Floats], Floats]
+"""Takes (B, 15) numbers of samples, sums of confidences and numbers of correct answers; returns (B,)."""
+
+ECE = Metric(f"calibration.ece_{BINS}_equal_width", direction="lower", tolerance=0.01, headline=True)
+ECE_EQUAL_MASS = Metric(f"calibration.ece_{BINS}_equal_mass", direction="lower", tolerance=0.01, headline=False)
+DEBIASED = Metric(f"calibration.rms_ce_{BINS}_debiased", direction="lower", tolerance=0.01, headline=False)
+MCE = Metric(f"calibration.mce_{BINS}", direction="lower", tolerance=0.01, headline=False)
+CLASSWISE = Metric(f"calibration.classwise_ece_{BINS}", direction="lower", tolerance=0.01, headline=False)
+NLL = Metric("calibration.nll", direction="lower", tolerance=0.02, headline=False)
+BRIER = Metric("calibration.brier", direction="lower", tolerance=0.01, headline=True)
+AURC = Metric("calibration.aurc", direction="lower", tolerance=0.01, headline=False)
 
 
-def expected_error(reliability: Confidences) -> Measurement:
+def expected_error(confidences: Confidences) -> Measurement:
     """Measure ECE with 15 equal-width bins: ``sum n_b / N |accuracy_b - confidence_b|`` (Guo et al. 2017).
 
     `plot` has the reliability diagram: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` of each bin that has
     samples.
     """
-    n, sure, right = _binned(bin_of(reliability.confidence), reliability.confidence, reliability.correct)
+    n, sure, right = _binned(bin_of(confidences.confidence), confidences.confidence, confidences.correct)
     used = n > 0
     diagram = {
         "low": EDGES[:-1][used],
@@ -47,37 +59,37 @@ def expected_error(reliability: Confidences) -> Measurement:
         "confidence": sure[used] / n[used],
         "accuracy": right[used] / n[used],
     }
-    return _of_bins(reliability, f"ece_{BINS}_equal_width", bin_of, _ece, plot=diagram)
+    return _of_bins(confidences, ECE, bin_of, _ece, plot=diagram)
 
 
-def expected_error_equal_mass(reliability: Confidences) -> Measurement:
-    """Measure ECE with 15 bins of equal counts (Nixon et al. 2019); with fewer samples, one bin each."""
-    return _of_bins(reliability, f"ece_{BINS}_equal_mass", _equal_mass, _ece)
+def expected_error_equal_mass(confidences: Confidences) -> Measurement:
+    """Measure ECE with 15 bins of equal counts (Nixon et al. 2019); fewer samples than bins have one bin each."""
+    return _of_bins(confidences, ECE_EQUAL_MASS, _equal_mass, _ece)
 
 
-def debiased_error(reliability: Confidences) -> Measurement:
+def debiased_error(confidences: Confidences) -> Measurement:
     """Measure the debiased root-mean-square calibration error on 15 equal-mass bins (Kumar et al. 2019, section 4).
 
-    From the squared gap of each bin its sampling variance ``accuracy (1 - accuracy) / (n_b - 1)`` is taken off, so that
-    few samples do not look like miscalibration; what falls below 0 is 0.
+    Each bin's sampling variance ``accuracy (1 - accuracy) / (n_b - 1)`` is subtracted from its squared gap, so that few
+    samples do not look like miscalibration; a sum below 0 is 0.
 
     Raises:
         MeasurementError: a bin would have fewer than two samples.
     """
-    if len(reliability) < 2 * BINS:
+    if len(confidences) < 2 * BINS:
         raise MeasurementError(
-            f"{reliability.dataset!r}: {len(reliability)} samples in {BINS} bins; a debiased error needs two a bin, "
+            f"{confidences.dataset!r}: {len(confidences)} samples in {BINS} bins; a debiased error needs two per bin, "
             f"at least {2 * BINS}"
         )
-    return _of_bins(reliability, f"rms_ce_{BINS}_debiased", _equal_mass, _debiased)
+    return _of_bins(confidences, DEBIASED, _equal_mass, _debiased)
 
 
-def maximum_error(reliability: Confidences) -> Measurement:
-    """Measure MCE: the largest gap of the 15 equal-width bins, however few samples are in it (Naeini et al. 2015)."""
-    return _of_bins(reliability, f"mce_{BINS}", bin_of, _largest)
+def maximum_error(confidences: Confidences) -> Measurement:
+    """Measure MCE: the largest gap of the 15 equal-width bins, including bins of few samples (Naeini et al. 2015)."""
+    return _of_bins(confidences, MCE, bin_of, _largest)
 
 
-def classwise_error(reliability: Confidences) -> Measurement:
+def classwise_error(confidences: Confidences) -> Measurement:
     """Measure classwise ECE: the mean over classes of the ECE of that class's probability (Kull et al. 2019).
 
     `details` has the worst class's error. The interval is that of the mean over classes, taken as a sample of classes.
@@ -85,70 +97,64 @@ def classwise_error(reliability: Confidences) -> Measurement:
     Raises:
         MeasurementError: only confidences are known.
     """
-    bins = _known(reliability, "class_bins", reliability.class_bins)
-    per_class = np.abs(bins.true - bins.predicted).sum(axis=1) / len(reliability)
+    bins = _known(confidences, "class_bins", confidences.class_bins)
+    per_class = np.abs(bins.true - bins.predicted).sum(axis=1) / len(confidences)
     return _measurement(
-        reliability,
-        f"classwise_ece_{BINS}",
+        confidences,
+        CLASSWISE,
         float(per_class.mean()),
-        mean_interval(per_class, bounds=(0.0, 1.0)),
+        mean_interval(per_class, bounds=SHARE),
         details={"worst_class": float(per_class.max())},
     )
 
 
-def negative_log_likelihood(reliability: Confidences) -> Measurement:
-    """Measure the mean negative log-likelihood of the truth, in nats.
+def negative_log_likelihood(confidences: Confidences) -> Measurement:
+    """Measure the mean negative log-likelihood of the true class, in nats.
 
     Raises:
         MeasurementError: only confidences are known.
     """
-    return _mean(reliability, "nll", _known(reliability, "nll", reliability.nll), bounds=(0.0, np.inf))
+    return _mean(confidences, NLL, _known(confidences, "nll", confidences.nll), bounds=(0.0, np.inf))
 
 
-def brier_score(reliability: Confidences) -> Measurement:
+def brier_score(confidences: Confidences) -> Measurement:
     """Measure the mean over samples of ``sum_c (p_c - y_c)^2``, between 0 and 2 (Brier 1950).
 
-    `details` decompose it over 15 equal-width bins a class (Murphy 1973; Stephenson et al. 2008 for what bins hide):
-    ``reliability - resolution + uncertainty + within_bins`` is the score, exactly.
+    `details` decompose it over 15 equal-width bins per class (Murphy 1973; Stephenson et al. 2008 for the variance
+    within bins): ``reliability - resolution + uncertainty + within_bins`` is the score, exactly.
 
     Raises:
         MeasurementError: only confidences are known.
     """
-    losses = _known(reliability, "brier", reliability.brier)
-    return _mean(reliability, "brier", losses, bounds=(0.0, 2.0), details=_decomposition(reliability))
+    losses = _known(confidences, "brier", confidences.brier)
+    return _mean(confidences, BRIER, losses, bounds=(0.0, 2.0), details=_decomposition(confidences))
 
 
-def area_under_risk_coverage(reliability: Confidences) -> Measurement:
-    """Measure AURC: the error among the most confident answers, averaged over how many are kept (Geifman et al. 2019).
+def area_under_risk_coverage(confidences: Confidences) -> Measurement:
+    """Measure AURC: the error rate of the most confident answers, averaged over their number (Geifman et al. 2019).
 
-    Lower is better. Answers of equal confidence enter in random order, of which this is the expected value. `details`
-    has the excess over a perfect ranking; `plot` the curve: ``coverage`` and ``risk``.
+    Answers of equal confidence enter in random order, and the value is the expected one. `details` has the excess over
+    a perfect ranking; `plot` has the curve: ``coverage`` and ``risk``.
     """
-    order = np.argsort(-reliability.confidence, kind="stable")
-    sure = reliability.confidence[order]
+    order = np.argsort(-confidences.confidence, kind="stable")
+    sure = confidences.confidence[order]
     starts = np.flatnonzero(np.diff(sure, prepend=np.inf))
     n = np.diff(np.append(starts, len(sure)))
-    wrong = np.add.reduceat(~reliability.correct[order], starts, dtype=np.int64)
+    wrong = np.add.reduceat(~confidences.correct[order], starts, dtype=np.int64)
     value = float(_aurc(n[None], wrong[None])[0])
     errors = int(wrong.sum())
     perfect = float(_aurc(*(np.array([[len(sure) - errors, errors]]), np.array([[0, errors]])))[0])
-    cell = _cells(reliability.confidence)
-
-    def area(counts: Counts, rows: Floats) -> Floats:
-        surest_first = np.eye(int(rows[:, 0].max()) + 1)[::-1].T[rows[:, 0].astype(np.int64)]
-        return _aurc(counts @ surest_first, (counts * rows[:, 1]) @ surest_first)
-
-    rows = np.column_stack([cell, ~reliability.correct]).astype(np.float64)
-    every = np.unique(np.linspace(0, len(n) - 1, min(len(n), 100)).astype(np.int64))
+    evidence = _risk_evidence(confidences)
+    plotted = np.unique(np.linspace(0, len(n) - 1, min(len(n), 100)).astype(np.int64))
     kept, failed = np.cumsum(n), np.cumsum(wrong)
     return _measurement(
-        reliability,
-        "aurc",
+        confidences,
+        AURC,
         value,
-        bootstrap_rows(rows, area, value=value, bounds=(0.0, 1.0), replicates=REPLICATES),
-        evidence=_risk_evidence(reliability),
+        interval_of(evidence, value=value, bounds=SHARE),
+        evidence=evidence,
         details={"excess": value - perfect},
-        plot={"coverage": kept[every] / kept[-1], "risk": failed[every] / kept[every]},
+        plot={"coverage": kept[plotted] / kept[-1], "risk": failed[plotted] / kept[plotted]},
     )
 
 
@@ -162,42 +168,42 @@ METRICS: Mapping[str, Callable[[Confidences], Measurement]] = {
     "brier": brier_score,
     "aurc": area_under_risk_coverage,
 }
-"""Every metric by its id, ``calibration.<name>``, which a variant may follow, as in ``calibration.nll_scaled``."""
+"""Every metric by name, as ``calibration.<name>``; a variant follows the name, as in ``calibration.nll_scaled``."""
 
 OF_CONFIDENCES = tuple(name for name in METRICS if name not in {f"classwise_ece_{BINS}", "nll", "brier"})
-"""Those that need no more than the answers' confidences."""
+"""Metrics that need only the confidence of each answer."""
 
 
-def measure(reliability: Confidences, metric: str) -> Measurement:
+def measure(confidences: Confidences, metric: str) -> Measurement:
     """Measure one of METRICS by name.
 
     Raises:
-        MeasurementError: there is no such metric, or it needs more than `reliability` has.
+        MeasurementError: the metric is unknown, or needs more than `confidences` has.
     """
     if metric not in METRICS:
         raise MeasurementError(f"no calibration metric {metric!r}{did_you_mean(metric, METRICS)}")
-    return METRICS[metric](reliability)
+    return METRICS[metric](confidences)
 
 
-def in_words(reliability: Confidences) -> str:
-    """Say whether a model claims more or less than it achieves.
+def in_words(confidences: Confidences) -> str:
+    """Return in words whether a model is more or less confident than accurate.
 
     >>> import numpy as np
     >>> correct = np.array([True, True, True, False])
     >>> in_words(Confidences(dataset="x", confidence=np.full(4, 0.9), correct=correct, n_classes=2))
     'overconfident: 90.0 % sure on average, 75.0 % right'
     """
-    mean = float(reliability.confidence.mean())
-    if abs(reliability.gap) < NOTICEABLE_GAP:
+    mean = float(confidences.confidence.mean())
+    if abs(confidences.gap) < NOTICEABLE_GAP:
         word = "neither over- nor underconfident on average"
     else:
-        word = "overconfident" if reliability.gap > 0 else "underconfident"
-    return f"{word}: {mean:.1%} sure on average, {reliability.accuracy:.1%} right".replace("%", " %")
+        word = "overconfident" if confidences.gap > 0 else "underconfident"
+    return f"{word}: {mean:.1%} sure on average, {confidences.accuracy:.1%} right".replace("%", " %")
 
 
 def _measurement(
-    reliability: Confidences,
-    metric: str,
+    confidences: Confidences,
+    metric: Metric,
     value: float,
     interval: Interval,
     *,
@@ -206,69 +212,91 @@ def _measurement(
     outcomes: Floats | None = None,
     evidence: Evidence | None = None,
 ) -> Measurement:
-    about = {
-        "mean_confidence": float(reliability.confidence.mean()),
-        "accuracy": reliability.accuracy,
-        "classes": reliability.n_classes,
-        "temperature": reliability.temperature,
+    summary = {
+        "mean_confidence": float(confidences.confidence.mean()),
+        "accuracy": confidences.accuracy,
+        "classes": confidences.n_classes,
+        "temperature": confidences.temperature,
     }
-    return Measurement(
-        metric="_".join(part for part in (f"calibration.{metric}", reliability.variant) if part),
-        value=value,
-        n=len(reliability),
-        interval=interval,
-        direction="lower",
-        dataset=reliability.dataset,
-        outcomes=None if outcomes is None else outcomes.astype(np.float32),
-        samples=reliability.samples,
+    if confidences.variant:
+        metric = replace(metric, id=f"{metric.id}_{confidences.variant}", headline=False)
+    return Measurement.of(
+        confidences,
+        metric,
+        value,
+        interval,
+        outcomes=outcomes,
+        samples=confidences.samples,
         evidence=evidence,
-        details=about | dict(details or {}),
-        remark=in_words(reliability),
-        plot=plot or {},
-        provenance=reliability.provenance,
+        details=summary | dict(details or {}),
+        remark=in_words(confidences),
+        plot=plot,
     )
 
 
 def _mean(
-    reliability: Confidences,
-    metric: str,
+    confidences: Confidences,
+    metric: Metric,
     losses: Floats,
     *,
     bounds: tuple[float, float],
     details: Mapping[str, float] | None = None,
 ) -> Measurement:
-    return _measurement(
-        reliability,
-        metric,
-        float(losses.mean()),
-        mean_interval(losses, bounds=bounds),
-        details=details,
-        outcomes=losses,
-    )
+    interval = mean_interval(losses, bounds=bounds)
+    return _measurement(confidences, metric, float(losses.mean()), interval, details=details, outcomes=losses)
 
 
-def _known(reliability: Confidences, name: str, part: Part | None) -> Part:
+def _known(confidences: Confidences, name: str, part: Part | None) -> Part:
     if part is None:
         raise MeasurementError(
-            f"{reliability.dataset!r}: {name} needs the probabilities of all classes, and only confidences are known"
+            f"{confidences.dataset!r}: {name} needs the probabilities of all classes, and only confidences are known"
         )
     return part
 
 
-def _binned(bins: Counts, confidence: Floats, correct: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-    """Return for each of 15 bins how many samples, and their sums of confidences and of right answers."""
+def _of_bins(
+    confidences: Confidences,
+    metric: Metric,
+    bins_of: Callable[[Floats], Ints],
+    statistic: BinStatistic,
+    *,
+    plot: Mapping[str, Floats] | None = None,
+) -> Measurement:
+    """Measure a statistic of sums over the samples of each bin."""
+    bins, right = _into_bins(bins_of, confidences.confidence, confidences.correct)
+    value = float(statistic(*(one[None] for one in _binned(bins, confidences.confidence, right)))[0])
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        confidence = columns["confidence"].astype(np.float64)
+        bins, right = _into_bins(bins_of, confidence, columns["correct"])
+        return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
+
+    evidence = sums_evidence([_stratum(confidences)], terms, lambda sums: statistic(*sums[0]))
+    interval = interval_of(evidence, value=value, bounds=SHARE)
+    return _measurement(confidences, metric, value, interval, evidence=evidence, plot=plot)
+
+
+def _into_bins(
+    bins_of: Callable[[Floats], Ints], confidence: Floats, correct: NDArray[Any]
+) -> tuple[Ints, NDArray[Any]]:
+    """Return each sample's bin and correctness; in equal-mass bins, equal confidences share their mean correctness."""
+    return bins_of(confidence), correct if bins_of is bin_of else _tie_averaged(confidence, correct)
+
+
+def _binned(bins: Ints, confidence: Floats, correct: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """Return (15,) numbers of samples, sums of confidences and numbers of correct answers."""
     n, sure, right = (np.bincount(bins, column, minlength=BINS) for column in (np.ones(len(bins)), confidence, correct))
     return n.astype(np.float64), sure.astype(np.float64), right.astype(np.float64)
 
 
 def _tie_averaged(confidence: Floats, correct: NDArray[Any]) -> Floats:
-    """Return whether each answer was right, as the mean over all answers of the same confidence."""
+    """Return each answer's correctness, averaged over all answers of the same confidence."""
     _, tie, size = np.unique(confidence, return_inverse=True, return_counts=True)
     averaged: Floats = (np.bincount(tie, correct) / size)[tie]
     return averaged
 
 
-def _equal_mass(confidence: Floats) -> Counts:
+def _equal_mass(confidence: Floats) -> Ints:
     """Return each sample's bin by the rank of its confidence, the larger bins first, as `numpy.array_split` does."""
     order = np.argsort(confidence, kind="stable")
     bins = np.empty(len(order), np.int64)
@@ -294,77 +322,17 @@ def _debiased(n: Floats, sure: Floats, right: Floats) -> Floats:
     return error
 
 
-def _binned_interval(
-    reliability: Confidences, bins: Counts, value: float, statistic: Callable[[Floats, Floats, Floats], Floats]
-) -> Interval:
-    """Resample bin, cell of confidence and right or wrong; cells stand for their mean confidence."""
-    cell = _cells(reliability.confidence)
-    place = cell * BINS + bins
-    _, group, size = np.unique(place, return_inverse=True, return_counts=True)
-    mean = (np.bincount(group, reliability.confidence) / size)[group]
-
-    def of_counts(counts: Counts, rows: Floats) -> Floats:
-        into = np.zeros((len(rows), 3 * BINS))
-        which, line = rows[:, 0].astype(np.int64), np.arange(len(rows))
-        for column, weight in enumerate((np.ones(len(rows)), rows[:, 1], rows[:, 2])):
-            into[line, column * BINS + which] = weight
-        sums = (counts @ into).reshape(len(counts), 3, BINS)
-        return statistic(sums[:, 0], sums[:, 1], sums[:, 2])
-
-    rows = np.column_stack([bins, mean, reliability.correct])
-    return bootstrap_rows(rows, of_counts, value=value, bounds=(0.0, 1.0), replicates=REPLICATES)
-
-
-def _of_bins(
-    reliability: Confidences,
-    metric: str,
-    bins_of: Callable[[Floats], Counts],
-    statistic: Callable[[Floats, Floats, Floats], Floats],
-    *,
-    plot: Mapping[str, Floats] | None = None,
-) -> Measurement:
-    """Measure a statistic of what the samples of each bin add up to."""
-    bins, right = _into_bins(bins_of, reliability.confidence, reliability.correct)
-    value = float(statistic(*(one[None] for one in _binned(bins, reliability.confidence, right)))[0])
-
+def _risk_evidence(confidences: Confidences) -> Evidence:
     def terms(columns: Mapping[str, Column]) -> list[Term]:
-        confidence = columns["confidence"].astype(np.float64)
-        bins, right = _into_bins(bins_of, confidence, columns["correct"])
-        return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
+        (cell,) = cells_of([columns["confidence"].astype(np.float64)], cells=CELLS)
+        return [Term(None, CELLS - 1 - cell, CELLS), Term(~columns["correct"], CELLS - 1 - cell, CELLS)]
 
-    return _measurement(
-        reliability,
-        metric,
-        value,
-        _binned_interval(reliability, bins, value, statistic),
-        evidence=sums_evidence([_stratum(reliability)], terms, lambda sums: statistic(*sums[0])),
-        plot=plot,
-    )
+    return sums_evidence([_stratum(confidences)], terms, lambda sums: _aurc(*sums[0]))
 
 
-def _into_bins(
-    bins_of: Callable[[Floats], Counts], confidence: Floats, correct: NDArray[Any]
-) -> tuple[Counts, NDArray[Any]]:
-    """Return each sample's bin and whether it was right; equal confidences that rank apart share what was right."""
-    return bins_of(confidence), correct if bins_of is bin_of else _tie_averaged(confidence, correct)
-
-
-def _risk_evidence(reliability: Confidences) -> Evidence:
-    def terms(columns: Mapping[str, Column]) -> list[Term]:
-        cell = CELLS - 1 - _cells(columns["confidence"].astype(np.float64))
-        return [Term(None, cell, CELLS), Term(~columns["correct"], cell, CELLS)]
-
-    return sums_evidence([_stratum(reliability)], terms, lambda sums: _aurc(*sums[0]))
-
-
-def _stratum(reliability: Confidences) -> Stratum:
-    columns = {"confidence": reliability.confidence.astype(np.float32), "correct": reliability.correct}
-    return Stratum(name=reliability.dataset, columns=columns)
-
-
-def _cells(confidence: Floats) -> Counts:
-    """Sort confidences into at most 100 cells of about equal counts, equal ones into the same."""
-    return cells_of([confidence], cells=CELLS)[0]
+def _stratum(confidences: Confidences) -> Stratum:
+    columns = {"confidence": confidences.confidence.astype(np.float32), "correct": confidences.correct}
+    return Stratum(name=confidences.dataset, columns=columns)
 
 
 def _aurc(n: NDArray[Any], wrong: NDArray[Any]) -> Floats:
@@ -381,9 +349,9 @@ def _aurc(n: NDArray[Any], wrong: NDArray[Any]) -> Floats:
     return area
 
 
-def _decomposition(reliability: Confidences) -> dict[str, float]:
-    bins = _known(reliability, "class_bins", reliability.class_bins)
-    n = len(reliability)
+def _decomposition(confidences: Confidences) -> dict[str, float]:
+    bins = _known(confidences, "class_bins", confidences.class_bins)
+    n = len(confidences)
     filled = np.maximum(bins.count, 1e-9)
     forecast, observed = bins.predicted / filled, bins.true / filled
     base = bins.true.sum(axis=1, keepdims=True) / n

@@ -1,19 +1,20 @@
-"""Compositional understanding: does a caption that is true of the image beat one that differs in a detail?
+"""Compositional understanding: whether a true caption beats false ones that differ in a detail.
 
-A tie is wrong. A caption can give itself away: negatives made by a rule or a language model are often longer, odder or
-less likely. Two baselines say how far one gets without looking. ``blind`` puts the mean image in the place of the
-image; ``text_only`` is a classifier of word n-grams that has learnt from the set's other images.
+A tie is wrong. Captions can give the answer away: false captions made by a rule or a language model are often longer,
+odder or less likely. Two baselines show how far one gets without the image: ``blind`` uses the mean of all other images
+instead of the image; ``text_only`` is a classifier of word n-grams, fitted on the set's other images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit
 
 from pytest_clip_robust.core.arrays import Floats, Ints
-from pytest_clip_robust.core.measurement import Direction, Interval, Measurement, Miss
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Miss
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.scoring.pairs import Contrasts, Matches
 from pytest_clip_robust.scoring.rankings import MISSES_KEPT, shorten
@@ -21,7 +22,7 @@ from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import wilson
 
 WINOGROUND: Mapping[str, float] = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
-"""Winoground's scores, and what each is by chance."""
+"""Winoground's scores and their chance levels."""
 
 KINDS = (
     "replace_object",
@@ -36,14 +37,20 @@ KINDS = (
     "relation",
     "order",
 )
-"""What a negative changes, by the names that suites ask for: SugarCrepe's seven, the showroom's, ARO's three."""
+"""What false captions change, by the names that suites use: SugarCrepe's seven, the showroom's, and ARO's three."""
+
+ACCURACY = Metric("{set}.accuracy", direction="higher", tolerance=0.01, headline=True)
+GAIN = Metric("{set}.gain_over_blind", direction="higher", tolerance=0.01, headline=False)
+TEXT_ONLY = Metric("{set}.text_only_ngram_cv5", direction="lower", tolerance=0.01, headline=False)
+SCORE = Metric("composition.winoground_{score}", direction="higher", tolerance=0.01, headline=False)
+COMPOSITION = "composition"
 
 
 def accuracy(found: Contrasts, kind: str = "") -> Measurement:
     """Measure how often the true caption beats every false one, as ``composition.accuracy``; a tie is wrong.
 
-    `details` has the same ``blind``, the ``text_only`` baseline, and the accuracy of every kind. Items of one image
-    go together in the interval.
+    `details` has the same number for ``blind`` and ``text_only``, the chance level, and the accuracy of every kind.
+    Items of one image are one cluster in the interval. It is a headline over all kinds, and a detail for one of them.
 
     Raises:
         MeasurementError: no item is of `kind`.
@@ -52,7 +59,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
     right = found.right[rows]
     return _measurement(
         found,
-        "accuracy",
+        ACCURACY if found.metric == COMPOSITION and not kind else ACCURACY.as_detail(),
         rows,
         right.astype(np.float64),
         clusters.proportion_interval(right, found.images[rows]),
@@ -63,7 +70,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
 
 
 def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
-    """Measure accuracy less accuracy without the image, as ``composition.gain_over_blind``: what looking adds.
+    """Measure accuracy minus accuracy without the image, as ``composition.gain_over_blind``, -1 to 1.
 
     Raises:
         MeasurementError: as for `accuracy`.
@@ -72,34 +79,35 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
     gains = found.right[rows].astype(np.float64) - found.blind_right[rows]
     interval = clusters.mean_interval(gains, found.images[rows], bounds=(-1.0, 1.0))
     details = {"accuracy": float(found.right[rows].mean())} | _baselines(found, rows)
-    return _measurement(found, "gain_over_blind", rows, gains, interval, kind=kind, details=details)
+    return _measurement(found, GAIN, rows, gains, interval, kind=kind, details=details)
 
 
 def text_only(found: Contrasts, kind: str = "") -> Measurement:
-    """Measure how often a classifier of the captions alone is right, as ``composition.text_only_ngram_cv5``.
+    """Measure how often a classifier of the captions alone is correct, as ``composition.text_only_ngram_cv5``.
 
-    Near 0.5 the captions give nothing away; towards 1 the set can be solved without looking, whatever the model.
+    Near 0.5 the captions give nothing away; near 1 any model can solve the set without the images.
 
     Raises:
-        MeasurementError: as for `accuracy`, or the classifier was not asked.
+        MeasurementError: as for `accuracy`, or the captions were not classified.
     """
     rows = _rows(found, kind)
     if found.text_only is None:
         raise MeasurementError(f"{found.dataset!r}: the captions alone were not classified")
     values = found.text_only[rows]
-    interval = clusters.proportion_interval(values, found.images[rows])
-    return _measurement(found, "text_only_ngram_cv5", rows, values, interval, kind=kind, direction="lower")
+    return _measurement(
+        found, TEXT_ONLY, rows, values, clusters.proportion_interval(values, found.images[rows]), kind=kind
+    )
 
 
 def winoground(found: Matches, score: str) -> Measurement:
     """Measure Winoground's ``text``, ``image`` or ``group`` score, as ``composition.winoground_<score>``.
 
     text: for both images the matching caption scores higher; image: for both captions the matching image does; group:
-    both (Thrush et al. 2022). A tie is wrong. By chance 1/4, 1/4 and 1/6. The captions alone cannot give anything
-    away, since each is true of one of the images.
+    both (Thrush et al. 2022). A tie is wrong. Chance levels are 1/4, 1/4 and 1/6. The captions alone give nothing away,
+    since each is true of one of the images. The group score is a headline.
 
     Raises:
-        MeasurementError: there is no such score.
+        MeasurementError: the score is unknown.
     """
     if score not in WINOGROUND:
         raise MeasurementError(f"no Winoground score {score!r}; it is one of {', '.join(WINOGROUND)}")
@@ -110,17 +118,14 @@ def winoground(found: Matches, score: str) -> Measurement:
     details = {"chance": WINOGROUND[score]}
     for kind in sorted(set(found.kinds)):
         details[f"accuracy.{kind}"] = float(right[np.array(found.kinds) == kind].mean())
-    return Measurement(
-        metric=f"composition.winoground_{score}",
-        value=float(right.mean()),
-        n=len(right),
-        interval=wilson(int(right.sum()), len(right)),
-        direction="higher",
-        dataset=found.dataset,
-        outcomes=right.astype(np.float32),
+    return Measurement.of(
+        found,
+        replace(SCORE.named(score=score), headline=score == "group"),
+        float(right.mean()),
+        wilson(int(right.sum()), len(right)),
+        outcomes=right,
         samples=found.samples,
-        details=details | ({"captions_truncated": found.cut} if found.cut else {}),
-        provenance=found.provenance,
+        details=details | _truncated(found),
     )
 
 
@@ -165,28 +170,29 @@ def _worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
 
 def _measurement(
     found: Contrasts,
-    name: str,
+    metric: Metric,
     rows: Ints,
     values: Floats,
     interval: Interval,
     *,
     kind: str,
-    direction: Direction = "higher",
     misses: tuple[Miss, ...] = (),
     details: Mapping[str, float] | None = None,
 ) -> Measurement:
-    return Measurement(
-        metric=f"{found.metric}.{name}",
-        value=float(values.mean()),
+    return Measurement.of(
+        found,
+        metric.named(set=found.metric),
+        float(values.mean()),
+        interval,
         n=len(values),
-        interval=interval,
-        direction=direction,
-        dataset=found.dataset,
         subset=kind,
-        outcomes=values.astype(np.float32),
+        outcomes=values,
         samples=[found.samples[row] for row in rows.tolist()],
         evidence=clusters.mean_evidence(found.dataset, values, found.images[rows]),
         misses=misses,
-        details=dict(details or {}) | ({"captions_truncated": found.cut} if found.cut else {}),
-        provenance=found.provenance,
+        details=dict(details or {}) | _truncated(found),
     )
+
+
+def _truncated(found: Contrasts | Matches) -> dict[str, float]:
+    return {"captions_truncated": found.truncated} if found.truncated else {}

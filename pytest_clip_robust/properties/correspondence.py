@@ -1,51 +1,55 @@
-"""Correspondence: does the model find the same point again, from elsewhere, or on another object of the class?
+"""Correspondence: whether dense features find the same point in another view, or on another object of the class.
 
-Geometric recall is that of Probe3D (El Banani et al. 2024, section 4): of the most distinctive matches of two views the
-share that lies within a few centimetres in space, or a few pixels in the picture. It is a mean over pairs of views;
-pairs of one scene are no independent samples, and intervals count by scene. PCK@0.1 is that of SPair-71k (Min et al.
-2019): the share of keypoints found within a tenth of the object's larger side, a mean over classes.
+Geometric recall is that of Probe3D (El Banani et al. 2024, section 4): the share of the most distinctive matches of two
+views that are within a few centimetres in space, or a few pixels in the image. It is a mean over pairs of views; pairs
+of one scene are one cluster. PCK@0.1 is that of SPair-71k (Min et al. 2019): the share of keypoints found within a
+tenth of the object's larger side, a mean over classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.config.sections import bin_name
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches
+from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches, bin_name
 from pytest_clip_robust.stats import clusters
-from pytest_clip_robust.stats.bootstrap import percentile_interval
-from pytest_clip_robust.stats.resampling import resample
+from pytest_clip_robust.stats.resampling import interval_of, value_from
 
 WITHIN = {"1cm": 0.01, "2cm": 0.02, "5cm": 0.05, "5px": 5.0, "10px": 10.0, "20px": 20.0}
-"""How far off a match may be: metres in space, or pixels of the resized picture."""
+"""The largest error of a correct match: metres in space, or pixels of the resized image."""
 
 BY_ANGLE = ("2cm", "10px")
-"""The distances at which views are told apart by their angle."""
+"""The distances that are also measured per bin of view angles."""
 
-PCK = 0.1
-"""How far off a keypoint may be, over the larger side of the object's box."""
+PCK_SHARE = 0.1
+"""The largest error of a correct keypoint, over the larger side of the object's box."""
+
+HEADLINE = "2cm"
+
+RECALL = Metric("correspondence.recall_{within}", direction="higher", tolerance=0.01, headline=False)
+PCK = Metric("correspondence.pck_10", direction="higher", tolerance=0.01, headline=True)
 
 
 def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | None = None) -> Measurement:
-    """Measure the share of matches that are right ``within`` a distance, as ``correspondence.recall_<within>``.
+    """Measure the share of matches with an error below a distance, as ``correspondence.recall_<within>``.
 
-    `angles` keeps the pairs of a bin between two edges: the subset is then ``<low>-<high>``. An error that equals the
-    distance is outside of it.
+    `within` is a key of WITHIN. `angles` (degrees) keeps the pairs of one bin of view angles; the subset is then
+    ``<low>-<high>``. Recall within 2 cm over all angles is a headline.
 
     Raises:
-        MeasurementError: no such distance, or no pair in the bin.
+        MeasurementError: the distance is unknown, or no pair is in the bin.
     """
     if within not in WITHIN:
         raise MeasurementError(f"no distance {within!r}{did_you_mean(within, WITHIN)}; expected {', '.join(WITHIN)}")
-    kept = np.arange(len(matches.angles)) if angles is None else matches.within(angles)
+    kept = np.arange(len(matches)) if angles is None else matches.within(angles)
     subset = "" if angles is None else bin_name(angles)
     if not len(kept):
         raise MeasurementError(f"{matches.dataset!r} has no views {subset} degrees apart")
@@ -53,32 +57,30 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
     shares = np.array([(errors[pair] < WITHIN[within]).mean() for pair in kept.tolist()])
     matches_kept = sum(len(errors[pair]) for pair in kept.tolist())
     groups = _groups([matches.scenes[pair] for pair in kept.tolist()])
-    return Measurement(
-        metric=f"correspondence.recall_{within}",
-        value=float(shares.mean()),
+    return Measurement.of(
+        matches,
+        replace(RECALL.named(within=within), headline=within == HEADLINE and angles is None),
+        float(shares.mean()),
+        clusters.proportion_interval(shares, groups, trials=matches_kept),
         n=len(kept),
-        interval=clusters.proportion_interval(shares, groups, trials=matches_kept),
-        direction="higher",
-        dataset=matches.dataset,
         subset=subset,
-        outcomes=shares.astype(np.float32),
+        outcomes=shares,
         samples=[matches.samples[pair] for pair in kept.tolist()],
         evidence=clusters.mean_evidence(matches.dataset, shares, groups),
         details={"matches": matches_kept, "scenes": len({matches.scenes[pair] for pair in kept.tolist()})},
-        provenance=matches.provenance,
     )
 
 
 def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None = None) -> Measurement:
     """Measure the share of keypoints found within a tenth of the object's side, as ``correspondence.pck_10``.
 
-    The mean over classes, of each the share of its keypoints; of one class, or of pairs with one change of viewpoint,
-    where asked for: the subset is then the class, or ``viewpoint_<n>``.
+    The value is the mean over classes of the share of their keypoints. `class_name` keeps one class, `viewpoint` the
+    pairs with one change of viewpoint; the subset is then the class, ``viewpoint_<n>``, or both, and a detail.
 
     Raises:
-        MeasurementError: no such class or change of viewpoint.
+        MeasurementError: the class or the change of viewpoint does not occur.
     """
-    keep = np.ones(len(matches.errors), np.bool_)
+    keep = np.ones(len(matches), np.bool_)
     subset = ""
     if class_name:
         if class_name not in matches.class_names:
@@ -91,35 +93,32 @@ def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None
         keep &= matches.viewpoints[matches.pair_of] == viewpoint
     if not keep.any():
         raise MeasurementError(f"{matches.dataset!r} has no keypoints of {subset!r}, so there is nothing to measure")
-    pairs, found = matches.pair_of[keep], matches.errors[keep] <= PCK
+    pairs, found = matches.pair_of[keep], matches.errors[keep] <= PCK_SHARE
     classes = matches.classes[pairs]
     evidence = _by_class(matches.dataset, found, classes, matches.sources[pairs])
-    replicates = resample(evidence)[0]
     of_class = {
         f"class_{matches.class_names[one]}": float(found[classes == one].mean()) for one in np.unique(classes).tolist()
     }
-    return Measurement(
-        metric="correspondence.pck_10",
-        value=float(replicates[0]),
+    return Measurement.of(
+        matches,
+        PCK.as_detail() if subset else PCK,
+        value_from(evidence),
+        interval_of(evidence, bounds=(0.0, 1.0)),
         n=int(keep.sum()),
-        interval=percentile_interval(replicates[1:]),
-        direction="higher",
-        dataset=matches.dataset,
         subset=subset,
         evidence=evidence,
         details={"pairs": float(len(np.unique(pairs))), **(of_class if len(of_class) > 1 else {})},
-        provenance=matches.provenance,
     )
 
 
 def _groups(scenes: Sequence[str]) -> Ints:
-    """Number the scenes; a single one has no spread between scenes, and its pairs have to stand for themselves."""
+    """Return (P,) cluster numbers: the scenes, or the pairs themselves if all are of one scene."""
     distinct, groups = np.unique(np.array(scenes), return_inverse=True)
     return groups.astype(np.int64) if len(distinct) > 1 else np.arange(len(scenes))
 
 
 def _by_class(dataset: str, found: NDArray[np.bool_], classes: Ints, sources: Ints) -> Evidence:
-    """Return the evidence of a mean over classes of the share of keypoints `found`, (M,), sampled by source picture."""
+    """Return the evidence of a mean over classes of the share of keypoints `found` (M,), sampled by source image."""
     pictures, rows = np.unique(np.stack([classes, sources]), axis=1, return_inverse=True)
     distinct, cells = np.unique(pictures[0], return_inverse=True)
     columns: dict[str, NDArray[Any]] = {
@@ -137,7 +136,7 @@ def _by_class(dataset: str, found: NDArray[np.bool_], classes: Ints, sources: In
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = right / all_of
         drawn = all_of > 0
-        # A replicate that draws no picture of a class says nothing of that class.
+        # A replicate without an image of a class leaves that class out of its mean.
         means: Floats = np.where(drawn, shares, 0).sum(axis=1) / drawn.sum(axis=1)
         return means
 

@@ -1,7 +1,7 @@
-"""Robustness to common corruptions: accuracy by kind and severity, and what a whole curve of severities says.
+"""Robustness to common corruptions: accuracy by kind and severity, and summaries of whole severity curves.
 
-Every measurement over several kinds or severities treats images as the sample: one image corrupted in sixty ways is one
-image, not sixty. Severity 0 is the clean image.
+Every measurement over several kinds or severities takes images as the samples: one image corrupted in sixty ways is one
+sample, not sixty. Severity 0 is the clean image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.integrate import trapezoid
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Provenance
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import alexnet, calibration, ood
@@ -25,16 +25,25 @@ from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring import ood_scores
 from pytest_clip_robust.scoring.confidence import Confidences
 from pytest_clip_robust.scoring.decisions import CorruptedAnswers, Decisions, decide
-from pytest_clip_robust.stats.bootstrap import REPLICATES, SEED, bootstrap_rows, percentile_interval
 from pytest_clip_robust.stats.intervals import mean_interval
+from pytest_clip_robust.stats.resampling import interval_of
+
+ACCURACY = Metric("corruption.top1", direction="higher", tolerance=0.01, headline=False)
+MEAN_ACCURACY = Metric("corruption.mean_top1", direction="higher", tolerance=0.01, headline=True)
+RELATIVE = Metric("corruption.relative_robustness", direction="higher", tolerance=0.02, headline=False)
+AREA = Metric("corruption.area", direction="higher", tolerance=0.01, headline=False)
+HALF = Metric("corruption.half", direction="higher", tolerance=0.2, headline=False)
+FLIPS = Metric("corruption.flips", direction="lower", tolerance=0.01, headline=False)
+MCE = Metric("corruption.mce_alexnet", direction="lower", tolerance=0.02, headline=False)
+SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Curve:
-    """What several kinds have in common: the share of them that each image survives.
+    """The severity curve of one kind, or the mean over several kinds, for each of N images.
 
-    right: (S, N); clean: (N,) or None; changed: (S - 1, N), or (S, N) where clean answers are known, the share of kinds
-    under which an image's answer is another one than at the severity before.
+    right: (S, N) share of kinds with a correct answer; clean: (N,) the same without corruption, or None. changed: share
+    of kinds whose answer differs from that at the severity before, (S - 1, N), or (S, N) if clean answers are known.
     """
 
     dataset: str
@@ -46,139 +55,133 @@ class _Curve:
     samples: Sequence[str]
     provenance: Provenance
 
+    def __len__(self) -> int:
+        return self.right.shape[1]
+
 
 def accuracy(source: Predictions | Decisions, kind: str, severity: int) -> Measurement:
     """Measure top-1 accuracy under one kind at one severity, as ``corruption.top1[<set>/<kind>/<severity>]``."""
-    return accuracy_of(decide(source), metric="corruption.top1", subset=f"{kind}/{severity}")
+    return accuracy_of(decide(source), ACCURACY, subset=f"{kind}/{severity}")
 
 
 def mean_accuracy(answers: Sequence[CorruptedAnswers]) -> Measurement:
     """Measure the mean of the accuracies over kinds and severities, as ``corruption.mean_top1``.
 
-    `details` have the mean of each kind, or of each severity where one kind is asked for.
+    `details` have the mean of each kind, or of each severity if one kind is given. Over several kinds it is a headline.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     if len(answers) > 1:
         details = {one.kind: float((one.answers == one.labels).mean()) for one in answers}
     else:
         means = curve.right.mean(axis=1).tolist()
         details = {f"severity_{severity}": mean for severity, mean in zip(curve.severities, means, strict=True)}
-    return _mean(curve, "mean_top1", curve.right.mean(axis=0), "higher", details=details, bounds=(0.0, 1.0))
+    metric = MEAN_ACCURACY if len(answers) > 1 else MEAN_ACCURACY.as_detail()
+    return _mean(curve, metric, curve.right.mean(axis=0), details=details, bounds=SHARE)
 
 
 def relative_robustness(answers: Sequence[CorruptedAnswers]) -> Measurement:
-    """Measure mean corrupted over clean accuracy, as ``corruption.relative_robustness``; 1: nothing was lost.
+    """Measure mean corrupted over clean accuracy, as ``corruption.relative_robustness``; 1 means no loss.
 
     The interval resamples images, each with all its corruptions.
 
     Raises:
-        MeasurementError: the clean answers are not known, or none of them is right.
+        MeasurementError: the clean answers are not known, or none of them is correct.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     clean = _clean(curve)
-
-    def ratio(counts: NDArray[np.int64], rows: Floats) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values: Floats = (counts @ rows[:, 0]) / (counts @ rows[:, 1])
-        return np.where(np.isfinite(values), values, np.nan)
-
     corrupted = curve.right.mean(axis=0)
     columns = {"corrupted": corrupted.astype(np.float32), "clean": clean.astype(np.bool_)}
+    evidence = _sums(curve, columns, lambda lost, kept: lost / kept)
     return _measurement(
         curve,
-        "relative_robustness",
+        RELATIVE,
         float(corrupted.mean() / clean.mean()),
-        bootstrap_rows(np.column_stack([corrupted, clean]), ratio),
-        "higher",
-        evidence=_sums(curve, columns, lambda lost, kept: lost / kept),
+        interval_of(evidence),
+        evidence=evidence,
         details={"clean": float(clean.mean()), "corrupted": float(corrupted.mean())},
     )
 
 
 def area(answers: Sequence[CorruptedAnswers]) -> Measurement:
-    """Measure the area under accuracy over severity from 0 to the highest, over its length, as ``corruption.area``.
+    """Measure the mean height of accuracy over severity from 0 to the highest, as ``corruption.area``.
 
-    By the trapezoidal rule; a model that loses nothing has its clean accuracy.
+    The area is that of the trapezoidal rule, divided by the highest severity; a model that loses nothing has its clean
+    accuracy.
 
     Raises:
-        MeasurementError: the clean answers are not known.
+        MeasurementError: the clean answers are not known, or none of them is correct.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     heights = np.vstack([_clean(curve), curve.right])
     per_image = trapezoid(heights, np.array([0, *curve.severities]), axis=0) / curve.severities[-1]
-    return _mean(curve, "area", per_image, "higher", bounds=(0.0, 1.0))
+    return _mean(curve, AREA, per_image, bounds=SHARE)
 
 
 def half_severity(answers: Sequence[CorruptedAnswers]) -> Measurement:
-    """Measure the severity at which accuracy has halved, between those measured by a line, as ``corruption.half``.
+    """Measure the severity at which accuracy has halved, by linear interpolation, as ``corruption.half``.
 
-    Where it never halves it is the highest severity, and the remark says so. The interval draws the curve's points
-    anew from their joint normal distribution.
+    If it never halves, the value is the highest severity, and the remark says so. The interval resamples images.
 
     Raises:
-        MeasurementError: the clean answers are not known, or none of them is right.
+        MeasurementError: the clean answers are not known, or none of them is correct.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     points = np.vstack([_clean(curve), curve.right])
     severities = np.array([0.0, *curve.severities])
-    spread = np.cov(points) / points.shape[1] if points.shape[1] > 1 else np.zeros((len(points),) * 2)
-    draws = np.random.default_rng(SEED).multivariate_normal(points.mean(axis=1), spread, REPLICATES, method="eigh")
-    value = float(_halving(points.mean(axis=1)[None], severities)[0])
-    never = not (points.mean(axis=1) <= points[0].mean() / 2).any()
+    heights = points.mean(axis=1)
+    evidence = _sums(
+        curve,
+        {f"severity_{int(s)}": right.astype(np.float32) for s, right in zip(severities, points, strict=True)},
+        lambda *sums: _halving(np.stack(sums, axis=1), severities),
+    )
     return _measurement(
         curve,
-        "half",
-        value,
-        percentile_interval(_halving(draws, severities)),
-        "higher",
-        evidence=_sums(
-            curve,
-            {f"severity_{int(s)}": right.astype(np.float32) for s, right in zip(severities, points, strict=True)},
-            lambda *sums: _halving(np.stack(sums, axis=1), severities),
-        ),
-        remark=f"accuracy never halves up to severity {curve.severities[-1]}" if never else "",
-        plot={"severity": severities, "accuracy": points.mean(axis=1)},
+        HALF,
+        float(_halving(heights[None], severities)[0]),
+        interval_of(evidence),
+        evidence=evidence,
+        remark="" if (heights <= heights[0] / 2).any() else f"accuracy never halves up to severity {severities[-1]:g}",
+        plot={"severity": severities, "accuracy": heights},
     )
 
 
 def flips(answers: Sequence[CorruptedAnswers]) -> Measurement:
     """Measure the share of answers that change between neighbouring severities, as ``corruption.flips``.
 
-    Whether they were right or not: a model that sees the same says the same.
-
-    From clean to the first severity as well, where the clean answers are known.
+    Correct and wrong answers count equally. The step from clean to the first severity counts if the clean answers are
+    known.
 
     Raises:
-        MeasurementError: there is one severity, and the clean answers are not known.
+        MeasurementError: one severity is given, and the clean answers are not known.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     if not curve.changed.size:
         raise MeasurementError(f"{curve.dataset!r}: one severity has no neighbour to compare its answers with")
-    return _mean(curve, "flips", curve.changed.mean(axis=0), "lower", bounds=(0.0, 1.0))
+    return _mean(curve, FLIPS, curve.changed.mean(axis=0), bounds=SHARE)
 
 
 def mean_corruption_error(answers: Sequence[CorruptedAnswers]) -> Measurement:
     """Measure mCE (Hendrycks and Dietterich 2019): errors over AlexNet's, as ``corruption.mce_alexnet``.
 
-    The mean over kinds of ``sum_s error / sum_s error of AlexNet``, on the severities measured; 1 is AlexNet. On other
-    images than ImageNet's the denominators only weigh the kinds.
+    The mean over kinds of ``sum_s error / sum_s error of AlexNet``, on the severities measured; 1 is AlexNet. On images
+    that are not ImageNet's, the denominators only weight the kinds.
 
     Raises:
         MeasurementError: AlexNet's accuracy under a kind is not published.
     """
-    curve = _together(answers)
+    curve = _mean_curve(answers)
     weights = [1 / _alexnet_error(one.kind, one.severities) for one in answers]
     errors = [(one.answers != one.labels).sum(axis=0) for one in answers]
     per_image = np.mean([weight * error for weight, error in zip(weights, errors, strict=True)], axis=0)
+    most = float(np.mean([weight * len(one.severities) for weight, one in zip(weights, answers, strict=True)]))
     return _mean(
         curve,
-        "mce_alexnet",
+        MCE,
         per_image,
-        "lower",
         details={
             one.kind: float(weight * error.mean()) for one, weight, error in zip(answers, weights, errors, strict=True)
         },
-        bounds=(0.0, np.inf),
+        bounds=(0.0, most),
     )
 
 
@@ -203,10 +206,10 @@ PROPERTIES: Mapping[str, Callable[[Sequence[CorruptedAnswers]], Measurement]] = 
     "flips": flips,
     "mce_alexnet": mean_corruption_error,
 }
-"""What is measured over several severities, by the last part of its id: for one kind, or for several together."""
+"""What is measured over several severities, for one kind or for several together, by the last part of its id."""
 
 OF_CLEAN = ("relative_robustness", "area", "half")
-"""Those that need the answers to the same images uncorrupted."""
+"""Properties that need the answers to the same images without corruption."""
 
 
 def calibration_error(reliability: Confidences, kind: str, severity: int) -> Measurement:
@@ -219,8 +222,8 @@ def detection(
 ) -> Measurement:
     """Measure the AUROC of corrupted ID images against clean OOD images, as ``corruption.auroc_<score>``.
 
-    A corrupted image of a known class is still one of a known class (Yang et al. 2023, full-spectrum OOD). With
-    several OOD sets it is the mean over them.
+    A corrupted image of an ID class is still in distribution (Yang et al. 2023, full-spectrum OOD). With several OOD
+    sets it is the mean over them.
     """
     found = [ood.measure(corrupted, one, "auroc") for one in outside]
     measured = found[0] if len(found) == 1 else ood.group_mean(found, "all")
@@ -229,18 +232,18 @@ def detection(
 
 def _renamed(measured: Measurement, kind: str, severity: int) -> Measurement:
     _, _, name = measured.metric.partition(".")
-    return replace(measured, metric=f"corruption.{name}", subset=f"{kind}/{severity}")
+    return replace(measured, metric=f"corruption.{name}", subset=f"{kind}/{severity}", headline=False)
 
 
-def _together(answers: Sequence[CorruptedAnswers]) -> _Curve:
-    """Average over kinds, image by image."""
+def _mean_curve(answers: Sequence[CorruptedAnswers]) -> _Curve:
+    """Return the mean over kinds, image by image."""
     if not answers:
         raise MeasurementError("no kind of corruption, so there is nothing to measure")
     first = answers[0]
     for one in answers[1:]:
         if not _comparable(one, first):
             raise MeasurementError(
-                f"{first.kind} and {one.kind} of {first.dataset!r} have other images or severities: no mean over them"
+                f"{first.kind} and {one.kind} of {first.dataset!r} differ in images or severities, so they have no mean"
             )
     seen = [one.answers if one.clean is None else np.vstack([one.clean, one.answers]) for one in answers]
     return _Curve(
@@ -251,7 +254,7 @@ def _together(answers: Sequence[CorruptedAnswers]) -> _Curve:
         changed=np.mean([one[1:] != one[:-1] for one in seen], axis=0),
         clean=None if first.clean is None else (first.clean == first.labels).astype(np.float64),
         samples=first.samples,
-        provenance=_of_kinds(first.provenance, [one.kind for one in answers]),
+        provenance=_with_kinds(first.provenance, [one.kind for one in answers]),
     )
 
 
@@ -263,24 +266,24 @@ def _comparable(one: CorruptedAnswers, other: CorruptedAnswers) -> bool:
     )
 
 
-def _of_kinds(origin: Provenance, kinds: Sequence[str]) -> Provenance:
-    """Make numbers over other kinds numbers of other data."""
+def _with_kinds(origin: Provenance, kinds: Sequence[str]) -> Provenance:
+    """Return the provenance with kinds as part of the data, so that numbers over other kinds are never compared."""
     return replace(origin, data=combine_digests(origin.data, *kinds))
 
 
 def _clean(curve: _Curve) -> Floats:
     if curve.clean is None:
         raise MeasurementError(
-            f"{curve.dataset!r}: the answers to the same images uncorrupted are not known; "
-            "name a set with the same images in the role 'id'"
+            f"{curve.dataset!r}: the answers to the same images without corruption are not known; "
+            "give a set with the same images the role 'id'"
         )
     if not curve.clean.any():
-        raise MeasurementError(f"{curve.dataset!r}: no answer to a clean image is right, so nothing can be lost")
+        raise MeasurementError(f"{curve.dataset!r}: no answer to a clean image is correct, so there is nothing to lose")
     return curve.clean
 
 
 def _halving(accuracies: Floats, severities: Floats) -> Floats:
-    """Return for each of (B, S + 1) curves where it first falls to half of its start, at most the last severity."""
+    """Return the severity (B,) at which each of (B, S + 1) curves first falls to half of its start, or the last one."""
     over = accuracies - accuracies[:, :1] / 2
     found = np.full(len(over), severities[-1])
     for right in range(over.shape[1] - 1, 0, -1):
@@ -310,41 +313,38 @@ def _sums(curve: _Curve, columns: Mapping[str, NDArray[Any]], statistic: Callabl
 
 def _mean(
     curve: _Curve,
-    name: str,
+    metric: Metric,
     per_image: Floats,
-    direction: Direction,
     *,
     bounds: tuple[float, float],
     details: Mapping[str, float] | None = None,
 ) -> Measurement:
     interval = mean_interval(per_image, bounds=bounds)
-    measured = _measurement(curve, name, float(per_image.mean()), interval, direction, details=details)
-    return replace(measured, outcomes=per_image.astype(np.float32), samples=curve.samples)
+    return _measurement(curve, metric, float(per_image.mean()), interval, outcomes=per_image, details=details)
 
 
 def _measurement(
     curve: _Curve,
-    name: str,
+    metric: Metric,
     value: float,
     interval: Interval,
-    direction: Direction,
     *,
+    outcomes: Floats | None = None,
     evidence: Evidence | None = None,
     details: Mapping[str, float] | None = None,
     remark: str = "",
     plot: Mapping[str, Floats] | None = None,
 ) -> Measurement:
-    return Measurement(
-        metric=f"corruption.{name}",
-        value=value,
-        n=curve.right.shape[1],
-        interval=interval,
-        direction=direction,
-        dataset=curve.dataset,
+    return Measurement.of(
+        curve,
+        metric,
+        value,
+        interval,
         subset=curve.subset,
+        outcomes=outcomes,
+        samples=() if outcomes is None else curve.samples,
         evidence=evidence,
-        details=details or {},
+        details=details,
         remark=remark,
-        plot=plot or {},
-        provenance=curve.provenance,
+        plot=plot,
     )

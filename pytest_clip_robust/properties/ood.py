@@ -1,7 +1,7 @@
-"""OOD detection: how well a score tells in-distribution (ID) samples from others.
+"""OOD detection: how well a score separates in-distribution (ID) samples from out-of-distribution (OOD) ones.
 
-AUROC needs no convention. FPR95 and AUPR do, and it is in their names: ``_id`` and ``_in`` take ID as the positive
-class (the share of OOD samples accepted where 95 % of ID are), ``_ood`` and ``_out`` the other one.
+FPR95 and AUPR depend on a convention, which is in their names: ``_id`` and ``_in`` take ID as the positive class (the
+share of OOD samples accepted at the threshold that accepts 95 % of ID samples), ``_ood`` and ``_out`` take OOD.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, auroc_evidence, sums_evidence
-from pytest_clip_robust.core.measurement import Direction, Interval, Measurement
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.scoring.ood_scores import Scores
 from pytest_clip_robust.stats import roc
@@ -22,25 +22,28 @@ from pytest_clip_robust.stats import roc
 Cells = NDArray[np.uint8]
 
 POINTS = 100
-"""Of a ROC curve, for plots."""
+"""The most points of a plotted ROC curve."""
 
 CELLS = 256
-"""Scores are kept for comparisons by which of so many cells they lie in, a byte each."""
+"""Evidence stores each score as the number of its cell, one byte each."""
 
 ID = "id"
-"""Names the ID samples where a measurement is made of several sets."""
+"""The name of the stratum of ID samples in a mean over several OOD sets."""
 
 
-METRICS: Mapping[str, Direction] = {
-    "auroc": "higher",
-    "fpr95_id": "lower",
-    "fpr95_ood": "lower",
-    "aupr_in": "higher",
-    "aupr_out": "higher",
+METRICS: Mapping[str, Metric] = {
+    "auroc": Metric("ood.{prefix}auroc_{score}", direction="higher", tolerance=0.01, headline=False),
+    "fpr95_id": Metric("ood.{prefix}fpr95_id_{score}", direction="lower", tolerance=0.02, headline=False),
+    "fpr95_ood": Metric("ood.{prefix}fpr95_ood_{score}", direction="lower", tolerance=0.02, headline=False),
+    "aupr_in": Metric("ood.{prefix}aupr_in_{score}", direction="higher", tolerance=0.01, headline=False),
+    "aupr_out": Metric("ood.{prefix}aupr_out_{score}", direction="higher", tolerance=0.01, headline=False),
 }
-"""Every metric by the first part of its id, ``ood.<metric>_<score>``, and which way is better."""
+"""Every metric by name, as ``ood.<metric>_<score>``; means over classes and over sets put a prefix before the name."""
 
-STATISTICS: Mapping[str, roc.Statistic] = {
+HEADLINE = ("auroc", "mcm")
+"""The metric and the score of the study; the others are details."""
+
+STATISTICS: Mapping[str, roc.RocStatistic] = {
     "auroc": roc.auroc,
     "fpr95_id": roc.false_positive_rate,
     "fpr95_ood": lambda inside, outside: roc.false_positive_rate(outside[..., ::-1], inside[..., ::-1]),
@@ -52,7 +55,7 @@ STATISTICS: Mapping[str, roc.Statistic] = {
 def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     """Measure one of METRICS between the ID set and an OOD set, as ``ood.<metric>_<score>``.
 
-    The interval of AUROC is DeLong's, of the others a stratified bootstrap's. `plot` has the ROC curve of AUROC:
+    The interval of AUROC is DeLong's; those of the others are from a stratified bootstrap. `plot` has the ROC curve:
     ``false_positive_rate`` (OOD accepted) and ``true_positive_rate`` (ID accepted).
 
     Raises:
@@ -61,6 +64,7 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     _comparable(inside, outside, metric)
     counted = roc.tally(inside.values, outside.values)
     value = float(STATISTICS[metric](counted.positives, counted.negatives))
+    declared = METRICS[metric].named(prefix="", score=inside.score)
     if metric == "auroc":
         interval = roc.auroc_interval(counted)
         evidence = auroc_evidence(inside.dataset, inside.values, outside.dataset, outside.values)
@@ -69,13 +73,15 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
         interval = roc.bootstrap_interval(STATISTICS[metric], cells, value=value)
         evidence = _evidence(inside, outside, STATISTICS[metric])
     plot = _curve(counted) if metric == "auroc" else None
-    return _measurement(inside, outside, metric, value, interval, evidence=evidence, plot=plot)
+    if (metric, inside.score) == HEADLINE:
+        declared = replace(declared, headline=True)
+    return _measurement(inside, outside, declared, value, interval, evidence=evidence, plot=plot)
 
 
 def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
     """Measure the unweighted mean of a metric over the OOD set's classes, as ``ood.class_mean_<metric>_<score>``.
 
-    This is NINCO's headline (Bitterwolf et al. 2023): no class counts more for having more images. `details` has the
+    This is NINCO's main metric (Bitterwolf et al. 2023): every class counts equally. `details` has the
     worst class's value and how many classes there are.
 
     Raises:
@@ -89,25 +95,26 @@ def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
     values = [float(STATISTICS[metric](counted.positives, counted.negatives)) for counted in tallies]
     cells = roc.coarse_tallies(inside.values, groups)
     value = float(np.mean(values))
+    worst = min if METRICS[metric].direction == "higher" else max
     return _measurement(
         inside,
         outside,
-        f"class_mean_{metric}",
+        METRICS[metric].named(prefix="class_mean_", score=inside.score),
         value,
         roc.bootstrap_interval(STATISTICS[metric], cells, value=value, replicates=500),
         evidence=_class_mean_evidence(inside, outside, metric),
-        details={"classes": len(groups), "worst_class": min(values) if METRICS[metric] == "higher" else max(values)},
+        details={"classes": len(groups), "worst_class": worst(values)},
     )
 
 
 def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
     """Measure the unweighted mean of one metric over the OOD sets of `group` (near, far, all), as ``ood.mean_<...>``.
 
-    The interval is the mean of the sets' intervals: right if they erred together, as they share their ID samples, and
-    wide if they do not. `details` has each set's value.
+    The interval is the mean of the sets' intervals: exact if their errors are fully correlated, as they share their ID
+    samples, and too wide otherwise. `details` has each set's value.
 
     Raises:
-        MeasurementError: there is no measurement, or they are of several metrics.
+        MeasurementError: no measurement is given, or they are of several metrics.
     """
     metrics = sorted({one.metric for one in measurements})
     if len(metrics) != 1:
@@ -120,6 +127,8 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         n=sum(one.n for one in measurements),
         interval=Interval(low, high, first.interval.level, "mean of the sets' intervals"),
         direction=first.direction,
+        tolerance=first.tolerance,
+        headline=False,
         dataset=group,
         evidence=_group_evidence(measurements),
         details={one.dataset: one.value for one in measurements},
@@ -133,14 +142,14 @@ def _comparable(inside: Scores, outside: Scores, metric: str) -> None:
     if inside.score != outside.score:
         raise MeasurementError(
             f"{inside.dataset!r} has the score {inside.score!r}, {outside.dataset!r} {outside.score!r}; "
-            "they do not compare"
+            "they cannot be compared"
         )
 
 
 def _measurement(
     inside: Scores,
     outside: Scores,
-    metric: str,
+    metric: Metric,
     value: float,
     interval: Interval,
     *,
@@ -148,27 +157,27 @@ def _measurement(
     details: Mapping[str, float] | None = None,
     plot: Mapping[str, Floats] | None = None,
 ) -> Measurement:
-    about = {"id_n": len(inside), "ood_n": len(outside)}
+    sizes = {"id_n": len(inside), "ood_n": len(outside)}
     if inside.fitted_on:
-        about["fitted_on"] = inside.fitted_on
-    return Measurement(
-        metric=f"ood.{metric}_{inside.score}",
-        value=value,
+        sizes["fitted_on"] = inside.fitted_on
+    return Measurement.of(
+        outside,
+        metric,
+        value,
+        interval,
         n=len(inside) + len(outside),
-        interval=interval,
-        direction=METRICS[metric.removeprefix("class_mean_")],
-        dataset=outside.dataset,
         evidence=evidence,
-        details=about | dict(details or {}),
-        plot=plot or {},
-        provenance=outside.provenance,
+        details=sizes | dict(details or {}),
+        plot=plot,
     )
 
 
-def _evidence(inside: Scores, outside: Scores, statistic: roc.Statistic, *, weights: Floats | None = None) -> Evidence:
-    """Return the evidence of a statistic of two sets' scores, which are kept by the cell that they lie in.
+def _evidence(
+    inside: Scores, outside: Scores, statistic: roc.RocStatistic, *, weights: Floats | None = None
+) -> Evidence:
+    """Return the evidence of a statistic of two sets' scores, each stored as the number of its cell.
 
-    `weights` (Q,) of the OOD samples belong to the data.
+    `weights` (Q,) are those of the OOD samples, which belong to the data.
     """
     of_inside, of_outside = _cells(inside.values, outside.values)
     strata = [
@@ -185,9 +194,9 @@ def _evidence(inside: Scores, outside: Scores, statistic: roc.Statistic, *, weig
 
 
 def _class_mean_evidence(inside: Scores, outside: Scores, metric: str) -> Evidence | None:
-    """Return the evidence of a mean over OOD classes, where it is one of the OOD samples with a class's weight shared.
+    """Return the evidence of a mean over OOD classes, as a mean over OOD samples that share the weight of their class.
 
-    The statistics that take OOD as the positive class are no means over OOD samples, so they have none.
+    Statistics with OOD as the positive class are not means over OOD samples, so they have no evidence.
     """
     if metric not in {"auroc", "fpr95_id"} or outside.classes is None:
         return None
@@ -196,7 +205,7 @@ def _class_mean_evidence(inside: Scores, outside: Scores, metric: str) -> Eviden
 
 
 def _group_evidence(measurements: Sequence[Measurement]) -> Evidence | None:
-    """Join the evidence of several OOD sets: their ID samples are the same, and have a column for each set."""
+    """Return the joint evidence of several OOD sets; their ID samples are the same and have one column per set."""
     metric = measurements[0].metric.removeprefix("ood.")
     statistic = next((one for name, one in STATISTICS.items() if metric.startswith(f"{name}_")), None)
     if statistic is None:
@@ -225,13 +234,13 @@ def _cells_of(evidence: Evidence) -> tuple[Cells, Cells]:
 
 
 def _cells(inside: Floats, outside: Floats) -> tuple[Cells, Cells]:
-    """Return which of at most 256 cells of about equal counts each score lies in, the lowest scores in cell 0."""
+    """Return the cell of each score, of at most 256 with about equal counts; cell 0 has the lowest scores."""
     of_inside, of_outside = (cell.astype(np.uint8) for cell in roc.cells_of([inside, outside], cells=CELLS))
     return of_inside, of_outside
 
 
 def _curve(counted: roc.Tally) -> dict[str, Floats]:
-    """Thin the ROC curve to at most 100 points of about equal steps along it."""
+    """Return at most 100 points of the ROC curve, in about equal steps along it."""
     true = np.append(0, np.cumsum(counted.positives)) / counted.positives.sum()
     false = np.append(0, np.cumsum(counted.negatives)) / counted.negatives.sum()
     if len(true) <= POINTS:

@@ -1,6 +1,6 @@
-"""Prompt sensitivity: how much of a number is the model's, and how much the wording's.
+"""Prompt sensitivity: how much accuracy, calibration and OOD detection depend on the wording of prompts.
 
-The same images are classified with several prompt sets; replicates resample the images once for all of them, so that
+The same images are classified with several prompt sets; every replicate resamples the images once for all of them, so
 differences between sets are paired.
 """
 
@@ -14,26 +14,33 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Statistic, Stratum, Sums, Term, Terms, sums_evidence
-from pytest_clip_robust.core.measurement import Direction, Interval, Measurement, Provenance
+from pytest_clip_robust.core.measurement import Direction, Measurement, Metric, Provenance
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.calibration import expected_error
 from pytest_clip_robust.scoring.confidence import BINS, Confidences, bin_of
 from pytest_clip_robust.scoring.decisions import TemplateAnswers
 from pytest_clip_robust.scoring.ood_scores import Scores
 from pytest_clip_robust.stats import roc
-from pytest_clip_robust.stats.bootstrap import recentred_interval
 from pytest_clip_robust.stats.intervals import mean_interval
-from pytest_clip_robust.stats.resampling import resample
+from pytest_clip_robust.stats.resampling import UNBOUNDED, interval_of
 
 CELLS = 100
-"""Neighbouring scores are taken together for replicates, never for a value."""
+"""The evidence of AUROC pools neighbouring scores in so many cells; its value never does."""
+
+AGREEMENT = Metric("prompts.agreement", direction="higher", tolerance=0.01, headline=False)
+SPREAD = Metric("prompts.spread_{quantity}", direction="lower", tolerance=0.01, headline=False)
+FEWER = Metric("prompts.fewer_templates_{quantity}", direction="higher", tolerance=0.01, headline=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByPromptSet:
-    """One quantity under S prompt sets: its values (S,), and the evidence that they come from, (B, S) when resampled.
+    """One quantity under S prompt sets.
 
-    templates: (S,) how many templates each set has.
+    quantity: its name; direction: which values are better. names: of the S sets; templates: S numbers of templates.
+    values: (S,), exact. evidence: its statistic returns (B, S) values of B replicates that resample the same n samples.
+
+    Raises:
+        MeasurementError: fewer than two prompt sets.
     """
 
     quantity: str
@@ -50,14 +57,12 @@ class ByPromptSet:
         if len(self.names) < 2:
             raise MeasurementError(f"prompt sets {list(self.names)}: a comparison needs at least two")
 
-    @property
-    def replicates(self) -> Floats:
-        """(B, S) values on replicates that resample the same images for all prompt sets."""
-        return resample(self.evidence)[0][1:]
+    def __len__(self) -> int:
+        return self.n
 
 
 def agreement(found: TemplateAnswers) -> Measurement:
-    """Measure how often two templates give an image the same answer, as ``prompts.agreement``.
+    """Measure how often two templates give the same answer to an image, as ``prompts.agreement``.
 
     The mean over images of the share of agreeing pairs of templates. `details` has the share of images on which all
     agree, Fleiss' kappa (1971), and the accuracy of the worst and the best template alone.
@@ -65,7 +70,7 @@ def agreement(found: TemplateAnswers) -> Measurement:
     Raises:
         MeasurementError: there are fewer than two templates.
     """
-    n, templates = found.answers.shape
+    templates = found.answers.shape[1]
     if templates < 2:
         raise MeasurementError(f"{found.dataset!r}: {templates} template agrees with itself; give a set of at least 2")
     votes = _votes(found.answers)
@@ -73,14 +78,12 @@ def agreement(found: TemplateAnswers) -> Measurement:
     by_chance = float(((votes.sum(axis=0) / votes.sum()) ** 2).sum())
     kappa = (float(agreeing.mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
     alone = (found.answers == found.labels[:, None]).mean(axis=0)
-    return Measurement(
-        metric="prompts.agreement",
-        value=float(agreeing.mean()),
-        n=n,
-        interval=mean_interval(agreeing, bounds=(0.0, 1.0)),
-        direction="higher",
-        dataset=found.dataset,
-        outcomes=agreeing.astype(np.float32),
+    return Measurement.of(
+        found,
+        AGREEMENT,
+        float(agreeing.mean()),
+        mean_interval(agreeing, bounds=(0.0, 1.0)),
+        outcomes=agreeing,
         samples=found.samples,
         details={
             "templates": templates,
@@ -89,12 +92,11 @@ def agreement(found: TemplateAnswers) -> Measurement:
             "worst_template": float(alone.min()),
             "best_template": float(alone.max()),
         },
-        provenance=found.provenance,
     )
 
 
 def spread(found: ByPromptSet) -> Measurement:
-    """Measure the best less the worst value over the prompt sets, as ``prompts.spread_<quantity>``; 0 is best.
+    """Measure the best minus the worst value over the prompt sets, as ``prompts.spread_<quantity>``; 0 is best.
 
     `details` has the value under each set.
     """
@@ -103,16 +105,14 @@ def spread(found: ByPromptSet) -> Measurement:
         widths: Floats = np.ptp(values, axis=1)
         return widths
 
-    value = float(width(found.values[None])[0])
-    interval = recentred_interval(width(found.replicates), value, bounds=(0.0, np.inf))
-    return _compared(found, "spread", value, interval, direction="lower", of_values=width)
+    return _compared(found, SPREAD, width, bounds=(0.0, np.inf))
 
 
 def fewer_templates(found: ByPromptSet) -> Measurement:
-    """Measure the value with the fewest templates less that with the most, as ``prompts.fewer_templates_<quantity>``.
+    """Measure the value with the fewest templates minus that with the most, ``prompts.fewer_templates_<quantity>``.
 
-    Of several sets with as few, or as many, the first counts. The study finds that fewer templates help OOD detection
-    and calibration and leave factor robustness alone (section 5.6 of arXiv 2410.01534).
+    Of several sets with the fewest, or the most, the first counts. The study finds that fewer templates help OOD
+    detection and calibration and do not change robustness to visual factors (section 5.6 of arXiv 2410.01534).
 
     Raises:
         MeasurementError: all sets have as many templates.
@@ -120,27 +120,22 @@ def fewer_templates(found: ByPromptSet) -> Measurement:
     fewest, most = int(np.argmin(found.templates)), int(np.argmax(found.templates))
     if found.templates[fewest] == found.templates[most]:
         raise MeasurementError(
-            f"prompt sets {list(found.names)} all have {found.templates[0]} templates: none is fewer"
+            f"prompt sets {list(found.names)} all have {found.templates[0]} templates; compare sets of different sizes"
         )
-    value = float(found.values[fewest] - found.values[most])
 
     def change(values: Floats) -> Floats:
         return values[:, fewest] - values[:, most]
 
-    interval = recentred_interval(change(found.replicates), value)
     return _compared(
         found,
-        "fewer_templates",
-        value,
-        interval,
-        direction=found.direction,
-        of_values=change,
-        remark=f"{found.names[fewest]} ({found.templates[fewest]}) less {found.names[most]} ({found.templates[most]})",
+        replace(FEWER, direction=found.direction),
+        change,
+        remark=f"{found.names[fewest]} ({found.templates[fewest]}) minus {found.names[most]} ({found.templates[most]})",
     )
 
 
 def accuracy_by_prompts(correct: Mapping[str, NDArray[np.bool_]], **about: object) -> ByPromptSet:
-    """Compare accuracies; `correct` has (N,) right answers a prompt set."""
+    """Compare accuracies; `correct` has (N,) booleans per prompt set. `about` are the other fields of ByPromptSet."""
     names = tuple(correct)
 
     def terms(columns: Mapping[str, Column]) -> list[Term]:
@@ -156,7 +151,7 @@ def accuracy_by_prompts(correct: Mapping[str, NDArray[np.bool_]], **about: objec
 
 
 def ece_by_prompts(found: Mapping[str, Confidences], **about: object) -> ByPromptSet:
-    """Compare ECE of 15 equal-width bins."""
+    """Compare ECE with 15 equal-width bins; `found` has the confidences under each prompt set."""
     names = tuple(found)
 
     def terms(columns: Mapping[str, Column]) -> list[Term]:
@@ -174,7 +169,7 @@ def ece_by_prompts(found: Mapping[str, Confidences], **about: object) -> ByPromp
 
 
 def auroc_by_prompts(found: Mapping[str, tuple[Scores, Scores]], **about: object) -> ByPromptSet:
-    """Compare the AUROC of ID over OOD scores."""
+    """Compare the AUROC of ID over OOD scores; `found` has both under each prompt set."""
     names = tuple(found)
 
     def terms(columns: Mapping[str, Column]) -> list[Term]:
@@ -219,32 +214,30 @@ def _by_prompt_set(
 
 def _compared(
     found: ByPromptSet,
-    name: str,
-    value: float,
-    interval: Interval,
-    *,
-    direction: Direction,
+    metric: Metric,
     of_values: Callable[[Floats], Floats],
+    *,
+    bounds: tuple[float, float] = UNBOUNDED,
     remark: str = "",
 ) -> Measurement:
+    """Measure `of_values`, a function of (B, S) values under S prompt sets that returns (B,)."""
     of_sets = found.evidence.statistic
-    assert of_sets is not None  # noqa: S101 - evidence of prompt sets is made of sums
-    return Measurement(
-        metric=f"prompts.{name}_{found.quantity}",
-        value=value,
-        n=found.n,
-        interval=interval,
-        direction=direction,
-        dataset=found.dataset,
-        evidence=replace(found.evidence, statistic=lambda sums: of_values(of_sets(sums))),
+    assert of_sets is not None  # noqa: S101 - evidence of prompt sets is for a test of sums
+    value = float(of_values(found.values[None])[0])
+    evidence = replace(found.evidence, statistic=lambda sums: of_values(of_sets(sums)))
+    return Measurement.of(
+        found,
+        metric.named(quantity=found.quantity),
+        value,
+        interval_of(evidence, value=value, bounds=bounds),
+        evidence=evidence,
         details={of: float(one) for of, one in zip(found.names, found.values, strict=True)},
         remark=remark,
-        provenance=found.provenance,
     )
 
 
 def _votes(answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count for every image (N,) how many templates gave each answer that any template gave."""
+    """Return (N, A) counts of templates for each of the A answers that any template gave."""
     distinct, place = np.unique(answers, return_inverse=True)
     n, templates = answers.shape
     cell = np.repeat(np.arange(n), templates) * len(distinct) + place.ravel()

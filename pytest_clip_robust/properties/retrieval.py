@@ -1,10 +1,10 @@
-"""Image-text retrieval: is a right caption among the first for an image, a right image among the first for a caption?
+"""Image-text retrieval: recall and ranks of captions for images, and of images for captions.
 
 The direction is in every metric's id: ``image_to_text`` ranks captions, ``text_to_image`` ranks images. A query is
-right at K if any of its right candidates is among the K first; of equal scores the lower index ranks first.
+correct at K if any of its true candidates is among the first K; of equal scores the lower index ranks first.
 
-The captions of one image are no independent samples: intervals of ``text_to_image`` count by image, as `stats.clusters`
-has it.
+The captions of one image are not independent: intervals of ``text_to_image`` treat them as one cluster (see
+`stats.clusters`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pytest_clip_robust.core.arrays import Ints
-from pytest_clip_robust.core.measurement import Direction, Interval, Measurement, Miss
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Miss
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.rankings import MISSES_KEPT, Ranking
 from pytest_clip_robust.stats import clusters
 
 RECALLS = (1, 5, 10)
 
+RECALL_1 = Metric("retrieval.recall_at_1_{way}", direction="higher", tolerance=0.01, headline=True)
+RECALL_K = Metric("retrieval.recall_at_{k}_{way}", direction="higher", tolerance=0.01, headline=False)
+MEDIAN_RANK = Metric("retrieval.median_rank_{way}", direction="lower", tolerance=1.0, headline=False)
+MEAN_RANK = Metric("retrieval.mean_rank_{way}", direction="lower", tolerance=1.0, headline=False)
+
 
 def recall(ranking: Ranking, k: int) -> Measurement:
-    """Measure the share of queries with a right candidate among the first `k`, as ``retrieval.recall_at_<k>_<way>``.
+    """Measure the share of queries with a true candidate among the first `k`, as ``retrieval.recall_at_<k>_<way>``.
 
-    `details` has the number of candidates and the recall of a random order. The confidence of a miss is the
-    probability of the wrong candidate against the best right one, the two alone.
+    `details` has the number of candidates and the recall of a random order. The confidence of a miss is the softmax
+    probability of the highest false candidate against the best true one.
 
     Raises:
         MeasurementError: `k` is not in ``1..C-1``.
@@ -36,16 +41,15 @@ def recall(ranking: Ranking, k: int) -> Measurement:
     candidates = len(ranking.candidate_names)
     if not 1 <= k < candidates:
         raise MeasurementError(
-            f"recall at {k} on {ranking.dataset!r} says nothing among {candidates} candidates; "
+            f"recall at {k} on {ranking.dataset!r} is not defined among {candidates} candidates; "
             f"expected k from 1 to {candidates - 1}"
         )
     hit = ranking.found.ranks <= k
     return _measurement(
         ranking,
-        f"recall_at_{k}",
+        RECALL_1 if k == 1 else RECALL_K.named(k=k, way=ranking.way),
         float(hit.mean()),
         clusters.proportion_interval(hit, ranking.clusters),
-        direction="higher",
         outcomes=hit.astype(np.float32),
         misses=_worst_misses(ranking, ~hit),
         details={"chance": float(_chance(ranking.right, candidates, k).mean())},
@@ -53,22 +57,21 @@ def recall(ranking: Ranking, k: int) -> Measurement:
 
 
 def median_rank(ranking: Ranking) -> Measurement:
-    """Measure the median rank of the best right candidate, 1 being best, as ``retrieval.median_rank_<way>``."""
+    """Measure the median rank of the best true candidate, 1 being best, as ``retrieval.median_rank_<way>``."""
     ranks = ranking.found.ranks.astype(np.float64)
     interval = clusters.median_interval(ranks, ranking.clusters)
-    return _measurement(ranking, "median_rank", float(np.median(ranks)), interval, direction="lower")
+    return _measurement(ranking, MEDIAN_RANK, float(np.median(ranks)), interval)
 
 
 def mean_rank(ranking: Ranking) -> Measurement:
-    """Measure the mean rank of the best right candidate, 1 being best, as ``retrieval.mean_rank_<way>``."""
+    """Measure the mean rank of the best true candidate, 1 being best, as ``retrieval.mean_rank_<way>``."""
     ranks = ranking.found.ranks.astype(np.float64)
     interval = clusters.mean_interval(ranks, ranking.clusters, bounds=(1.0, float(len(ranking.candidate_names))))
     return _measurement(
         ranking,
-        "mean_rank",
+        MEAN_RANK,
         float(ranks.mean()),
         interval,
-        direction="lower",
         outcomes=ranks.astype(np.float32),
         details={"worst": float(ranks.max())},
     )
@@ -76,36 +79,32 @@ def mean_rank(ranking: Ranking) -> Measurement:
 
 def _measurement(
     ranking: Ranking,
-    name: str,
+    metric: Metric,
     value: float,
     interval: Interval,
     *,
-    direction: Direction,
     outcomes: NDArray[np.float32] | None = None,
     misses: tuple[Miss, ...] = (),
     details: Mapping[str, float] | None = None,
 ) -> Measurement:
-    about: dict[str, float] = {"candidates": len(ranking.candidate_names), **(details or {})}
-    if ranking.cut:
-        about["captions_truncated"] = ranking.cut
-    return Measurement(
-        metric=f"retrieval.{name}_{ranking.way}",
-        value=value,
-        n=len(ranking),
-        interval=interval,
-        direction=direction,
-        dataset=ranking.dataset,
+    more: dict[str, float] = {"candidates": len(ranking.candidate_names), **(details or {})}
+    if ranking.truncated:
+        more["captions_truncated"] = ranking.truncated
+    return Measurement.of(
+        ranking,
+        metric.named(way=ranking.way),
+        value,
+        interval,
         outcomes=outcomes,
         samples=ranking.samples,
         evidence=None if outcomes is None else clusters.mean_evidence(ranking.dataset, outcomes, ranking.clusters),
         misses=misses,
-        details=about,
-        provenance=ranking.provenance,
+        details=more,
     )
 
 
 def _chance(right: Ints, candidates: int, k: int) -> NDArray[np.float64]:
-    """Return (Q,) probabilities that a random order has one of `right` candidates among its first `k`."""
+    """Return (Q,) probabilities that a random order has one of `right` true candidates among its first `k`."""
     missed = np.ones(len(right))
     for drawn in range(k):
         missed *= np.clip(candidates - right - drawn, 0, None) / (candidates - drawn)

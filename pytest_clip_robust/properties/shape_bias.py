@@ -1,8 +1,8 @@
-"""Shape bias: where an image has the shape of one class and the texture of another, which does the model name?
+"""Shape bias: whether a model names the shape or the texture of images in which the two belong to different classes.
 
-After Geirhos et al. (2019). The ratio counts only answers that name one of the two, so that it is unstable where few
-do; cue coverage says how many did. How an answer was reached is part of every metric's id: ``direct`` among the set's
-own classes, ``imagenet_mean`` among ImageNet's 1,000 with the mean of each class's members.
+After Geirhos et al. (2019). The ratio counts only answers that name one of the two, so it is unstable if few do; cue
+coverage is their share. How an answer was reached is part of every metric's id: ``direct`` among the set's own classes,
+``imagenet_mean`` among ImageNet's 1,000, each of the 16 classes with the mean of its members.
 """
 
 from __future__ import annotations
@@ -11,21 +11,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Interval, Measurement
+from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.cues import CueAnswers
-from pytest_clip_robust.stats.bootstrap import bootstrap_rows
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
+from pytest_clip_robust.stats.resampling import interval_of
+
+RATIO = Metric("shape_bias.ratio_{decision}", direction="higher", tolerance=0.02, headline=True)
+CLASS_AVERAGE = Metric("shape_bias.class_average_{decision}", direction="higher", tolerance=0.02, headline=False)
+CUE_COVERAGE = Metric("shape_bias.cue_coverage_{decision}", direction="higher", tolerance=0.01, headline=False)
+SHAPE_ACCURACY = Metric("shape_bias.shape_accuracy_{decision}", direction="higher", tolerance=0.01, headline=False)
+TEXTURE_ACCURACY = Metric("shape_bias.texture_accuracy_{decision}", direction="lower", tolerance=0.01, headline=False)
+CONSISTENCY = Metric("shape_bias.error_consistency_{decision}", direction="higher", tolerance=0.02, headline=False)
 
 
 def shape_bias(found: CueAnswers) -> Measurement:
     """Measure ``shape / (shape + texture)`` over answers that name either, as ``shape_bias.ratio_<decision>``.
 
-    `details` has both counts, cue coverage, and each shape class's own ratio where it has one.
+    `details` has both counts, cue coverage, and the ratio of each shape class that has one. Among ImageNet's classes it
+    is a detail, among the set's own a headline.
 
     Raises:
         MeasurementError: no answer names the shape or the texture.
@@ -34,24 +42,23 @@ def shape_bias(found: CueAnswers) -> Measurement:
     decided = shape | texture
     _check_decided(found, decided)
     n_shape, n = int(shape.sum()), int(decided.sum())
-    return Measurement(
-        metric=f"shape_bias.ratio_{found.decision}",
-        value=n_shape / n,
+    metric = _named(RATIO, found)
+    return Measurement.of(
+        found,
+        metric if found.decision == "direct" else metric.as_detail(),
+        n_shape / n,
+        wilson(n_shape, n),
         n=n,
-        interval=wilson(n_shape, n),
-        direction="higher",
-        dataset=found.dataset,
         evidence=_ratio_evidence(found),
         details={"shape_decisions": n_shape, "texture_decisions": n - n_shape, "cue_coverage": _coverage(found)}
         | {f"ratio.{name}": ratio for name, (ratio, _) in _per_class(found).items()},
-        provenance=found.provenance,
     )
 
 
 def class_average(found: CueAnswers) -> Measurement:
     """Measure the unweighted mean of the shape classes' ratios, as ``shape_bias.class_average_<decision>``.
 
-    Classes none of whose images were named by shape or texture are left out; `details` counts the others.
+    Classes whose images were never named by shape or texture are left out; `details` counts the others.
 
     Raises:
         MeasurementError: as for `shape_bias`.
@@ -61,11 +68,12 @@ def class_average(found: CueAnswers) -> Measurement:
     ratios = _per_class(found)
     value = float(np.mean([ratio for ratio, _ in ratios.values()]))
     sizes = np.array([n for _, n in ratios.values()])
-    return _of_all(
+    return Measurement.of(
         found,
-        "class_average",
+        _named(CLASS_AVERAGE, found),
         value,
         wilson_of_mean(value, len(sizes) ** 2 / (1 / sizes).sum()),
+        n=int(found.conflicting.sum()),
         evidence=_ratio_evidence(found, by_class=True),
         details={"classes": len(ratios), "lowest": min(ratio for ratio, _ in ratios.values())},
     )
@@ -74,64 +82,45 @@ def class_average(found: CueAnswers) -> Measurement:
 def cue_coverage(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the shape or the texture, as ``shape_bias.cue_coverage_<decision>``."""
     shape, texture = _cues(found)
-    return _share(found, "cue_coverage", shape | texture)
+    return _share(found, CUE_COVERAGE, shape | texture)
 
 
 def shape_accuracy(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the shape, as ``shape_bias.shape_accuracy_<decision>``."""
-    return _share(found, "shape_accuracy", _cues(found)[0])
+    return _share(found, SHAPE_ACCURACY, _cues(found)[0])
 
 
 def texture_accuracy(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the texture, as ``shape_bias.texture_accuracy_<decision>``.
 
-    Its direction is that of shape bias: less texture is better.
+    Its direction follows shape bias: less texture is better.
     """
-    return _share(found, "texture_accuracy", _cues(found)[1], better="lower")
+    return _share(found, TEXTURE_ACCURACY, _cues(found)[1])
 
 
 def error_consistency(found: CueAnswers, observers: Sequence[CueAnswers]) -> Measurement:
-    """Measure Cohen's kappa between who is right about shape where, as ``shape_bias.error_consistency_<decision>``.
+    """Measure Cohen's kappa of trial-by-trial correctness, as ``shape_bias.error_consistency_<decision>``.
 
-    ``(observed - expected) / (1 - expected)`` agreement on right and wrong, where two that err independently would
-    agree ``p q + (1 - p)(1 - q)`` of the time; averaged over `observers` (Geirhos et al. 2020). Images are
-    matched by name, those without a conflict included, as in the published numbers. The interval resamples images.
+    ``(observed - expected) / (1 - expected)`` agreement on correct and wrong shape answers, where two observers that
+    err independently agree ``p q + (1 - p)(1 - q)`` of the time; averaged over `observers` (Geirhos et al. 2020).
+    Images are matched by name and include those without a conflict, as in the published numbers. The interval resamples
+    images.
 
     Raises:
-        MeasurementError: there is no observer, one has seen none of the images, or agreement by chance is total.
+        MeasurementError: no observer is given, an observer has seen none of the images, or both are correct, or wrong,
+            on all of them.
     """
     if not observers:
-        raise MeasurementError(f"error consistency on {found.dataset!r}: no observers to be consistent with")
-    right = found.answers == found.shapes
-    kappas, lows, highs = [], [], []
-    for other in observers:
-        theirs = _by_stem(other.samples, other.answers == other.shapes)
-        both = [(ok, theirs[stem]) for stem, ok in _by_stem(found.samples, right).items() if stem in theirs]
-        if not both:
-            raise MeasurementError(
-                f"error consistency on {found.dataset!r}: {other.dataset!r} has seen none of its images; "
-                f"{found.samples[0]!r} here, {other.samples[0]!r} there"
-            )
-        pairs = np.array(both)
-        kappa = float(_kappa(np.ones((1, len(pairs)), np.int64), pairs)[0])
-        if np.isnan(kappa):
-            raise MeasurementError(
-                f"error consistency on {found.dataset!r} with {other.dataset!r}: both are right, or wrong, about all "
-                f"{len(pairs)} images, so that agreement says nothing"
-            )
-        interval = bootstrap_rows(pairs, _kappa)
-        kappas.append(kappa)
-        lows.append(interval.low)
-        highs.append(interval.high)
-    interval = Interval(float(np.mean(lows)), float(np.mean(highs)), 0.95, "bootstrap, mean over observers")
-    return _of_all(
+        raise MeasurementError(f"error consistency on {found.dataset!r}: no observers to compare with")
+    kappas = [_kappa_with(found, other) for other in observers]
+    evidence = _consistency_evidence(found, observers)
+    return Measurement.of(
         found,
-        "error_consistency",
+        _named(CONSISTENCY, found),
         float(np.mean(kappas)),
-        interval,
-        evidence=_consistency_evidence(found, observers),
+        interval_of(evidence),
+        evidence=evidence,
         details={"observers": len(observers), "lowest": min(kappas), "highest": max(kappas)},
-        n=len(found.samples),
     )
 
 
@@ -142,11 +131,11 @@ PROPERTIES = {
     "shape_accuracy": shape_accuracy,
     "texture_accuracy": texture_accuracy,
 }
-"""What is measured of answers alone, by the first part of the metric's id, ``shape_bias.<name>_<decision>``."""
+"""What is measured of answers alone, by name, as ``shape_bias.<name>_<decision>``."""
 
 
 def _ratio_evidence(found: CueAnswers, *, by_class: bool = False) -> Evidence:
-    """Return the evidence of the ratio over all conflicting images, whichever of them a model names by a cue."""
+    """Return the evidence of the ratio over all conflicting images; which of them count depends on the answers."""
     shape, texture = _cues(found)
     conflicting = found.conflicting
     classes = len(found.class_names) if by_class else 1
@@ -170,7 +159,7 @@ def _ratio_evidence(found: CueAnswers, *, by_class: bool = False) -> Evidence:
 
 
 def _consistency_evidence(found: CueAnswers, observers: Sequence[CueAnswers]) -> Evidence:
-    """Return the evidence of the mean kappa: own answers, and each observer's with a mark where there is one."""
+    """Return the evidence of the mean kappa: own correctness, and each observer's on the images that it has seen."""
     stems = [PurePath(sample).stem for sample in found.samples]
     columns = {"outcome": found.answers == found.shapes}
     for i, other in enumerate(observers):
@@ -195,18 +184,31 @@ def _consistency_evidence(found: CueAnswers, observers: Sequence[CueAnswers]) ->
 
 
 def _by_stem(samples: Sequence[str], right: NDArray[np.bool_]) -> dict[str, bool]:
-    """Key outcomes by file names without their endings, which differ between copies of the set."""
+    """Return outcomes by file name without suffix, as suffixes differ between copies of the set."""
     return {PurePath(sample).stem: bool(ok) for sample, ok in zip(samples, right, strict=True)}
 
 
-def _kappa(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    one, other = rows[:, 0], rows[:, 1]
-    n = counts.sum(axis=1)
-    return _kappa_of_shares(counts @ (one == other) / n, counts @ one / n, counts @ other / n)
+def _kappa_with(found: CueAnswers, other: CueAnswers) -> float:
+    own, theirs = (_by_stem(one.samples, one.answers == one.shapes) for one in (found, other))
+    pairs = np.array([(correct, theirs[stem]) for stem, correct in own.items() if stem in theirs])
+    if not len(pairs):
+        raise MeasurementError(
+            f"error consistency on {found.dataset!r}: {other.dataset!r} has seen none of its images; "
+            f"{found.samples[0]!r} here, {other.samples[0]!r} there"
+        )
+    first, second = pairs.T
+    kappa = float(_kappa_of_shares((first == second).mean(), first.mean(), second.mean()))
+    if np.isnan(kappa):
+        raise MeasurementError(
+            f"error consistency on {found.dataset!r} with {other.dataset!r}: both are correct, or wrong, on all "
+            f"{len(pairs)} images, so that their agreement is no evidence"
+        )
+    return kappa
 
 
-def _kappa_of_shares(observed: Floats, p: Floats, q: Floats) -> Floats:
-    """Return kappa from the shares of agreement and of either's right answers, NaN where chance agrees on all."""
+def _kappa_of_shares(observed: ArrayLike, p: ArrayLike, q: ArrayLike) -> Floats:
+    """Return kappa from the shares of agreement and of each one's correct answers, NaN where all agree by chance."""
+    observed, p, q = (np.asarray(share, np.float64) for share in (observed, p, q))
     expected = p * q + (1 - p) * (1 - q)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)
@@ -231,7 +233,7 @@ def _check_decided(found: CueAnswers, decided: NDArray[np.bool_]) -> None:
 
 
 def _per_class(found: CueAnswers) -> dict[str, tuple[float, int]]:
-    """Return ratio and number of decisions of every shape class that has any."""
+    """Return ratio and number of decisions of every shape class with a decision."""
     shape, texture = _cues(found)
     ratios = {}
     for position, name in enumerate(found.class_names):
@@ -241,39 +243,18 @@ def _per_class(found: CueAnswers) -> dict[str, tuple[float, int]]:
     return ratios
 
 
-def _share(found: CueAnswers, name: str, named: NDArray[np.bool_], *, better: str = "higher") -> Measurement:
+def _share(found: CueAnswers, metric: Metric, named: NDArray[np.bool_]) -> Measurement:
     outcomes = named[found.conflicting]
-    return Measurement(
-        metric=f"shape_bias.{name}_{found.decision}",
-        value=float(outcomes.mean()),
+    return Measurement.of(
+        found,
+        _named(metric, found),
+        float(outcomes.mean()),
+        wilson(int(outcomes.sum()), len(outcomes)),
         n=len(outcomes),
-        interval=wilson(int(outcomes.sum()), len(outcomes)),
-        direction="lower" if better == "lower" else "higher",
-        dataset=found.dataset,
-        outcomes=outcomes.astype(np.float32),
+        outcomes=outcomes,
         samples=[found.samples[i] for i in np.flatnonzero(found.conflicting).tolist()],
-        provenance=found.provenance,
     )
 
 
-def _of_all(
-    found: CueAnswers,
-    name: str,
-    value: float,
-    interval: Interval,
-    *,
-    evidence: Evidence,
-    details: Mapping[str, float],
-    n: int | None = None,
-) -> Measurement:
-    return Measurement(
-        metric=f"shape_bias.{name}_{found.decision}",
-        value=value,
-        n=int(found.conflicting.sum()) if n is None else n,
-        interval=interval,
-        direction="higher",
-        dataset=found.dataset,
-        evidence=evidence,
-        details=details,
-        provenance=found.provenance,
-    )
+def _named(metric: Metric, found: CueAnswers) -> Metric:
+    return metric.named(decision=found.decision)

@@ -1,4 +1,4 @@
-"""Accuracy under natural shift: alone, relative to the ID set, and against what other models lead one to expect."""
+"""Accuracy under natural shift: absolute, relative to the ID set, and effective robustness against other models."""
 
 from __future__ import annotations
 
@@ -14,23 +14,31 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import DataError, MeasurementError, did_you_mean
 from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
-from pytest_clip_robust.stats.bootstrap import REPLICATES, SEED, percentile_interval
 from pytest_clip_robust.stats.intervals import ratio_of_proportions
+from pytest_clip_robust.stats.resampling import interval_of
 
 Axis = Literal["logit", "probit"]
 AXES = {"logit": (logit, expit), "probit": (ndtri, ndtr)}
 SMALLEST_PANEL = 3
 PANEL_COLUMNS = ("name", "id", "shifted")
 
+ACCURACY = Metric("shift.top1", direction="higher", tolerance=0.01, headline=True)
+RELATIVE = Metric("shift.relative_robustness", direction="higher", tolerance=0.02, headline=False)
+EFFECTIVE = Metric("shift.effective_robustness_{axis}", direction="higher", tolerance=1.0, headline=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Reference models: their names, and their (M,) accuracies (0-1) on the ID set and on the shifted one."""
+    """M reference models: names, and (M,) accuracies (0-1) on the ID set and on the shifted set.
+
+    Raises:
+        MeasurementError: fewer than three distinct models, or an accuracy that is not strictly between 0 and 1.
+    """
 
     names: tuple[str, ...]
     id_accuracy: NDArray[np.float64]
@@ -56,8 +64,8 @@ def read_panel(path: Path) -> Panel:
     """Read a panel from a CSV file with the columns name, id and shifted (accuracies as shares, 0-1).
 
     Raises:
-        DataError: the file cannot be read, a column is missing, or a value is no number.
-        MeasurementError: the models fit no line.
+        DataError: the file cannot be read, a column is missing, or a value is not a number.
+        MeasurementError: as for Panel.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -77,27 +85,25 @@ def read_panel(path: Path) -> Panel:
 
 def accuracy_under_shift(shifted: Predictions | Decisions) -> Measurement:
     """Measure top-1 accuracy on a shifted set, as ``shift.top1``, with Wilson's interval."""
-    return accuracy_of(decide(shifted), metric="shift.top1")
+    return accuracy_of(decide(shifted), ACCURACY)
 
 
 def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> Measurement:
-    """Measure shifted over ID accuracy, as ``shift.relative_robustness``; 1 means that nothing was lost.
+    """Measure shifted over ID accuracy, as ``shift.relative_robustness``; 1 means no loss.
 
     Both are taken over the shifted set's classes: ID logits are sliced to them, as for ImageNet-A and -R. The
     interval is Katz's for independent samples.
 
     Raises:
-        MeasurementError: the shifted set has a class that the ID set lacks, or no ID answer is right.
+        MeasurementError: the shifted set has a class that the ID set lacks, or no ID answer is correct.
     """
     base, moved = decide(_same_classes(in_distribution, shifted)), decide(shifted)
     interval = ratio_of_proportions(int(moved.correct.sum()), len(moved), int(base.correct.sum()), len(base))
-    return Measurement(
-        metric="shift.relative_robustness",
-        value=moved.accuracy / base.accuracy,
-        n=len(moved),
-        interval=interval,
-        direction="higher",
-        dataset=shifted.dataset,
+    return Measurement.of(
+        moved,
+        RELATIVE,
+        moved.accuracy / base.accuracy,
+        interval,
         evidence=_evidence(base, moved, lambda of_base, of_moved: of_moved / of_base),
         misses=moved.misses,
         details={
@@ -113,11 +119,11 @@ def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> M
 def effective_robustness(
     in_distribution: Predictions, shifted: Predictions, panel: Panel, *, axis: Axis = "logit"
 ) -> Measurement:
-    """Measure how many points (0-100) shifted accuracy lies above what reference models lead one to expect.
+    """Measure effective robustness in points (0-100), as ``shift.effective_robustness_<axis>``.
 
-    A line is fitted by least squares to the panel's accuracies on logit or probit axes; the model's residual is taken
-    in points at its own ID accuracy (Taori et al. 2020, section 3). The metric's id names the axis. The interval
-    resamples both sets; the panel counts as exact. An accuracy of 0 or 1 is moved inside by half a sample.
+    A line is fitted by least squares to the accuracies of the reference models on logit or probit axes; the value is
+    the model's shifted accuracy minus that of the line at its ID accuracy (Taori et al. 2020, section 3). The interval
+    resamples both sets and takes the panel as exact. An accuracy of 0 or 1 is moved inside by half a sample.
 
     Raises:
         MeasurementError: as for `relative_robustness`.
@@ -131,19 +137,13 @@ def effective_robustness(
         points: NDArray[np.float64] = 100 * (np.asarray(moved_accuracy) - expected)
         return points
 
-    draw = np.random.default_rng(SEED).binomial
-    replicates = residual(
-        draw(len(base), base.accuracy, REPLICATES) / len(base),
-        draw(len(moved), moved.accuracy, REPLICATES) / len(moved),
-    )
-    return Measurement(
-        metric=f"shift.effective_robustness_{axis}",
-        value=float(residual(base.accuracy, moved.accuracy)),
-        n=len(moved),
-        interval=percentile_interval(replicates),
-        direction="higher",
-        dataset=shifted.dataset,
-        evidence=_evidence(base, moved, residual),
+    evidence = _evidence(base, moved, residual)
+    return Measurement.of(
+        moved,
+        EFFECTIVE.named(axis=axis),
+        float(residual(base.accuracy, moved.accuracy)),
+        interval_of(evidence),
+        evidence=evidence,
         misses=moved.misses,
         details={"id_accuracy": base.accuracy, "shifted_accuracy": moved.accuracy, "panel_models": len(panel.names)},
         provenance=shifted.provenance.merged_with(in_distribution.provenance),

@@ -1,7 +1,7 @@
-"""Visual factors: how accuracy changes where one thing about an image differs from its class's prototype.
+"""Visual factors: accuracy on images that differ from the prototype of their class in one respect.
 
-The 16 factors are those of ImageNet-X (Idrissi et al. 2023). Annotations are of mode ``top`` where an image carries
-one factor at most, its most striking, and of mode ``multi`` otherwise; the mode is part of every metric's id.
+The 16 factors are those of ImageNet-X (Idrissi et al. 2023). Annotations are of mode ``top`` if an image carries one
+factor at most, its most striking, and of mode ``multi`` otherwise; the mode is part of every metric's id.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.names import FACTORS
 from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
-from pytest_clip_robust.stats.bootstrap import bootstrap_rows
+from pytest_clip_robust.stats.resampling import interval_of
 
 PAPER_FACTORS = FACTORS[:10]
 """The factors that the study reports: those with at least 150 images each in ImageNet-X."""
+
+ACCURACY = Metric("visual_factors.accuracy_{mode}", direction="higher", tolerance=0.01, headline=False)
+AVERAGE = Metric("visual_factors.average", direction="higher", tolerance=0.01, headline=False)
+ERROR_RATIO = Metric("visual_factors.error_ratio_{mode}", direction="lower", tolerance=0.05, headline=False)
+WORST_FACTOR = Metric("visual_factors.worst_factor_{mode}", direction="higher", tolerance=0.01, headline=True)
 
 
 def accuracy(source: Predictions | Decisions, factor: str) -> Measurement:
@@ -33,18 +38,14 @@ def accuracy(source: Predictions | Decisions, factor: str) -> Measurement:
     """
     decisions = decide(source)
     carries = _carriers(decisions, factor)
-    return accuracy_of(
-        _part(source, decisions, carries),
-        metric=f"visual_factors.accuracy_{mode(decisions)}",
-        subset=factor,
-    )
+    return accuracy_of(_part(source, decisions, carries), ACCURACY.named(mode=mode(decisions)), subset=factor)
 
 
 def average(source: Predictions | Decisions) -> Measurement:
     """Measure top-1 accuracy on all annotated images, as ``visual_factors.average``: the error ratios' reference."""
     decisions = decide(source)
     _annotated(decisions)
-    return accuracy_of(decisions, metric="visual_factors.average")
+    return accuracy_of(decisions, AVERAGE)
 
 
 def error_ratio(source: Predictions | Decisions, factor: str) -> Measurement:
@@ -53,33 +54,23 @@ def error_ratio(source: Predictions | Decisions, factor: str) -> Measurement:
     Above 1 the factor makes images harder than average (Idrissi et al. 2023, section 4). The interval resamples images.
 
     Raises:
-        MeasurementError: the factor is not annotated, no image carries it, or there is no error at all.
+        MeasurementError: the factor is not annotated, no image carries it, or no answer is wrong.
     """
     decisions = decide(source)
     carries = _carriers(decisions, factor)
     if decisions.correct.all():
-        raise MeasurementError(f"{decisions.dataset!r}: every answer is right, so error ratios are not defined")
+        raise MeasurementError(f"{decisions.dataset!r}: every answer is correct, so error ratios are not defined")
     wrong = ~decisions.correct
-
-    def ratio(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-        is_wrong, carrying = rows[:, 0], rows[:, 1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            of_factor = (counts @ (is_wrong & carrying)) / (counts @ carrying)
-            values: NDArray[np.float64] = of_factor / ((counts @ is_wrong) / counts.sum(axis=1))
-        return np.where(np.isfinite(values), values, np.nan)
-
-    value = float(wrong[carries].mean() / wrong.mean())
-    return Measurement(
-        metric=f"visual_factors.error_ratio_{mode(decisions)}",
-        value=value,
+    evidence = _ratio_evidence(decisions, carries)
+    return Measurement.of(
+        decisions,
+        ERROR_RATIO.named(mode=mode(decisions)),
+        float(wrong[carries].mean() / wrong.mean()),
+        interval_of(evidence),
         n=int(carries.sum()),
-        interval=bootstrap_rows(np.column_stack([wrong, carries]), ratio),
-        direction="lower",
-        dataset=decisions.dataset,
         subset=factor,
-        evidence=_ratio_evidence(decisions, carries),
+        evidence=evidence,
         details={"factor_error": float(wrong[carries].mean()), "average_error": float(wrong.mean())},
-        provenance=decisions.provenance,
     )
 
 
@@ -87,7 +78,7 @@ def worst_factor(source: Predictions | Decisions) -> Measurement:
     """Measure the lowest accuracy over the annotated factors, as ``visual_factors.worst_factor_<mode>``.
 
     `details` has ``accuracy.<factor>`` and ``n.<factor>`` of each. Factors that no image carries are left out. The
-    interval resamples images and takes the lowest factor of each replicate anew.
+    interval resamples images and takes the lowest factor of each replicate.
 
     Raises:
         MeasurementError: no factor is annotated, or no image carries one.
@@ -97,23 +88,25 @@ def worst_factor(source: Predictions | Decisions) -> Measurement:
     if not carried:
         raise MeasurementError(f"{decisions.dataset!r}: no image carries any of its annotated factors")
     accuracies = {name: float(decisions.correct[column].mean()) for name, column in carried.items()}
-    worst = min(accuracies, key=lambda name: accuracies[name])
-    return Measurement(
-        metric=f"visual_factors.worst_factor_{mode(decisions)}",
-        value=accuracies[worst],
+    lowest = min(accuracies.values())
+    worst = next(name for name, value in accuracies.items() if value == lowest)
+    evidence = _worst_evidence(decisions, carried)
+    # Several factors can be equally hard; the one with the fewest images bounds how sure their accuracy is.
+    fewest = min(int(carried[name].sum()) for name, value in accuracies.items() if value == lowest)
+    return Measurement.of(
+        decisions,
+        WORST_FACTOR.named(mode=mode(decisions)),
+        lowest,
+        interval_of(evidence, bounds=(0.0, 1.0), size=fewest),
         n=int(carried[worst].sum()),
-        interval=bootstrap_rows(np.column_stack([decisions.correct, *carried.values()]), _lowest_accuracy),
-        direction="higher",
-        dataset=decisions.dataset,
-        evidence=_worst_evidence(decisions, carried),
+        evidence=evidence,
         details={f"accuracy.{name}": value for name, value in accuracies.items()}
         | {f"n.{name}": int(column.sum()) for name, column in carried.items()},
-        provenance=decisions.provenance,
     )
 
 
 def mode(decisions: Decisions) -> str:
-    """Tell whether images carry one factor at most (``top``) or some carry several (``multi``)."""
+    """Return ``top`` if images carry one factor at most, ``multi`` if some carry several."""
     per_image = np.sum(list(_annotated(decisions).values()), axis=0)
     return "top" if per_image.max() <= 1 else "multi"
 
@@ -150,14 +143,6 @@ def _worst_evidence(decisions: Decisions, carried: Mapping[str, NDArray[np.bool_
     return sums_evidence([Stratum(name=decisions.dataset, columns=columns)], terms, statistic)
 
 
-def _lowest_accuracy(counts: NDArray[np.int64], rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    correct, factors = rows[:, :1], rows[:, 1:]
-    with np.errstate(invalid="ignore"):
-        accuracies = (counts @ (correct & factors)) / (counts @ factors)
-    lowest: NDArray[np.float64] = np.fmin.reduce(accuracies, axis=1)
-    return lowest
-
-
 def _annotated(decisions: Decisions) -> dict[str, NDArray[np.bool_]]:
     found = {name: decisions.annotations[name] for name in FACTORS if name in decisions.annotations}
     if not found:
@@ -178,7 +163,7 @@ def _carriers(decisions: Decisions, factor: str) -> NDArray[np.bool_]:
 
 
 def _part(source: Predictions | Decisions, decisions: Decisions, carries: NDArray[np.bool_]) -> Decisions:
-    """Keep the images that carry the factor, with misses of their own where there are logits to find them."""
+    """Return the decisions on the images that carry the factor, with their own misses if the logits are known."""
     if isinstance(source, Predictions):
         return decide(source.rows(carries))
     return Decisions(

@@ -1,6 +1,6 @@
-"""Confidences: how sure a model was of each answer, and whether it was right. All of calibration is read off it.
+"""Confidences: the probability of each answer and whether it is correct, for all calibration metrics.
 
-The (N, C) probabilities are never held: they are made a few thousand rows at a time and summed up.
+The (N, C) probabilities are never in memory as a whole: they are computed and summed a few thousand rows at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.arrays import Floats, row_slices
 from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
@@ -23,26 +23,26 @@ from pytest_clip_robust.errors import MeasurementError
 BINS = 15
 EDGES = np.linspace(0, 1, BINS + 1)
 COLDEST, HOTTEST = 0.01, 10.0
-"""The range of temperatures that are looked at."""
+"""The range of temperatures that are tried."""
 
 SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a sample may be from adding up to 1: half precision is that coarse."""
+"""The largest difference from 1 of a sample's sum of probabilities; half precision needs that much."""
 
 SMALLEST_PROBABILITY = 1e-12
-"""Stands in for a probability of 0 that was given to the truth, whose negative log-likelihood would be infinite."""
+"""Replaces a probability of 0 of the true class, whose negative log-likelihood would be infinite."""
 
-_ROWS_AT_A_TIME = 2048
+ROWS = 2048
 
 Chunk = tuple[slice, NDArray[np.float32], Floats]
-"""Rows, their probabilities (B, C), and the negative log-likelihood of their truth (B,)."""
+"""Rows, their probabilities (B, C), and the negative log-likelihood of their true classes (B,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassBins:
-    """For every class and bin of its probability, (C, 15) sums over the samples.
+    """Sums over the samples for every class and bin of its probability, (C, 15) each.
 
-    predicted: of the probabilities; squared: of their squares; count: of the samples; true: of those of the class;
-    of_true: of the probabilities of those of the class.
+    predicted: of probabilities; squared: of their squares; count: of samples; true: of samples of the class; of_true: of
+    the probabilities of samples of the class.
     """
 
     predicted: Floats
@@ -54,14 +54,18 @@ class ClassBins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidences:
-    """How sure a model was of each of N answers among `n_classes`, and whether it was right.
+    """The confidences of N answers among `n_classes` classes.
 
-    confidence: (N,) the probability (0-1) of the answer. correct: (N,).
-    nll: (N,) negative log-likelihood of the truth in nats; brier: (N,) sum of squared errors over classes; class_bins:
-        None where only confidences are known.
-    variant: ``""`` for the model as it is, ``"scaled"`` after temperature scaling, ``"sigmoid"`` for pair
+    confidence: (N,) the probability (0-1) of the answer. correct: (N,) booleans.
+    nll: (N,) negative log-likelihood of the true class in nats; brier: (N,) sum of squared errors over classes;
+        class_bins: sums per class. All three are None if only confidences are known.
+    variant: ``""`` for the model's own logits, ``"scaled"`` after temperature scaling, ``"sigmoid"`` for pair
         probabilities; it is part of every metric's id.
-    temperature: what logits were divided by.
+    temperature: the divisor of the logits.
+
+    Raises:
+        MeasurementError: the set has no sample, shapes differ, a confidence is outside of 0 to 1, or there are fewer
+            than two classes.
     """
 
     dataset: str
@@ -77,7 +81,7 @@ class Confidences:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        where = f"reliability on {self.dataset!r}"
+        where = f"confidences on {self.dataset!r}"
         if self.confidence.ndim != 1 or self.confidence.shape != self.correct.shape:
             raise MeasurementError(
                 f"{where}: confidences {self.confidence.shape} and answers {self.correct.shape}; expected (N,) twice"
@@ -85,7 +89,7 @@ class Confidences:
         if not len(self.confidence):
             raise MeasurementError(f"{where}: no samples, so there is nothing to measure")
         if self.n_classes < 2:
-            raise MeasurementError(f"{where}: among {self.n_classes} classes every answer is sure; give at least 2")
+            raise MeasurementError(f"{where}: among {self.n_classes} classes every answer is certain; give at least 2")
         outside = ~((self.confidence >= 0) & (self.confidence <= 1))
         if outside.any():
             row = int(outside.argmax())
@@ -99,17 +103,17 @@ class Confidences:
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers."""
+        """The share of correct answers."""
         return float(self.correct.mean())
 
     @property
     def gap(self) -> float:
-        """Mean confidence less accuracy: above 0 the model is overconfident."""
+        """Mean confidence minus accuracy: above 0 the model is overconfident."""
         return float(self.confidence.mean()) - self.accuracy
 
 
 def softmax_confidences(predictions: Predictions, *, temperature: float | None = None) -> Confidences:
-    """Read the softmax of ``logits / temperature``; without a temperature of the model's own logits.
+    """Return the confidences of the softmax of ``logits / temperature``, by default of the model's own logits.
 
     The bias of a sigmoid-trained model cancels in a softmax; its scale does not.
 
@@ -125,9 +129,9 @@ def softmax_confidences(predictions: Predictions, *, temperature: float | None =
 
 
 def sigmoid_confidences(predictions: Predictions) -> Confidences:
-    """Read the answer's own pair probability ``sigmoid(scale * cosine + bias)``, as sigmoid-trained models state it.
+    """Return the pair probability ``sigmoid(scale * cosine + bias)`` of each answer, as sigmoid-trained models define it.
 
-    These do not add up to 1 over classes, so that only what looks at the answer's confidence can be measured.
+    Pair probabilities do not add up to 1 over classes, so only metrics of the answer's confidence can be measured.
     """
     top = predictions.logits.max(axis=1).astype(np.float64)
     return Confidences(
@@ -144,18 +148,18 @@ def sigmoid_confidences(predictions: Predictions) -> Confidences:
 def probability_confidences(
     probabilities: NDArray[np.floating], labels: NDArray[np.int64], *, dataset: str = "probabilities"
 ) -> Confidences:
-    """Read (N, C) probabilities of true classes `labels` (N,) that some other tool has saved.
+    """Return the confidences of (N, C) probabilities from another tool; `labels` (N,) are the true classes.
 
     Raises:
         MeasurementError: a probability is negative or NaN, or those of a sample do not add up to 1 within 0.001.
     """
-    for start in range(0, len(probabilities), _ROWS_AT_A_TIME):
-        part = probabilities[start : start + _ROWS_AT_A_TIME]
+    for rows in row_slices(len(probabilities), ROWS):
+        part = probabilities[rows]
         bad = ~((part >= 0).all(axis=1) & (np.abs(part.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE))
         if bad.any():
             row = int(bad.argmax())
             raise MeasurementError(
-                f"{dataset!r}: the probabilities of sample {start + row} are {part[row].min():.4g} or more and add up "
+                f"{dataset!r}: the probabilities of sample {rows.start + row} are {part[row].min():.4g} or more and add up "
                 f"to {part[row].sum():.6g}; expected none below 0 and a sum of 1 (are they logits?)"
             )
     names = tuple(str(i) for i in range(probabilities.shape[1]))
@@ -171,9 +175,9 @@ def probability_confidences(
 
 
 def halves(predictions: Predictions, *, seed: int = 0) -> NDArray[np.bool_]:
-    """Return (N,) True for the half to fit on: every second sample of every class.
+    """Return (N,) True for the half to fit on: every second sample of each class.
 
-    Which one depends on the samples' names, the labels and `seed` alone, not on the order of the samples.
+    The half depends on the samples' names, the labels and `seed` alone, not on the order of the samples.
     """
 
     def rank(row: int) -> tuple[int, bytes]:
@@ -185,17 +189,17 @@ def halves(predictions: Predictions, *, seed: int = 0) -> NDArray[np.bool_]:
 
 
 def fit_temperature(predictions: Predictions) -> float:
-    """Return the temperature in 0.01 to 10 that gives ``softmax(logits / T)`` the least NLL (Guo et al. 2017).
+    """Return the temperature from 0.01 to 10 with the least NLL of ``softmax(logits / T)`` (Guo et al. 2017).
 
-    NLL is convex in ``1 / T``, so the root of its slope is the one minimum; where it lies outside, the end is returned.
+    NLL is convex in ``1 / T``, so the root of its slope is the only minimum; a root outside of the range gives its end.
     """
     logits, labels = predictions.logits, predictions.labels
     of_truth = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0].astype(np.float64)
 
     def slope(log_sharpness: float) -> float:
-        """Return the mean over samples of the expected logit less the truth's."""
+        """Return the mean over samples of the expected logit minus that of the true class."""
         total, sharpness = 0.0, np.float32(np.exp(log_sharpness))
-        for part in _parts(len(logits)):
+        for part in row_slices(len(logits), ROWS):
             raised = logits[part] - logits[part].max(axis=1, keepdims=True)
             weights = np.exp(raised * sharpness)
             expected = np.einsum("nc,nc->n", weights, raised, dtype=np.float64) / weights.sum(axis=1, dtype=np.float64)
@@ -211,16 +215,12 @@ def fit_temperature(predictions: Predictions) -> float:
 
 
 def bin_of(probability: Floats) -> NDArray[np.int64]:
-    """Return which of 15 equal bins ``(lo, hi]`` each probability lies in; 0 lies in the first."""
+    """Return the bin of each probability, of 15 equal bins ``(lo, hi]``; 0 is in the first."""
     return np.searchsorted(EDGES[1:-1], probability, side="left")
 
 
-def _parts(n: int) -> Iterator[slice]:
-    return (slice(start, start + _ROWS_AT_A_TIME) for start in range(0, n, _ROWS_AT_A_TIME))
-
-
 def _softmax_chunks(predictions: Predictions, temperature: float) -> Iterator[Chunk]:
-    for part in _parts(len(predictions)):
+    for part in row_slices(len(predictions), ROWS):
         logits = predictions.logits[part]
         raised = (logits - logits.max(axis=1, keepdims=True)) / np.float32(temperature)
         of_truth = np.take_along_axis(raised, predictions.labels[part, None], axis=1)[:, 0]
@@ -231,7 +231,7 @@ def _softmax_chunks(predictions: Predictions, temperature: float) -> Iterator[Ch
 
 
 def _given_chunks(predictions: Predictions) -> Iterator[Chunk]:
-    for part in _parts(len(predictions)):
+    for part in row_slices(len(predictions), ROWS):
         given = predictions.logits[part]
         of_truth = np.take_along_axis(given, predictions.labels[part, None], axis=1)[:, 0].astype(np.float64)
         yield part, given, -np.log(np.maximum(of_truth, SMALLEST_PROBABILITY))
@@ -244,9 +244,9 @@ def _summed(
     variant: Literal["", "scaled"] = "",
     temperature: float = 1.0,
 ) -> Confidences:
-    """Go through the probabilities once.
+    """Return the confidences, in one pass over the probabilities.
 
-    At most 14 probabilities of a sample exceed 1/15, so only those are sorted into bins; the first bin has the rest.
+    At most 14 probabilities of a sample exceed 1/15, so only those are sorted into bins; the rest is in the first bin.
     """
     n, n_classes = predictions.logits.shape
     confidence, nll, brier = np.empty(n), np.empty(n), np.empty(n)

@@ -1,4 +1,4 @@
-"""From ImageNet's 1,000 classes to the 16 of the cue-conflict set (Geirhos et al. 2019, appendix)."""
+"""Answers to cue-conflict images, and the public 16 classes as groups of ImageNet's 1,000 (Geirhos et al. 2019)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats, Ints, row_slices
 from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
@@ -16,8 +17,7 @@ from pytest_clip_robust.errors import MeasurementError
 Aggregation = Literal["mean", "sum", "max"]
 
 IMAGENET_CLASSES = 1000
-
-_ROWS_AT_A_TIME = 2048
+NO_ANSWER = -1
 
 MEMBERS: Mapping[str, tuple[int | range, ...]] = {
     "airplane": (404,),
@@ -43,64 +43,33 @@ MEMBERS: Mapping[str, tuple[int | range, ...]] = {
     "oven": (766,),
     "truck": (555, 569, 656, 675, 717, 734, 864, 867),
 }  # fmt: skip
-"""Positions among ImageNet's 1,000 classes of each of the 16."""
+"""The 16 classes, each with the positions of its members among ImageNet's 1,000 (appendix of the paper)."""
 
 SIXTEEN = tuple(MEMBERS)
 
-_AGGREGATE: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+_AGGREGATE: Mapping[str, Callable[[Floats], Floats]] = {
     "mean": lambda members: members.mean(axis=1),
     "sum": lambda members: members.sum(axis=1),
     "max": lambda members: members.max(axis=1),
 }
 
 
-def member_ids(name: str) -> list[int]:
-    """List the positions of ImageNet's classes that make up one of the 16.
-
-    >>> member_ids("oven")
-    [766]
-    """
-    return [i for member in MEMBERS[name] for i in (member if isinstance(member, range) else (member,))]
-
-
-def sixteen_way(logits: NDArray[np.floating], *, aggregation: Aggregation = "mean") -> NDArray[np.int64]:
-    """Return (N,) which of the 16 classes each of (N, 1000) ImageNet logits means.
-
-    The softmax is over all 1,000 classes; a class of the 16 has the mean, sum or maximum of its members' probabilities.
-    The published numbers take the mean. Equal ones rank by class.
-
-    Raises:
-        MeasurementError: there are not 1,000 logits a sample, or the aggregation is unknown.
-    """
-    if logits.ndim != 2 or logits.shape[1] != IMAGENET_CLASSES:
-        raise MeasurementError(f"logits of shape {logits.shape}: the 16 classes are made of ImageNet's 1,000")
-    if aggregation not in _AGGREGATE:
-        raise MeasurementError(f"{aggregation=}: expected one of {', '.join(_AGGREGATE)}")
-    answers = np.empty(len(logits), np.int64)
-    for start in range(0, len(logits), _ROWS_AT_A_TIME):
-        part = logits[start : start + _ROWS_AT_A_TIME]
-        # Dividing by the same number for all classes changes no answer, so the softmax needs no denominator.
-        weights = np.exp(part.astype(np.float64) - part.max(axis=1, keepdims=True))
-        grouped = [_AGGREGATE[aggregation](weights[:, member_ids(name)]) for name in SIXTEEN]
-        answers[start : start + _ROWS_AT_A_TIME] = np.stack(grouped, axis=1).argmax(axis=1)
-    return answers
-
-
-NO_ANSWER = -1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CueAnswers:
-    """What someone, model or person, said of N cue-conflict images.
+    """The answers of one observer, a model or a person, to N cue-conflict images.
 
-    answers: (N,) positions in `class_names`, or -1 for none of them. shapes, textures: (N,) the two true classes.
+    answers: (N,) positions in `class_names`, or -1 if the answer is none of them.
+    shapes, textures: (N,) positions of the two true classes; samples: N names of images.
     decision: how answers were reached, such as ``direct``.
+
+    Raises:
+        MeasurementError: lengths differ, or no image has different classes of shape and texture.
     """
 
     dataset: str
-    answers: NDArray[np.int64]
-    shapes: NDArray[np.int64]
-    textures: NDArray[np.int64]
+    answers: Ints
+    shapes: Ints
+    textures: Ints
     class_names: tuple[str, ...]
     samples: Sequence[str]
     decision: str = "direct"
@@ -115,22 +84,26 @@ class CueAnswers:
                 f"cue conflict {self.dataset!r}: no image has the texture of another class than its shape's"
             )
 
+    def __len__(self) -> int:
+        return len(self.answers)
+
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Tell which images have the texture of another class than their shape's; only these count."""
+        """(N,) whether shape and texture are of different classes; only these images count."""
         conflicting: NDArray[np.bool_] = self.shapes != self.textures
         return conflicting
 
 
 def answers_of(predictions: Predictions) -> CueAnswers:
-    """Take the class of the highest logit as the answer, ``direct``.
+    """Return the class of the highest logit as the answer to each image, with the decision ``direct``.
 
     Raises:
         MeasurementError: the set's textures are not known.
     """
     if predictions.textures is None:
         raise MeasurementError(
-            f"{predictions.dataset!r} is no cue-conflict set: it needs a column texture, or files named SHAPE1-TEXTURE2"
+            f"{predictions.dataset!r} is not a cue-conflict set: it needs a column texture, or files named "
+            "SHAPE1-TEXTURE2"
         )
     return CueAnswers(
         dataset=predictions.dataset,
@@ -141,3 +114,35 @@ def answers_of(predictions: Predictions) -> CueAnswers:
         samples=predictions.samples,
         provenance=predictions.provenance,
     )
+
+
+def member_ids(name: str) -> list[int]:
+    """Return the positions of the ImageNet classes that make up one of the 16.
+
+    >>> member_ids("oven")
+    [766]
+    """
+    return [i for member in MEMBERS[name] for i in (member if isinstance(member, range) else (member,))]
+
+
+def sixteen_way(logits: NDArray[np.floating], *, aggregation: Aggregation = "mean") -> Ints:
+    """Return (N,) answers among the 16 classes, given (N, 1000) ImageNet logits.
+
+    The softmax is over all 1,000 classes; a class of the 16 has the mean, sum or maximum of its members' probabilities.
+    The published numbers take the mean. Of equal classes the first counts.
+
+    Raises:
+        MeasurementError: samples do not have 1,000 logits each, or the aggregation is unknown.
+    """
+    if logits.ndim != 2 or logits.shape[1] != IMAGENET_CLASSES:
+        raise MeasurementError(f"logits of shape {logits.shape}: the 16 classes are groups of ImageNet's 1,000")
+    if aggregation not in _AGGREGATE:
+        raise MeasurementError(f"{aggregation=}: expected one of {', '.join(_AGGREGATE)}")
+    answers = np.empty(len(logits), np.int64)
+    for rows in row_slices(len(logits)):
+        part = logits[rows]
+        # Dividing by the same number for all classes changes no answer, so the softmax needs no denominator.
+        weights = np.exp(part.astype(np.float64) - part.max(axis=1, keepdims=True))
+        grouped = [_AGGREGATE[aggregation](weights[:, member_ids(name)]) for name in SIXTEEN]
+        answers[rows] = np.stack(grouped, axis=1).argmax(axis=1)
+    return answers

@@ -1,4 +1,4 @@
-"""Errors of dense matches between views and between keypoints."""
+"""Errors of dense matches between views, and of keypoints between images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pytest_clip_robust.errors import MeasurementError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewMatches:
-    """How far off the matches of P pairs of views are.
+    """Errors of the matches between P pairs of views.
 
-    metres, pixels: P arrays of the errors of one or more matches each, infinite where a match cannot be right.
-    angles: (P,) degrees between the views, 0 to 180. scenes: P names of what they show. samples: P names of pairs.
-    edges: rising degrees between which pairs may be told apart; a bin has its first edge, and the last bin both.
+    metres, pixels: P arrays with the errors of one or more matches each; infinite if a match cannot be correct.
+    angles: (P,) degrees between the views, 0 to 180. scenes: P names of scenes. samples: P names of pairs.
+    edges: rising degrees, the edges of bins; a bin includes its first edge, and the last bin both edges.
 
     Raises:
-        MeasurementError: there is no pair, a pair has no match, or lengths disagree.
+        MeasurementError: no pair is given, a pair has no match, or lengths disagree.
     """
 
     dataset: str
@@ -45,10 +45,13 @@ class ViewMatches:
                     "in pixels"
                 )
 
-    def within(self, angles: tuple[float, float]) -> Ints:
-        """Return the positions of the pairs whose views are from the first to below the second of `angles` apart.
+    def __len__(self) -> int:
+        return len(self.angles)
 
-        At the last of the edges, the second belongs to it.
+    def within(self, angles: tuple[float, float]) -> Ints:
+        """Return the positions of the pairs in the bin between two `angles`, in degrees.
+
+        The bin includes its first angle, and the second only if it is the last of the edges.
         """
         low, high = angles
         below = self.angles <= high if high == self.edges[-1] else self.angles < high
@@ -57,14 +60,14 @@ class ViewMatches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeypointMatches:
-    """How far off M keypoints of P pairs of pictures were found.
+    """Errors of M keypoints matched in P pairs of images.
 
     errors: (M,) distances over the larger side of the target object's box. pair_of: (M,) positions of pairs.
-    sources: (P,) which source picture a pair has; classes: (P,) positions in `class_names`.
-    viewpoints: (P,) how much the point of view changes, 0, 1 or 2, or -1 where no one says.
+    sources: (P,) positions of source images; classes: (P,) positions in `class_names`.
+    viewpoints: (P,) change of viewpoint, 0, 1 or 2, or -1 if unknown.
 
     Raises:
-        MeasurementError: there is no keypoint, or lengths disagree.
+        MeasurementError: no keypoint is given, or lengths disagree.
     """
 
     dataset: str
@@ -81,4 +84,17 @@ class KeypointMatches:
         if not len(self.errors) or len(self.errors) != len(self.pair_of):
             raise MeasurementError(f"{where}: {len(self.errors)} errors of {len(self.pair_of)} keypoints")
         if not len(self.sources) == len(self.classes) == len(self.viewpoints) > int(self.pair_of.max()):
-            raise MeasurementError(f"{where}: sources, classes and viewpoints are not of one number of pairs")
+            raise MeasurementError(f"{where}: sources, classes and viewpoints must all have one value per pair")
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+
+def bin_name(edges: tuple[float, float]) -> str:
+    """Return the name of a bin of view angles.
+
+    >>> bin_name((30, 60))
+    '30-60'
+    """
+    low, high = edges
+    return f"{low:g}-{high:g}"

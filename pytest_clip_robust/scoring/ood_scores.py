@@ -1,21 +1,22 @@
-"""OOD scores: how much a sample looks like the in-distribution (ID) set. Higher is always more in-distribution.
+"""OOD scores: how much a sample resembles the in-distribution (ID) set. Higher is always more in-distribution.
 
-Scores are only ranked, so each is taken in its least saturated form: MSP and MCM as log probabilities, in which a
-confidence of 1 - 1e-12 and one of 1 - 1e-9 are still two numbers.
+Scores are only ranked, so each is computed in its least saturated form: MSP and MCM as log probabilities, which keep
+confidences of 1 - 1e-12 and of 1 - 1e-9 apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.arrays import Floats, row_slices
 from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.scoring.vectors import unit_rows
 
 Logits = NDArray[np.float32]
 
@@ -26,9 +27,41 @@ NEGATIVE_SHARE = 0.15
 NEARNESS_PERCENTILE = 95.0
 
 ROUNDING = 1e-12
-"""A spread below this share of the features' own size is what rounding leaves."""
+"""A spread below this share of the features' own size counts as rounding."""
 
-_ROWS_AT_A_TIME = 2048
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One OOD score for each of N samples of a data set, higher for more in-distribution ones.
+
+    values: (N,). classes: (N,) the samples' own classes, any integers, or None if they have no classes to average over.
+    fitted_on: the number of ID samples that the score was fitted on.
+
+    Raises:
+        MeasurementError: the set has no sample, or a score is NaN.
+    """
+
+    dataset: str
+    score: str
+    values: Floats
+    samples: Sequence[str] = ()
+    classes: NDArray[np.int64] | None = None
+    fitted_on: int = 0
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 1 or not len(self.values):
+            raise MeasurementError(f"{self.score} on {self.dataset!r}: no scores, so there is nothing to rank")
+        bad = np.isnan(self.values)
+        if bad.any():
+            first = self.samples[int(bad.argmax())] if len(self.samples) else int(bad.argmax())
+            raise MeasurementError(
+                f"{self.score} on {self.dataset!r}: {int(bad.sum())} of {len(bad)} scores are NaN, first {first!r}; "
+                "a NaN has no rank"
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
 
 
 def maximum_softmax_probability(logits: Logits) -> Floats:
@@ -82,7 +115,7 @@ def nearest_neighbours(features: NDArray[np.floating], bank: NDArray[np.floating
     """
     if not 1 <= k <= len(bank):
         raise MeasurementError(f"the {k}-th nearest of {len(bank)} ID features does not exist; give more ID samples")
-    rows, known = _unit(features), _unit(bank)
+    rows, known = unit_rows(features, "image"), unit_rows(bank, "ID")
     similarity = _by_chunk(rows, lambda part: np.partition(part @ known.T, len(known) - k, axis=1)[:, len(known) - k])
     distance: Floats = -np.sqrt(np.maximum(2 - 2 * similarity, 0))
     return distance
@@ -94,7 +127,7 @@ def mahalanobis(features: NDArray[np.floating], bank: NDArray[np.floating], bank
     Classes share one covariance, shrunk as Ledoit and Wolf (2004) do, because D is often near the number of rows.
 
     Raises:
-        MeasurementError: the bank has no more rows than classes, or equal rows a class, so that no spread is left.
+        MeasurementError: the bank does not have more rows than classes, or all rows of a class are equal.
     """
     from sklearn.covariance import ledoit_wolf  # noqa: PLC0415 - a second of imports, for this score alone
 
@@ -102,7 +135,7 @@ def mahalanobis(features: NDArray[np.floating], bank: NDArray[np.floating], bank
     if len(bank) <= len(classes):
         raise MeasurementError(
             f"{len(bank)} ID samples of {len(classes)} classes have no spread: "
-            "give more a class, or leave mahalanobis out"
+            "give more samples per class, or leave mahalanobis out"
         )
     rows = bank.astype(np.float64)
     means = np.zeros((len(classes), rows.shape[1]))
@@ -111,7 +144,7 @@ def mahalanobis(features: NDArray[np.floating], bank: NDArray[np.floating], bank
     residuals = rows - means[place]
     if (residuals**2).sum() <= ROUNDING * (rows**2).sum():
         raise MeasurementError(
-            f"the features of {len(bank)} ID samples differ by their class alone: no spread to measure distances by"
+            f"the features of {len(bank)} ID samples differ between classes only: no spread to measure distances with"
         )
     covariance, _ = ledoit_wolf(residuals, assume_centered=True)
     factor = np.linalg.cholesky(covariance)
@@ -134,23 +167,24 @@ def mahalanobis(features: NDArray[np.floating], bank: NDArray[np.floating], bank
 def choose_negatives(
     class_weights: NDArray[np.floating], corpus_weights: NDArray[np.floating], *, share: float = NEGATIVE_SHARE
 ) -> NDArray[np.int64]:
-    """Return which rows of (K, D) `corpus_weights` are least like the (C, D) ID classes, in the corpus's order.
+    """Return the sorted positions of the (K, D) `corpus_weights` that are least similar to the (C, D) ID classes.
 
-    Likeness is the 95th percentile of the cosines to the classes, so that no single class decides (Jiang et al. 2024,
+    Similarity is the 95th percentile of the cosines to the classes, so no single class decides (Jiang et al. 2024,
     NegMine). All weights have length 1. At least one row is returned.
 
     Raises:
         MeasurementError: the corpus is empty.
     """
     if not len(corpus_weights):
-        raise MeasurementError("a corpus without a label has no negatives; give a file with one label a line")
-    likeness = np.percentile(corpus_weights @ class_weights.T, NEARNESS_PERCENTILE, axis=1)
-    least = np.argsort(likeness, kind="stable")[: max(1, round(share * len(likeness)))]
+        raise MeasurementError("the corpus of negative labels is empty; give a file with one label per line")
+    similarity = np.percentile(corpus_weights @ class_weights.T, NEARNESS_PERCENTILE, axis=1)
+    n = max(1, round(share * len(similarity)))
+    least = np.argsort(similarity, kind="stable")[:n]
     return np.sort(least)
 
 
 def negative_labels(logits: Logits, negative_logits: Logits) -> Floats:
-    """Return (N,) the log of the softmax mass that (N, C) ID labels have against (N, M) negative ones (NegLabel).
+    """Return (N,) the log of the softmax mass of (N, C) ID labels against (N, M) negative labels (NegLabel).
 
     Jiang et al. (2024), equation 6, without grouping; the temperature is the model's own scale, in the logits.
     """
@@ -166,23 +200,27 @@ OF_LOGITS: Mapping[str, Callable[[Logits, float], Floats]] = {
     "energy": lambda logits, _: energy(logits),
     "entropy": lambda logits, _: entropy(logits),
 }
-"""Scores that need a sample's logits and the model's scale."""
+"""Scores of logits (N, C) and the model's scale."""
 
 OF_FEATURES = (f"knn{NEIGHBOURS}", "mahalanobis")
-"""Scores that learn the ID features of one half of the ID set, and are measured on the other."""
+"""Scores that are fitted on the features of one half of the ID set and measured on the other half."""
 
-NAMES = (*OF_LOGITS, "neglabel", *OF_FEATURES)
+
+def shared_classes(id_classes: Sequence[str], ood_classes: Sequence[str]) -> list[str]:
+    """Return the classes of an OOD set that are ID classes as well, ignoring case, spaces and underscores.
+
+    >>> shared_classes(["hot dog", "cat"], ["Hot_Dog", "cloud"])
+    ['Hot_Dog']
+    """
+    known = {_folded(name) for name in id_classes}
+    return [name for name in ood_classes if _folded(name) in known]
 
 
 def _by_chunk(rows: NDArray[np.floating], score: Callable[[NDArray[np.floating]], NDArray[np.floating]]) -> Floats:
     scores = np.empty(len(rows))
-    for part in _parts(len(rows)):
+    for part in row_slices(len(rows)):
         scores[part] = score(rows[part])
     return scores
-
-
-def _parts(n: int) -> Iterator[slice]:
-    return (slice(start, start + _ROWS_AT_A_TIME) for start in range(0, n, _ROWS_AT_A_TIME))
 
 
 def _log_sum_below_top(logits: NDArray[np.floating]) -> Floats:
@@ -193,56 +231,6 @@ def _log_sum_below_top(logits: NDArray[np.floating]) -> Floats:
     raised[np.arange(len(raised)), top] = 0
     rest: Floats = np.log1p(raised.sum(axis=1, dtype=np.float64))
     return rest
-
-
-def _unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    lengths = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
-    unit: NDArray[np.float32] = (features / lengths[:, None]).astype(np.float32)
-    return unit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """One score of every sample of one set, higher for what looks more in-distribution.
-
-    values: (N,). classes: (N,) the samples' own classes, any integers, or None where a mean over them makes no sense.
-    fitted_on: how many ID samples the score learnt from.
-
-    Raises:
-        MeasurementError: there is no sample, or a score is NaN.
-    """
-
-    dataset: str
-    score: str
-    values: Floats
-    samples: Sequence[str] = ()
-    classes: NDArray[np.int64] | None = None
-    fitted_on: int = 0
-    provenance: Provenance = field(default_factory=Provenance)
-
-    def __post_init__(self) -> None:
-        if self.values.ndim != 1 or not len(self.values):
-            raise MeasurementError(f"{self.score} on {self.dataset!r}: no scores, so there is nothing to tell apart")
-        bad = np.isnan(self.values)
-        if bad.any():
-            first = self.samples[int(bad.argmax())] if len(self.samples) else int(bad.argmax())
-            raise MeasurementError(
-                f"{self.score} on {self.dataset!r}: {int(bad.sum())} of {len(bad)} scores are NaN, first {first!r}; "
-                "a NaN has no rank"
-            )
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-
-def shared_classes(id_classes: Sequence[str], ood_classes: Sequence[str]) -> list[str]:
-    """List the classes of an OOD set that are ID classes as well, whatever their case and their blanks.
-
-    >>> shared_classes(["hot dog", "cat"], ["Hot_Dog", "cloud"])
-    ['Hot_Dog']
-    """
-    known = {_folded(name) for name in id_classes}
-    return [name for name in ood_classes if _folded(name) in known]
 
 
 def _folded(name: str) -> str:

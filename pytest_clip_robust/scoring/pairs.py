@@ -1,4 +1,4 @@
-"""True captions against false ones, and pairs of images against pairs of captions, scored by cosine."""
+"""Cosines of images with true and false captions, and of pairs of images with pairs of captions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.vectors import cosines, unit_rows
 
 FOLDS, FEWEST_GROUPS = 5, 10
-
-
 WORD = r"[^\s.,;!?]+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrasts:
-    """How I images like their true caption, and how much they like the false one that they like best.
+    """Cosines of I items with their true caption and with the false caption of the highest cosine.
 
-    true, false: (I,) cosines; blind_true, blind_false: the same with the mean of the other images in the image's
-    place. images: (I,) which image; choices: (I,) how many captions to choose from; kinds: I words for what the false
-    captions change.
-    true_texts, false_texts: I captions, the false one that is liked best. cut: how many captions the model cut.
-    text_only: (I,) 1 where a classifier of the captions alone is right, 0 where it is wrong, one half where it cannot
-    tell, or None where there was too little to learn from. metric: the first part of every metric's id.
+    true, false: (I,) cosines with the item's image; blind_true, blind_false: with the mean of all other images instead.
+    images: (I,) positions of images; choices: (I,) numbers of captions to choose from; kinds: I names of what the false
+        captions change.
+    true_texts, false_texts: I captions each. truncated: the number of captions longer than the model's context.
+    text_only: (I,) 1 if a classifier of the captions alone is correct, 0 if it is wrong, 0.5 if it is undecided; None
+        if the set has too few images to fit one. metric: the first part of every metric's id.
     """
 
     dataset: str
@@ -46,7 +44,7 @@ class Contrasts:
     text_only: Floats | None = None
     metric: str = "composition"
     scale: float = 1.0
-    cut: int = 0
+    truncated: int = 0
     provenance: Provenance = field(default_factory=Provenance)
 
     def __len__(self) -> int:
@@ -54,26 +52,29 @@ class Contrasts:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Tell where the true caption beats every false one."""
+        """(I,) whether the true caption has a higher cosine than every false one."""
         won: NDArray[np.bool_] = self.true > self.false
         return won
 
     @property
     def blind_right(self) -> NDArray[np.bool_]:
-        """Tell where it does so without the image."""
+        """(I,) the same with the mean of all other images instead of the image."""
         won: NDArray[np.bool_] = self.blind_true > self.blind_false
         return won
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """Two images and two captions an item, (I, 2, 2) cosines: ``[item, caption, image]``; equal positions match."""
+    """Items of two images and two captions: (I, 2, 2) cosines ``[item, caption, image]``; equal positions match.
+
+    kinds: I names of what differs between the captions. truncated: the number of captions longer than the context.
+    """
 
     dataset: str
     cosines: Floats
     kinds: Sequence[str]
     samples: Sequence[str]
-    cut: int = 0
+    truncated: int = 0
     provenance: Provenance = field(default_factory=Provenance)
 
     def __len__(self) -> int:
@@ -93,17 +94,17 @@ def contrast(
 ) -> Contrasts:
     """Compare the captions of I items, given the features of N images (N, D) and M captions (M, D) of any length.
 
-    texts: M captions. image_of, true_of: (I,) each item's image and true caption. false_items, false_of: (F,) the items
-    that false captions belong to, in order, and those captions. `about` are the other fields of Contrasts.
+    texts: M captions. image_of, true_of: (I,) positions of each item's image and true caption. false_items, false_of:
+    (F,) the items of false captions, ascending, and positions of those captions. `about` are the other fields.
 
     Raises:
-        MeasurementError: an item has no false caption, a feature has no direction, or there is a single image.
+        MeasurementError: an item has no false caption, a feature cannot be normalised, or there is only one image.
     """
     counts = np.bincount(false_items, minlength=len(image_of))
     if not len(image_of) or not counts.all() or (np.diff(false_items) < 0).any():
-        raise MeasurementError("every item needs a false caption, and false captions the order of their items")
+        raise MeasurementError("every item needs a false caption, and false captions must be sorted by item")
     if len(images) < 2:
-        raise MeasurementError("a single image has no others whose mean stands for none in particular; give at least 2")
+        raise MeasurementError("the blind baseline needs other images, and there is only one image; give at least 2")
     seen, known = unit_rows(images, "image"), unit_rows(captions, "caption")
     blind = unit_rows(seen.sum(axis=0, dtype=np.float64) - seen, "mean image")
     starts = np.cumsum(counts) - counts
@@ -126,10 +127,12 @@ def contrast(
 def match(
     images: NDArray[np.floating], captions: NDArray[np.floating], *, image_of: Ints, text_of: Ints, **about: object
 ) -> Matches:
-    """Compare two images with two captions an item, given the features of all (N, D), (M, D); image_of, text_of (I, 2).
+    """Compare two images with two captions per item, given the features of N images (N, D) and M captions (M, D).
+
+    image_of, text_of: (I, 2) positions of images and captions. `about` are the other fields of Matches.
 
     Raises:
-        MeasurementError: a feature has no direction.
+        MeasurementError: a feature cannot be normalised.
     """
     seen, known = unit_rows(images, "image"), unit_rows(captions, "caption")
     found = np.stack(
@@ -140,13 +143,12 @@ def match(
 
 
 def tell_texts_apart(true_texts: Sequence[str], false_texts: Sequence[str], groups: Ints) -> Floats | None:
-    """Tell P true captions from false ones by their words alone: 1 right, 0 wrong, one half where it cannot tell.
+    """Return whether a classifier of words finds the true one of P pairs of captions: 1 yes, 0 no, 0.5 undecided.
 
     Logistic regression on the difference of the captions' counts of words, of pairs of neighbouring words, and of all
-    words; learnt from four fifths of the `groups` (P,), such as images, and asked about the rest. None where there are
-    too few groups to learn from.
+    words, with 5-fold cross-validation over `groups` (P,), such as images. None for fewer than 10 groups.
     """
-    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415 - a second, paid where it is asked
+    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415 - takes a second
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from sklearn.model_selection import GroupKFold  # noqa: PLC0415
 
@@ -159,7 +161,7 @@ def tell_texts_apart(true_texts: Sequence[str], false_texts: Sequence[str], grou
     features = hstack([csr_array(apart), csr_array(lengths[:, None].astype(np.float64))], format="csr")
     margins = np.zeros(len(groups))
     for known, asked in GroupKFold(FOLDS).split(features, groups=groups):
-        # Half of the differences are turned round, so that there are two classes to tell.
+        # The sign of every second difference is changed, so that there are two classes to separate.
         signs = np.where(np.arange(len(known)) % 2, -1.0, 1.0)
         learner = LogisticRegression(fit_intercept=False, max_iter=1000)
         margins[asked] = learner.fit(features[known] * signs[:, None], signs).decision_function(features[asked])

@@ -1,4 +1,4 @@
-"""Images and captions ranked against each other, both ways."""
+"""Captioned images, and the ranks of their captions for images and of their images for captions."""
 
 from __future__ import annotations
 
@@ -21,21 +21,18 @@ Way = Literal["image_to_text", "text_to_image"]
 
 WAYS: tuple[Way, ...] = ("image_to_text", "text_to_image")
 
-
 MISSES_KEPT = 10
-
-
-WORDS_SHOWN = 60
-"""Characters of a caption in a list of misses."""
+CHARACTERS_SHOWN = 60
+"""Of a caption, in a list of misses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionedImages:
-    """The features of N images and M captions of any length, and which belong together.
+    """The features of N images and M captions, of any length, and the pairs that belong together.
 
-    images: (N, D); captions: (M, D). pairs: (P, 2) positions of image and caption.
-    image_names, texts: what they are, for people. cut: how many captions the model cut at its context's end.
-    scale: what turns the model's cosines into logits.
+    images: (N, D); captions: (M, D). pairs: (P, 2) positions of an image and of a caption of it.
+    image_names, texts: N names and M captions. truncated: the number of captions longer than the model's context.
+    scale: the model's factor from cosines to logits.
 
     Raises:
         MeasurementError: shapes disagree.
@@ -47,7 +44,7 @@ class CaptionedImages:
     pairs: Ints
     image_names: Sequence[str]
     texts: Sequence[str]
-    cut: int = 0
+    truncated: int = 0
     scale: float = 1.0
     provenance: Provenance = field(default_factory=Provenance)
 
@@ -63,14 +60,17 @@ class CaptionedImages:
         highest = self.pairs.max(axis=0)
         if self.pairs.min() < 0 or highest[0] >= len(self.images) or highest[1] >= len(self.captions):
             raise MeasurementError(
-                f"{where}: a pair points beyond {len(self.images)} images or {len(self.texts)} captions"
+                f"{where}: a pair has a position outside of {len(self.images)} images or {len(self.texts)} captions"
             )
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     @property
     def clusters(self) -> tuple[Ints, Ints]:
-        """Number the groups of images (N,) and captions (M,) that share captions or images.
+        """Cluster numbers of images (N,) and of captions (M,).
 
-        One image and its captions are a group, unless a caption belongs to several images.
+        An image and its captions are one cluster; images that share a caption are in the same cluster.
         """
         n, m = len(self.images), len(self.captions)
         ones = np.ones(len(self.pairs), np.int8)
@@ -80,7 +80,7 @@ class CaptionedImages:
 
     @property
     def caption_names(self) -> list[str]:
-        """Name every caption by its first image, its place among that image's captions, and its words."""
+        """M names: a caption's first image, its number among that image's captions, and its words."""
         names = [""] * len(self.texts)
         seen = np.zeros(len(self.images), np.int64)
         for image, caption in self.pairs.tolist():
@@ -93,10 +93,10 @@ class CaptionedImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """Where the right candidates of Q queries rank, one way.
+    """The ranks of the true candidates of Q queries, in one direction.
 
-    found: of Q queries. right: (Q,) how many of the candidates are right; clusters: (Q,) which queries go together.
-    samples: Q names of queries; candidate_names: C names. cut: how many captions the model cut at its context's end.
+    found: the ranks of Q queries. right: (Q,) numbers of true candidates; clusters: (Q,) cluster numbers of queries.
+    samples: Q names of queries; candidate_names: C names. truncated: the number of captions longer than the context.
     """
 
     dataset: str
@@ -107,7 +107,7 @@ class Ranking:
     samples: Sequence[str]
     candidate_names: Sequence[str]
     scale: float = 1.0
-    cut: int = 0
+    truncated: int = 0
     provenance: Provenance = field(default_factory=Provenance)
 
     def __len__(self) -> int:
@@ -115,10 +115,10 @@ class Ranking:
 
 
 def rank(found: CaptionedImages) -> dict[Way, Ranking]:
-    """Rank both ways.
+    """Rank captions for every image, and images for every caption.
 
     Raises:
-        MeasurementError: a feature has no direction, or an image or a caption belongs to nothing.
+        MeasurementError: a feature cannot be normalised, or an image or a caption is in no pair.
     """
     of_images, of_captions = rank_both(found.images, found.captions, found.pairs)
     pairs, groups = np.unique(found.pairs, axis=0), found.clusters
@@ -137,7 +137,7 @@ def rank(found: CaptionedImages) -> dict[Way, Ranking]:
             samples=queries,
             candidate_names=candidates,
             scale=found.scale,
-            cut=found.cut,
+            truncated=found.truncated,
             provenance=found.provenance,
         )
         for way, (ranks, side, queries, candidates) in sides.items()
@@ -145,10 +145,10 @@ def rank(found: CaptionedImages) -> dict[Way, Ranking]:
 
 
 def shorten(text: str) -> str:
-    """Cut a caption to what fits a line.
+    """Return a caption shortened to fit on one line.
 
     >>> shorten("a cat " * 20)
     'a cat a cat a cat a cat a cat a cat a cat a cat a cat a cat…'
     """
     line = " ".join(text.split())
-    return line if len(line) <= WORDS_SHOWN else f"{line[: WORDS_SHOWN - 1].rstrip()}…"
+    return line if len(line) <= CHARACTERS_SHOWN else f"{line[: CHARACTERS_SHOWN - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""The zero-shot classifier: class weights from text features, logits from image features. NumPy alone."""
+"""The zero-shot classifier: class weights from text features, logits from image features."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.errors import MeasurementError
-
-_ROWS_AT_A_TIME = 2048
+from pytest_clip_robust.scoring.vectors import row_lengths
 
 
 def zero_shot_weights(
     text_features: NDArray[np.float32], n_classes: int, *, sizes: Sequence[int] = ()
 ) -> NDArray[np.float32]:
-    """Return (C, D) unit class weights: the mean of each class's T unit text features, made a unit again.
+    """Return (C, D) class weights: the mean of each class's T unit text features, normalised to length 1.
 
     `text_features` is (C*T, D) of any length, class by class: the T prompts of the first class come first. Classes with
-    more names than others have more prompts; `sizes` (C,) says how many each has.
+    more names than others have more prompts; `sizes` (C,) is the number of prompts of each.
 
     Raises:
-        MeasurementError: the rows are not a multiple of `n_classes`, or a feature or a mean has no direction.
+        MeasurementError: the rows are not a multiple of `n_classes`, or the norm of a feature or of a mean
+            is zero or not finite.
 
     >>> zero_shot_weights(np.array([[2.0, 0.0], [0.0, 5.0]], np.float32), 1)
     array([[0.70710677, 0.70710677]], dtype=float32)
@@ -33,14 +34,14 @@ def zero_shot_weights(
             f"text features of shape {text_features.shape} for {n_classes} classes: "
             "expected as many rows as classes times templates"
         )
-    lengths = _lengths(text_features, "text")
+    lengths = row_lengths(text_features, "text")
     if len(set(sizes)) > 1:
         starts = np.cumsum([0, *sizes[:-1]])
         sums = np.add.reduceat(text_features / lengths[:, None], starts, axis=0, dtype=np.float64)
     else:
         by_class = text_features.reshape(n_classes, -1, text_features.shape[1])
         sums = np.einsum("ctd,ct->cd", by_class, 1 / lengths.reshape(n_classes, -1), dtype=np.float64)
-    weights: NDArray[np.float32] = (sums / _lengths(sums, "class")[:, None]).astype(np.float32)
+    weights: NDArray[np.float32] = (sums / row_lengths(sums, "class")[:, None]).astype(np.float32)
     return weights
 
 
@@ -49,10 +50,10 @@ def zero_shot_logits(
 ) -> NDArray[np.float32]:
     """Return (N, C) logits ``scale * cosine + bias`` of (N, D) features of any length and (C, D) unit weights.
 
-    Beside the result only a few thousand rows are held.
+    In addition to the result, only a few thousand rows are in memory.
 
     Raises:
-        MeasurementError: the dimensions differ, or a feature has no direction.
+        MeasurementError: the dimensions differ, or the norm of a feature is zero or not finite.
 
     >>> zero_shot_logits(np.array([[0.0, 3.0]], np.float32), np.eye(2, dtype=np.float32), scale=100.0, bias=-1.0)
     array([[-1., 99.]], dtype=float32)
@@ -62,24 +63,11 @@ def zero_shot_logits(
             f"image features of shape {image_features.shape} and class weights of shape {weights.shape}: "
             "expected the same number of columns"
         )
-    lengths = _lengths(image_features, "image")
+    lengths = row_lengths(image_features, "image")
     logits = np.empty((len(image_features), len(weights)), np.float32)
-    for start in range(0, len(logits), _ROWS_AT_A_TIME):
-        part = slice(start, start + _ROWS_AT_A_TIME)
+    for part in row_slices(len(logits)):
         units = (image_features[part] / lengths[part, None]).astype(np.float32)
         np.matmul(units, weights.T, out=logits[part])
         logits[part] *= np.float32(scale)
         logits[part] += np.float32(bias)
     return logits
-
-
-def _lengths(features: NDArray[np.floating], what: str) -> NDArray[np.float64]:
-    """Return the (N,) L2 norms in float64; einsum needs no copy of `features`."""
-    lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))
-    bad = ~(np.isfinite(lengths) & (lengths > 0))
-    if bad.any():
-        row = int(bad.argmax())
-        raise MeasurementError(
-            f"{what} feature {row} has length {lengths[row]:g}: it points nowhere, so nothing compares"
-        )
-    return lengths

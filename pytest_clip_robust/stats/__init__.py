@@ -1,1 +1,1 @@
-"""Statistics that properties and gates stand on."""
+"""Statistics: intervals, resampling, clustered samples, ROC analysis and paired tests."""

@@ -1,6 +1,7 @@
-"""Samples that come in clusters, such as the five captions of one image: fewer independent facts than rows.
+"""Statistics of samples that come in clusters, such as the five captions of one image.
 
-Variances are those of a mean over clusters drawn at random, by linearisation (Cochran 1977, section 11).
+Samples of one cluster are not independent. Variances are those of a mean over clusters drawn at random, by
+linearisation (Cochran 1977, section 11).
 """
 
 from __future__ import annotations
@@ -9,22 +10,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from pytest_clip_robust.core import evidence
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Evidence
 from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.stats.bootstrap import SEED, percentile_interval
-from pytest_clip_robust.stats.intervals import LEVEL, wilson_of_mean
+from pytest_clip_robust.stats.intervals import LEVEL, student, wilson_of_mean
+from pytest_clip_robust.stats.resampling import SEED, percentile_interval
 
 REPLICATES = 1000
 _REPLICATES_AT_A_TIME = 50
 
 
 def cluster_values(values: Floats, clusters: NDArray[np.int64]) -> Floats:
-    """Return a number a cluster, (G,): their mean is that of (N,) `values`, their spread that of drawing clusters.
+    """Return one number per cluster, (G,), with the mean of (N,) `values` and the spread of drawing whole clusters.
 
     >>> cluster_values(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
     array([0., 1.])
@@ -36,10 +36,10 @@ def cluster_values(values: Floats, clusters: NDArray[np.int64]) -> Floats:
 
 
 def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
-    """Return the variance of the mean of (N,) `values` that are drawn by whole `clusters` (N,).
+    """Return the variance of the mean of (N,) `values` drawn by whole `clusters` (N,).
 
     Raises:
-        MeasurementError: there is a single cluster, which has no spread.
+        MeasurementError: a single cluster has no spread.
 
     >>> variance_of_mean(np.array([0.0, 0.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
     0.25
@@ -51,9 +51,9 @@ def variance_of_mean(values: Floats, clusters: NDArray[np.int64]) -> float:
 
 
 def mean_evidence(dataset: str, values: NDArray[Any], clusters: NDArray[np.int64]) -> Evidence:
-    """Return the evidence of a mean of (N,) `values`: of single samples, or of clusters where these hold several.
+    """Return the evidence of a mean of (N,) `values`: of samples, or of clusters if these hold several samples.
 
-    A test that paired the captions of one image as if each were independent would find differences that are none.
+    A test that took the captions of one image for independent samples would find differences where none exist.
     """
     if len(np.unique(clusters)) == len(values):
         return evidence.mean_evidence(dataset, values)
@@ -61,10 +61,10 @@ def mean_evidence(dataset: str, values: NDArray[Any], clusters: NDArray[np.int64
 
 
 def effective_size(outcomes: NDArray[Any], clusters: NDArray[np.int64], *, trials: int = 0) -> float:
-    """Return how many independent 0/1 outcomes tell as much as these (N,) between 0 and 1; from 1 to N.
+    """Return the number of independent 0/1 outcomes, 1 to N, whose mean varies as that of (N,) outcomes (0-1).
 
-    Outcomes that are themselves shares of `trials` 0/1 outcomes in all may tell as much as those many.
-    Where all outcomes are alike, nothing tells how alike a cluster is: every cluster then counts as one.
+    Outcomes that are shares of `trials` 0/1 outcomes in all can be worth up to that many. Equal outcomes do not show
+    how similar a cluster is: every cluster then counts as one outcome.
     """
     p = float(outcomes.mean())
     if p in {0.0, 1.0}:
@@ -78,8 +78,8 @@ def proportion_interval(
 ) -> Interval:
     """Return Wilson's interval of the mean of outcomes between 0 and 1, at the clusters' effective size.
 
-    After Korn and Graubard (1998). Near 0 and 1, where a bootstrap of clusters has nothing to draw, it keeps its width.
-    `trials` as for `effective_size`.
+    After Korn and Graubard (1998). It keeps its width at 0 and 1, where all clusters are equal. `trials` as for
+    `effective_size`.
     """
     alone = len(np.unique(clusters)) == len(outcomes) and (not trials or len(outcomes) == 1)
     size = float(len(outcomes)) if alone else effective_size(outcomes, clusters, trials=trials)
@@ -94,18 +94,18 @@ def mean_interval(
     level: float = LEVEL,
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
-    """Return Student's interval of the mean of (N,) `values` over the spread between clusters, cut at `bounds`.
+    """Return Student's interval of the mean of (N,) `values` over the spread between clusters, clipped to `bounds`.
 
     Raises:
         MeasurementError: there is a single cluster.
     """
-    mean, degrees = float(values.mean()), len(np.unique(clusters)) - 1
-    half = variance_of_mean(values, clusters) ** 0.5 * float(t.ppf(0.5 + level / 2, max(degrees, 1)))
-    return Interval(max(bounds[0], mean - half), min(bounds[1], mean + half), level, "Student t, clustered")
+    error = variance_of_mean(values, clusters) ** 0.5
+    n_clusters = len(np.unique(clusters))
+    return student(float(values.mean()), error, n_clusters, level=level, bounds=bounds, method="Student t, clustered")
 
 
 def median_interval(values: Floats, clusters: NDArray[np.int64], *, level: float = LEVEL) -> Interval:
-    """Return the bootstrap interval of the median of (N,) `values` over drawn clusters."""
+    """Return the bootstrap interval of the median of (N,) `values`, drawn by whole clusters."""
     _, place = np.unique(clusters, return_inverse=True)
     order = np.argsort(values, kind="stable")
     ranked, place = values[order], place[order]
@@ -120,7 +120,7 @@ def median_interval(values: Floats, clusters: NDArray[np.int64], *, level: float
 
 
 def _median(ranked: Floats, below: NDArray[np.int64]) -> float:
-    """Return the median of sorted values, of which `below` counts those drawn up to each place."""
+    """Return the median of sorted values; `below` (N,) is how many were drawn up to each position."""
     n = below[-1]
     lower, upper = np.searchsorted(below, [(n + 1) // 2, n // 2 + 1], side="left")
     return float(ranked[lower] + ranked[upper]) / 2

@@ -1,7 +1,7 @@
 """Paired tests: is one model worse than another on the same samples, by more than chance explains?
 
-Every test is one-sided against "no loss". A loss is positive where the second model is worse, whichever direction is
-better.
+Every test is one-sided; the null hypothesis is that the second model is not worse. A loss is positive if the second
+model is worse, for metrics of either direction.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from pytest_clip_robust.stats.intervals import LEVEL
 from pytest_clip_robust.stats.resampling import blocks_of, resample
 
 POWER = 0.8
-"""With which a minimum detectable effect is detected."""
+"""The probability with which a loss of the minimum detectable effect is found."""
 
 VISIBLE = 10
-"""A tail is counted where at least this many replicates lie in it; further out only its model is left."""
+"""The share of replicates in a tail counts as its p-value only if the tail holds at least this many of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One model after another, on the same samples.
+    """Two models compared on the same samples.
 
-    difference: after less before, with its two-sided `interval` at 95 %.
-    p_worse, p_better: one-sided, of a difference at least as bad, or as good, if there were none.
+    difference: the second value minus the first, with its two-sided `interval` at 95 %.
+    p_worse, p_better: one-sided p-values of a difference at least as bad, or as good, under the null hypothesis.
     error: the standard error of the difference.
-    step: the least loss that the test can ever call significant at 0.05; counts make it coarse.
+    step: the smallest loss that the test can call significant at 0.05, above 0 for tests on counts.
+    method: the name of the test.
     """
 
     difference: float
@@ -46,18 +47,18 @@ class Comparison:
     method: str
 
     def minimum_detectable_effect(self, alpha: float, *, power: float = POWER) -> float:
-        """Return the loss that a test at `alpha` finds with probability `power`, in the units of the value."""
+        """Return the loss that a test at level `alpha` finds with probability `power`, in the units of the value."""
         coarse = self.step * np.log(1 / alpha) / np.log(1 / 0.05)
         return float(max((ndtri(1 - alpha) + ndtri(power)) * self.error, coarse))
 
 
 def compare(before: Evidence, after: Evidence, *, direction: Direction, difference: float | None = None) -> Comparison:
-    """Compare two models' evidence about the same samples with the test that fits it.
+    """Compare two models' evidence on the same samples by the test for its kind.
 
-    `difference` (after less before) is that of the exact values, for evidence that is coarser; see `bootstrap`.
+    `difference` (after minus before) is that of the exact values, in case evidence is coarser; see `bootstrap`.
 
     Raises:
-        MeasurementError: they are not about the same samples, or not of one kind.
+        MeasurementError: the samples or the kinds of evidence differ.
     """
     if before.test != after.test or before.shape() != after.shape():
         raise MeasurementError(
@@ -90,7 +91,7 @@ def mcnemar(before: NDArray[np.bool_], after: NDArray[np.bool_], *, direction: D
         interval=_bonett_price(lost, gained, n),
         p_worse=_binomial_tail(worse, lost + gained),
         p_better=_binomial_tail(better, lost + gained),
-        # Without a discordant pair one is assumed: that there can be none is more than n samples can show.
+        # n samples without a discordant pair do not prove that none exists, so one is assumed.
         error=max(spread, 1 / n),
         step=np.ceil(np.log2(1 / 0.05)) / n,
         method="McNemar, exact",
@@ -134,10 +135,9 @@ def bootstrap(
 ) -> Comparison:
     """Compare two values of a statistic of sums by the paired stratified bootstrap.
 
-    The difference over its bootstrap standard error is held against Student's t; where the recentred replicates
-    themselves reach as far, their share counts if it is the larger one (Davison and Hinkley 1997, section 4.4).
-    Evidence may be coarser than the values it stands for, so that an exact `difference` (after less before) can be
-    given, which the replicates are then centred on.
+    The p-value is that of the difference over its bootstrap standard error under Student's t, or the share of recentred
+    replicates that are as large as the difference, if that is larger (Davison and Hinkley 1997, section 4.4). Evidence
+    can be coarser than the exact values; replicates are then centred on their `difference` (after minus before).
 
     Raises:
         MeasurementError: the statistic is undefined on these samples, or on most of their replicates.
@@ -175,7 +175,7 @@ def bootstrap(
 
 
 def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, direction: Direction) -> Comparison:
-    """Compare two values by their intervals alone, as if their samples were independent: much the weaker test."""
+    """Compare two values by their intervals alone, as if their samples were independent: weaker than a paired test."""
     one, other = ((end.high - end.low) / (2 * float(ndtri(0.5 + end.level / 2))) for _, end in (before, after))
     return _from_error(
         after[0] - before[0],
@@ -187,7 +187,7 @@ def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, d
 
 
 def _from_error(difference: float, error: float, *, freedom: float, direction: Direction, method: str) -> Comparison:
-    """Hold a difference against its standard error; where that is 0, a test has nothing to go by and finds nothing."""
+    """Return the comparison of a difference with this standard error; an error of 0 gives p-values of 1."""
     spread = norm if np.isinf(freedom) else t(freedom)
     better = difference if direction == "higher" else -difference
     half = float(spread.ppf(0.5 + LEVEL / 2)) * error
@@ -214,7 +214,7 @@ def _bonett_price(lost: int, gained: int, n: int) -> Interval:
 
 
 def _placements(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:
-    """Return for each positive the share of negatives below it, and for each negative that of positives above it."""
+    """Return the share of negatives below each positive, and the share of positives above each negative."""
     p, q = len(positives), len(negatives)
     together = rankdata(np.concatenate([positives, negatives]))
     of_positives = (together[:p] - rankdata(positives)) / q

@@ -1,7 +1,7 @@
 """ROC analysis: AUROC with ties, its variance, operating points and average precision, all from one sort.
 
 Positives should score higher than negatives. A Tally counts both at every distinct score; every statistic is a function
-of such counts along the last axis, so that thousands of bootstrap replicates are one call.
+of such counts along the last axis, so all bootstrap replicates are one call.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from scipy.special import expit, logit, ndtri
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.stats.bootstrap import SEED, recentred_interval
-from pytest_clip_robust.stats.intervals import LEVEL, wilson
+from pytest_clip_robust.stats.intervals import LEVEL, wilson, without_spread
+from pytest_clip_robust.stats.resampling import SEED, recentred_interval
 
 Counts = NDArray[Any]
 
 REPLICATES = 1000
 CELLS = 100
-"""Neighbouring scores are taken together for replicates, so that a million scores resample as fast as a thousand."""
+"""Neighbouring scores are pooled for replicates, so that a million scores resample as fast as a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many positives and negatives have each of K distinct scores, the highest first."""
+    """The number of positives and of negatives at each of K distinct scores, the highest first."""
 
     positives: Counts
     negatives: Counts
 
 
-Statistic = Callable[[Counts, Counts], Floats]
+RocStatistic = Callable[[Counts, Counts], Floats]
 """Takes positives and negatives (..., K), the highest score first; returns (...)."""
 
 
@@ -61,7 +61,7 @@ def tally(positives: Floats, negatives: Floats) -> Tally:
 
 
 def auroc(positives: Counts, negatives: Counts) -> Floats:
-    """Return the probability that a positive outranks a negative, ties counting half (Mann and Whitney 1947).
+    """Return the probability that a positive outranks a negative; a tie counts half (Mann and Whitney 1947).
 
     >>> float(auroc(np.array([2, 1, 0]), np.array([0, 1, 1])))
     0.9166666666666666
@@ -105,8 +105,8 @@ def delong_variance(counted: Tally) -> float:
 def auroc_interval(counted: Tally, *, level: float = LEVEL) -> Interval:
     """Return DeLong's interval on the logit scale, which stays inside 0 to 1 (Pepe 2003, section 5.2).
 
-    Where every positive outranks every negative, or none does, that variance is 0; the interval is then Wilson's for
-    as many samples as the smaller side has, all on one side.
+    If every positive outranks every negative, or none does, that variance is 0; the interval is then Wilson's for as
+    many equal outcomes as the smaller side has samples.
     """
     area = float(auroc(counted.positives, counted.negatives))
     fewer = int(min(counted.positives.sum(), counted.negatives.sum()))
@@ -117,25 +117,29 @@ def auroc_interval(counted: Tally, *, level: float = LEVEL) -> Interval:
 
 
 def bootstrap_interval(
-    statistic: Statistic, positives: list[Tally], *, value: float, level: float = LEVEL, replicates: int = REPLICATES
+    statistic: RocStatistic, positives: list[Tally], *, value: float, level: float = LEVEL, replicates: int = REPLICATES
 ) -> Interval:
     """Return a stratified bootstrap interval for the mean of `statistic` over tallies that share their positives.
 
-    One tally is the plain case; a mean over classes of negatives has one tally a class, each with the same positives.
-    Scores are taken together in cells, and the replicates are centred on `value`, which is exact.
+    One tally is the plain case; a mean over classes of negatives has one tally per class, each with the same positives.
+    Scores are pooled in cells, so the replicates are recentred on `value`, which is exact. Multinomial counts of cells
+    take less time here than the blocks of `resampling` (FPR95 of 50,000 scores: 0.30 s against 0.45 s).
     """
     rng = np.random.default_rng(SEED)
     shared = _resample(positives[0].positives, rng, replicates)
     total = np.zeros(replicates)
     for counted in positives:
         total += statistic(shared, _resample(counted.negatives, rng, replicates))
+    if np.ptp(total) == 0:
+        fewest = min(positives[0].positives.sum(), *(counted.negatives.sum() for counted in positives))
+        return without_spread(value, float(fewest), bounds=(0.0, 1.0), level=level)
     return recentred_interval(total / len(positives), value, level=level, bounds=(0.0, 1.0))
 
 
 def cell_edges(scores: Sequence[Floats], *, cells: int = CELLS) -> Floats:
     """Return the upper ends of at most `cells` cells ``(lo, hi]`` with about equally many scores, without the last.
 
-    Equal scores share a cell; where there are no more distinct scores than cells, each has its own.
+    Equal scores share a cell; up to `cells` distinct scores have a cell each.
     """
     distinct = np.unique(np.concatenate(scores))
     if len(distinct) <= cells:
@@ -145,13 +149,13 @@ def cell_edges(scores: Sequence[Floats], *, cells: int = CELLS) -> Floats:
 
 
 def cells_of(scores: Sequence[Floats], *, cells: int = CELLS) -> list[NDArray[np.int64]]:
-    """Return which of the cells that `cell_edges` makes of all `scores` each of them lies in, the lowest in cell 0."""
+    """Return the cell of each score, by the edges that `cell_edges` gives for all `scores`; cell 0 has the lowest."""
     edges = cell_edges(scores, cells=cells)
     return [np.searchsorted(edges, one, side="left") for one in scores]
 
 
 def coarse_tallies(positives: Floats, groups: list[Floats], *, cells: int = CELLS) -> list[Tally]:
-    """Tally every group of negatives against the same positives, in the same at most `cells` cells of scores."""
+    """Tally every group of negatives against the same positives, all in the same `cells` cells of scores or fewer."""
     edges = cell_edges([positives, *groups], cells=cells)
 
     def counts(scores: Floats) -> Counts:

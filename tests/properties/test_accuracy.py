@@ -85,7 +85,7 @@ def test_the_worst_misses_come_first_with_their_probability(predictions):
 @pytest.mark.parametrize("k", [0, 3, 5])
 def test_a_k_that_says_nothing_is_refused(predictions, k):
     with pytest.raises(
-        MeasurementError, match=f"top-{k} of 'set' says nothing among 3 classes; expected k from 1 to 2"
+        MeasurementError, match=f"top-{k} of 'set' is not defined among 3 classes; expected k from 1 to 2"
     ):
         top_k(predictions([[1, 0, 0]], [0]), k=k)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +30,7 @@ from pytest_clip_robust.scoring.confidence import (
     sigmoid_confidences,
     softmax_confidences,
 )
+from pytest_clip_robust.stats.resampling import interval_of
 
 ANSWERS = st.lists(
     st.tuples(st.sampled_from([0.0, 1 / 15, 0.2, 0.4, 0.5, 0.8, 0.999, 1.0]), st.booleans()), min_size=1, max_size=60
@@ -39,7 +41,7 @@ ANSWERS = st.lists(
 def _few_replicates():
     """Values do not depend on replicates, and most tests are about values."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "REPLICATES", 20)
+        patch.setattr(calibration, "interval_of", partial(interval_of, replicates=20))
         yield
 
 
@@ -309,7 +311,7 @@ def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, see
     whole = softmax_confidences(build(labels, logits=logits))
     order = rng.permutation(len(logits))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_clip_robust.scoring.confidence._ROWS_AT_A_TIME", rows_at_a_time)
+        patch.setattr("pytest_clip_robust.scoring.confidence.ROWS", rows_at_a_time)
         shuffled = softmax_confidences(build(labels[order], logits=logits[order]))
     for metric in calibration.METRICS:
         one = calibration.measure(whole, metric)
@@ -323,7 +325,7 @@ def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_tim
     labels, order = rng.integers(0, logits.shape[1], len(logits)), rng.permutation(len(logits))
     expected = fit_temperature(build(labels, logits=logits))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_clip_robust.scoring.confidence._ROWS_AT_A_TIME", rows_at_a_time)
+        patch.setattr("pytest_clip_robust.scoring.confidence.ROWS", rows_at_a_time)
         found = fit_temperature(build(labels[order], logits=logits[order]))
     assert COLDEST <= expected <= HOTTEST
     assert found == pytest.approx(expected, rel=1e-4)
@@ -429,7 +431,7 @@ def test_the_diagram_has_every_sample_once():
         ({"confidence": [1.5], "correct": [1]}, "first 1.5 at 0"),
         ({"confidence": [], "correct": []}, "no samples"),
         ({"confidence": [0.5], "correct": [1, 0]}, r"confidences \(1,\) and answers \(2,\)"),
-        ({"confidence": [1.0], "correct": [1], "n_classes": 1}, "among 1 classes every answer is sure"),
+        ({"confidence": [1.0], "correct": [1], "n_classes": 1}, "among 1 classes every answer is certain"),
     ],
 )
 def test_broken_confidences_are_refused(fields, message):
@@ -451,7 +453,7 @@ def test_labels_of_one_class_among_several_are_measured(random_predictions):
 
 
 def test_a_set_of_one_class_is_refused(predictions):
-    with pytest.raises(MeasurementError, match="among 1 classes every answer is sure; give at least 2"):
+    with pytest.raises(MeasurementError, match="among 1 classes every answer is certain; give at least 2"):
         softmax_confidences(predictions([[1.0], [2.0]], [0, 0]))
 
 
@@ -477,7 +479,7 @@ def test_half_precision_probabilities_are_taken():
 def test_fewer_samples_than_bins_are_a_bin_each_or_refused():
     found = reliability([0.2, 0.9, 0.6], [0, 1, 1])
     assert value(found, "ece_15_equal_mass") == pytest.approx((0.2 + 0.1 + 0.4) / 3)
-    with pytest.raises(MeasurementError, match="3 samples in 15 bins; a debiased error needs two a bin, at least 30"):
+    with pytest.raises(MeasurementError, match="3 samples in 15 bins; a debiased error needs two per bin, at least 30"):
         calibration.measure(found, "rms_ce_15_debiased")
 
 
@@ -487,17 +489,34 @@ def test_a_metric_that_does_not_exist_has_a_near_name():
 
 
 def test_intervals_agree_with_resampling_every_sample(monkeypatch):
+    monkeypatch.setattr(calibration, "interval_of", interval_of)
     rng = np.random.default_rng(2)
     confidence = rng.beta(5, 2, 800)
     correct = rng.random(800) < confidence**1.5
     found = reliability(confidence, correct)
     for metric in ("ece_15_equal_width", "mce_15", "aurc"):
-        monkeypatch.setattr(calibration, "REPLICATES", 20)
         values = []
         for _ in range(300):
             rows = rng.integers(0, 800, 800)
             values.append(value(reliability(confidence[rows], correct[rows]), metric))
         low, high = np.quantile(values, [0.025, 0.975])
-        monkeypatch.setattr(calibration, "REPLICATES", 1000)
         interval = calibration.measure(found, metric).interval
         assert interval.high - interval.low == pytest.approx(high - low, rel=0.35)
+
+
+def test_the_interval_of_the_largest_gap_reaches_below_the_gap():
+    """A bin without a correct answer has a gap that other samples can make smaller."""
+    rng = np.random.default_rng(0)
+    sure = np.concatenate([rng.uniform(0.07, 0.13, 11), rng.uniform(0.4, 1, 400)])
+    correct = np.concatenate([np.zeros(11, bool), rng.random(400) < sure[11:]])
+    measured = calibration.maximum_error(reliability(sure, correct))
+
+    resampled = [
+        calibration.maximum_error(reliability(sure[rows], correct[rows])).value
+        for rows in rng.integers(0, len(sure), (300, len(sure)))
+    ]
+
+    assert not correct[bin_of(sure) == 1].any()
+    assert measured.interval.low < measured.value - 0.005
+    width = np.quantile(resampled, 0.975) - np.quantile(resampled, 0.025)
+    assert measured.interval.high - measured.interval.low == pytest.approx(width, rel=0.35)

@@ -142,7 +142,7 @@ def test_what_is_not_there_is_named():
         text_only(found)
     with pytest.raises(MeasurementError, match="every item needs a false caption"):
         contrasts(false_items=np.array([0, 1]), false_of=np.array([1, 2]))
-    with pytest.raises(MeasurementError, match="a single image has no others"):
+    with pytest.raises(MeasurementError, match="there is only one image"):
         contrast(
             IMAGES[:1],
             CAPTIONS,

@@ -16,7 +16,7 @@ from pytest_clip_robust.scoring import ood_scores
 from pytest_clip_robust.scoring.confidence import Confidences
 from pytest_clip_robust.scoring.decisions import CorruptedAnswers
 from pytest_clip_robust.stats.paired import compare
-from pytest_clip_robust.stats.resampling import value_of
+from pytest_clip_robust.stats.resampling import value_from
 
 
 def answers_of(kind="fog_3d", *, n=60, severities=(1, 2, 3, 4, 5), seed=0, skill=0.9, loss=0.15, clean=True):
@@ -118,7 +118,7 @@ def test_means_over_images_keep_an_outcome_an_image(several, name):
 @pytest.mark.parametrize("name", ["relative_robustness", "half"])
 def test_evidence_gives_the_value_again(several, name):
     found = corruptions.PROPERTIES[name](several)
-    assert value_of(found.evidence) == pytest.approx(found.value)
+    assert value_from(found.evidence) == pytest.approx(found.value)
 
 
 def test_a_loss_on_the_same_images_is_found(several):
@@ -216,12 +216,12 @@ def test_flips_count_changes_right_or_wrong():
 
 @pytest.mark.parametrize("name", corruptions.OF_CLEAN)
 def test_what_needs_clean_answers_says_so(name):
-    with pytest.raises(MeasurementError, match="name a set with the same images in the role 'id'"):
+    with pytest.raises(MeasurementError, match="give a set with the same images the role 'id'"):
         corruptions.PROPERTIES[name]([answers_of(clean=False)])
 
 
 def test_nothing_can_be_lost_where_nothing_was_right():
-    with pytest.raises(MeasurementError, match="no answer to a clean image is right"):
+    with pytest.raises(MeasurementError, match="no answer to a clean image is correct"):
         corruptions.area([at(0.5, clean=0.0)])
 
 
@@ -236,7 +236,7 @@ def test_an_unpublished_kind_has_no_corruption_error():
 
 
 def test_kinds_with_other_images_have_no_mean():
-    with pytest.raises(MeasurementError, match="fog_3d and flash of 'photos' have other images or severities"):
+    with pytest.raises(MeasurementError, match="fog_3d and flash of 'photos' differ in images or severities"):
         corruptions.mean_accuracy([answers_of(), answers_of("flash", severities=(1, 3))])
     with pytest.raises(MeasurementError, match="no kind of corruption"):
         corruptions.mean_accuracy([])

@@ -13,7 +13,7 @@ from pytest_clip_robust.properties import accuracy, calibration, ood, prompts, s
 from pytest_clip_robust.scoring import cues, ood_scores
 from pytest_clip_robust.scoring.confidence import softmax_confidences
 from pytest_clip_robust.stats.paired import compare
-from pytest_clip_robust.stats.resampling import value_of
+from pytest_clip_robust.stats.resampling import value_from
 
 N, CLASSES = 300, 8
 
@@ -109,7 +109,7 @@ def test_a_value_follows_from_its_evidence_but_for_its_cells(two_models, name):
     measure, tolerance = SUMS[name]
     for model in two_models:
         found = measure(model)
-        assert value_of(found.evidence) == pytest.approx(found.value, abs=max(tolerance, 1e-7))
+        assert value_from(found.evidence) == pytest.approx(found.value, abs=max(tolerance, 1e-7))
 
 
 MEANS = {
@@ -162,7 +162,7 @@ def test_decisions_explain_themselves(two_models):
     evidence = accuracy.top_k(two_models[0].photos).evidence
     columns = evidence.strata[0].columns
     assert sorted(columns) == ["answer", "confidence", "outcome"]
-    assert ((columns["answer"] == evidence.answers.labels) == columns["outcome"]).all()
+    assert ((columns["answer"] == evidence.sample_info.labels) == columns["outcome"]).all()
 
 
 def test_a_digest_is_that_of_the_numbers():

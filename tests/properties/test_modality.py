@@ -115,7 +115,7 @@ def test_uniformity_of_many_features_looks_at_some_of_them(monkeypatch):
 
 def test_a_single_image_has_no_pair_and_no_spread():
     found = captioned(np.ones((1, 3)), np.eye(3)[:2], np.array([[0, 0], [0, 1]]))
-    with pytest.raises(MeasurementError, match="uniformity of 'set': 1 image feature has no pair"):
+    with pytest.raises(MeasurementError, match="uniformity of 'set': 1 image feature; give at least 2"):
         modality.uniformity(found, "image")
     with pytest.raises(MeasurementError, match="give at least 2 images"):
         modality.modality_gap(found)

@@ -120,7 +120,7 @@ def test_images_that_share_a_caption_go_together():
 
 
 def test_captions_that_were_cut_are_counted_beside_every_number():
-    ranking = rank(captioned(cut=3))["text_to_image"]
+    ranking = rank(captioned(truncated=3))["text_to_image"]
     assert recall(ranking, 1).details["captions_truncated"] == 3
     assert median_rank(ranking).details["captions_truncated"] == 3
     assert "captions_truncated" not in recall(rank(captioned())["text_to_image"], 1).details
@@ -136,11 +136,11 @@ def test_long_captions_are_shortened_and_several_images_of_one_caption_named_by_
 
 def test_what_says_nothing_is_refused():
     ranking = rank(captioned(n=10, per_image=1))["text_to_image"]
-    with pytest.raises(MeasurementError, match="recall at 10 on 'set' says nothing among 10 candidates; expected k"):
+    with pytest.raises(MeasurementError, match="recall at 10 on 'set' is not defined among 10 candidates; expected k"):
         recall(ranking, 10)
     with pytest.raises(MeasurementError, match="pairs of shape"):
         captioned(pairs=np.zeros((0, 2), np.int64))
-    with pytest.raises(MeasurementError, match="a pair points beyond 2 images or 2 captions"):
+    with pytest.raises(MeasurementError, match="a pair has a position outside of 2 images or 2 captions"):
         captioned(n=2, per_image=1, pairs=np.array([[0, 2]]))
     with pytest.raises(MeasurementError, match="of 10 captions with 9 texts"):
         captioned(n=2, texts=["x"] * 9)

@@ -16,6 +16,7 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import visual_factors
 from pytest_clip_robust.properties.accuracy import top_k
 from pytest_clip_robust.scoring.decisions import Decisions
+from pytest_clip_robust.stats.intervals import wilson
 
 IMAGENET_X = "CLIP_ROBUST_IMAGENETX"
 
@@ -58,7 +59,7 @@ def test_misses_are_those_of_the_factor(predictions):
         (decisions([1, 0]), "pose", "has no factor annotations"),
         (decisions([1, 0], pose=[1, 0]), "pse", r"does not annotate 'pse' \(did you mean 'pose'"),
         (decisions([1, 0], pose=[0, 0]), "pose", "no image carries 'pose'"),
-        (decisions([1, 1], pose=[1, 0]), "pose", "every answer is right"),
+        (decisions([1, 1], pose=[1, 0]), "pose", "every answer is correct"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(found, factor, message):
@@ -167,3 +168,13 @@ def test_every_factor_of_published_models_against_plain_counting(published, mode
         assert ratio.n == len(wrong)
         assert ratio.value == pytest.approx((sum(wrong) / len(wrong)) / (sum(wrong_all) / len(wrong_all)))
         assert ratio.interval.low < ratio.value < ratio.interval.high
+
+
+@pytest.mark.parametrize("correct", [True, False])
+def test_few_images_that_are_all_correct_or_wrong_leave_the_worst_factor_an_interval(correct):
+    found = decisions([correct] * 5, pose=[1, 1, 1, 0, 0], style=[0, 0, 0, 1, 1])
+
+    interval = visual_factors.worst_factor(found).interval
+
+    assert interval.high - interval.low == pytest.approx(wilson(2 * correct, 2).high - wilson(2 * correct, 2).low)
+    assert (interval.high if correct else interval.low) == float(correct)

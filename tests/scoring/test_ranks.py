@@ -130,8 +130,8 @@ def test_what_cannot_be_ranked_is_named():
     with pytest.raises(MeasurementError, match=r"image features \(3, 6\) and caption features \(4, 5\): widths differ"):
         rank_both(images, captions[:, :5], pairs)
     images[1] = 0
-    with pytest.raises(MeasurementError, match="image feature 1 has length 0: it points nowhere"):
+    with pytest.raises(MeasurementError, match="image feature 1 has norm 0, so it cannot be normalised"):
         rank_both(images, captions, pairs)
     captions[2, 0] = np.nan
-    with pytest.raises(MeasurementError, match="caption feature 2 has length nan"):
+    with pytest.raises(MeasurementError, match="caption feature 2 has norm nan"):
         rank_both(np.ones((3, 6)), captions, pairs)

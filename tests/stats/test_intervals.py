@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.stats.intervals import clopper_pearson, ratio_of_proportions, wilson, wilson_of_mean
+from pytest_clip_robust.stats.intervals import (
+    mean_interval,
+    ratio_of_proportions,
+    wilson,
+    wilson_of_mean,
+    without_spread,
+)
 
 PROPORTIONS = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -29,14 +35,6 @@ def test_wilson_is_the_closed_form(proportion):
     assert (mean.low, mean.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
 
 
-@given(PROPORTIONS)
-def test_clopper_pearson_is_the_beta_quantiles(proportion):
-    k, n = proportion
-    interval = clopper_pearson(k, n)
-    assert interval.low == pytest.approx(stats.beta.ppf(0.025, k, n - k + 1) if k else 0, abs=1e-9)
-    assert interval.high == pytest.approx(stats.beta.ppf(0.975, k + 1, n - k) if k < n else 1, abs=1e-9)
-
-
 @given(PROPORTIONS, PROPORTIONS.filter(lambda proportion: proportion[0] > 0))
 def test_a_ratio_lies_in_its_interval(proportion, base):
     interval = ratio_of_proportions(*proportion, *base)
@@ -52,12 +50,32 @@ def test_the_ratio_is_katz_by_hand():
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
-def test_what_is_no_proportion_is_refused(successes, n):
-    for interval in (wilson, clopper_pearson):
-        with pytest.raises(MeasurementError, match="is no proportion"):
-            interval(successes, n)
+def test_what_is_not_a_proportion_is_refused(successes, n):
+    with pytest.raises(MeasurementError, match="is not a proportion"):
+        wilson(successes, n)
 
 
 def test_a_ratio_to_nothing_is_refused():
     with pytest.raises(MeasurementError, match="a ratio to 0 of 10 is not defined"):
         ratio_of_proportions(3, 10, 0, 10)
+
+
+@given(st.integers(1, 5000), st.booleans())
+def test_outcomes_without_spread_have_the_interval_of_a_proportion(n, success):
+    found, expected = without_spread(float(success), n, bounds=(0.0, 1.0)), wilson(n * success, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    scaled = without_spread(-8.0 + 8 * success, n, bounds=(-8.0, 0.0))
+    assert (scaled.low, scaled.high) == pytest.approx((8 * expected.low - 8, 8 * expected.high - 8), abs=1e-7)
+
+
+@given(st.integers(2, 500), st.floats(0, 1))
+def test_a_mean_of_equal_values_is_not_certain(n, value):
+    interval = mean_interval(np.full(n, value), bounds=(0.0, 1.0))
+    assert interval.low - 1e-12 <= value <= interval.high + 1e-12
+    assert interval.high - interval.low > 0.1 / n
+
+
+def test_a_ratio_of_two_sets_that_are_all_right_is_not_certain():
+    interval = ratio_of_proportions(3, 3, 12, 12)
+    assert interval.low == pytest.approx(wilson(3, 3).low)
+    assert interval.high == pytest.approx(1 / wilson(12, 12).low)

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.core.evidence import Stratum, Term, mean_evidence, sums_evidence
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.stats.resampling import BLOCKS, block_sums, resample, value_of
+from pytest_clip_robust.stats.intervals import wilson
+from pytest_clip_robust.stats.resampling import (
+    BLOCKS,
+    REPLICATES,
+    block_sums,
+    interval_of,
+    percentile_interval,
+    resample,
+    value_from,
+)
+
+UNDEFINED = np.full(REPLICATES + 1, np.nan)
 
 
 def mean_of(values):
@@ -29,7 +40,7 @@ def test_blocks_add_up_cell_by_cell(rows):
 
 def test_the_first_row_is_the_value_on_all_samples():
     values = np.random.default_rng(0).normal(size=5000)
-    assert value_of(mean_of(values)) == pytest.approx(values.mean(), abs=1e-6)
+    assert value_from(mean_of(values)) == pytest.approx(values.mean(), abs=1e-6)
     assert resample(mean_of(values))[0][0] == pytest.approx(values.mean(), abs=1e-6)
 
 
@@ -61,3 +72,48 @@ def test_evidence_without_a_statistic_is_refused():
 def test_models_of_other_samples_are_refused():
     with pytest.raises(MeasurementError, match=r"\{'x': 3\} and of \{'x': 4\} samples cannot be paired"):
         resample(mean_of(np.ones(3)), mean_of(np.ones(4)))
+
+
+def test_an_interval_is_the_quantiles_of_resampled_means():
+    rng = np.random.default_rng(1)
+    values = (rng.random(400) < 0.3).astype(float)
+    found = interval_of(mean_of(values))
+    slow = [values[rng.integers(0, 400, 400)].mean() for _ in range(4000)]
+    assert found.low == pytest.approx(np.quantile(slow, 0.025), abs=0.008)
+    assert found.high == pytest.approx(np.quantile(slow, 0.975), abs=0.008)
+
+
+def test_an_interval_covers_the_truth_as_often_as_its_level():
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(300):
+        interval = interval_of(mean_of(rng.random(200) < 0.4))
+        hits += interval.low <= 0.4 <= interval.high
+    assert 0.91 <= hits / 300 <= 0.98
+
+
+def test_an_exact_value_is_in_the_middle_of_its_interval_and_inside_the_bounds():
+    values = np.random.default_rng(3).random(50)
+    plain, moved = interval_of(mean_of(values)), interval_of(mean_of(values), value=0.98, bounds=(0.0, 1.0))
+    assert moved.low == pytest.approx(0.98 - (plain.high - plain.low) / 2, abs=0.02)
+    assert moved.high == 1.0
+
+
+@given(st.integers(1, 40), st.sampled_from([0.0, 1.0]))
+def test_samples_that_do_not_differ_leave_the_interval_a_width(n, value):
+    evidence = mean_of(np.full(n, value))
+    found, expected = interval_of(evidence, bounds=(0.0, 1.0)), wilson(int(n * value), n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert interval_of(evidence, bounds=(0.0, 1.0), size=1).low <= found.low
+    assert interval_of(evidence).low == interval_of(evidence).high == value
+
+
+def test_undefined_replicates_are_left_out():
+    interval = percentile_interval(np.array([np.nan, 1.0, 2.0, 3.0]), level=0.5)
+    assert (interval.low, interval.high) == (1.5, 2.5)
+
+
+def test_a_value_that_is_undefined_on_every_replicate_has_no_interval():
+    evidence = sums_evidence(mean_of([0.0, 1.0]).strata, lambda columns: [Term(columns["value"])], lambda _: UNDEFINED)
+    with pytest.raises(MeasurementError, match="undefined on every replicate"):
+        interval_of(evidence)
