@@ -73,7 +73,7 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
     """Compare encoding from files to stored features with the bare model on preprocessed tensors."""
     import torch
 
-    from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.encoder import Encoder
     from pytest_clip_robust.encoding.engines.local import LocalEngine
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
     from pytest_clip_robust.encoding.store.features import FeatureStore
@@ -92,7 +92,7 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
     def encode(store: str, cache: Path | None) -> Callable[[], object]:
         pixels = None if cache is None else PixelCache(cache, limit=LIMIT)
         engine = LocalEngine(batch_size=size, pixels=pixels)
-        return lambda: encode_images(model, images, FeatureStore(folder / store), engine=engine, progress=silent)
+        return lambda: Encoder(FeatureStore(folder / store), engine, progress=silent).images(model, images)
 
     bare()
     found: dict[str, list[Cost]] = {}
@@ -209,14 +209,14 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     import torch
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    from pytest_clip_robust.encoding.encoder import encode_images
+    from pytest_clip_robust.encoding.encoder import Encoder
     from pytest_clip_robust.encoding.engines.local import LocalEngine
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
     from pytest_clip_robust.encoding.store.features import FeatureStore
     from pytest_clip_robust.models.open_clip.preprocessing import split
     from pytest_clip_robust.models.protocols import LoadedModel
 
-    class Encoder:
+    class ColourMeans:
         scale, bias, identity = 1.0, 0.0, "means"
         preprocess = staticmethod(image_transform_v2(PreprocessCfg(), is_train=False))
         preprocess_steps = split(preprocess)
@@ -238,15 +238,13 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
         samples=[str(index) for index in range(number)],
     )
     model = LoadedModel(
-        spec="means", encoder=Encoder(), weights="", preprocess="", text="", precision="fp32", device="cpu"
+        spec="means", encoder=ColourMeans(), weights="", preprocess="", text="", precision="fp32", device="cpu"
     )
     with tempfile.TemporaryDirectory() as folder:
 
         def encode(images: object, store: str) -> int:
             engine = LocalEngine(pixels=PixelCache(Path(folder, "pixels"), limit=LIMIT))
-            return encode_images(
-                model, images, FeatureStore(Path(folder, store)), engine=engine, progress=silent
-            ).nbytes
+            return Encoder(FeatureStore(Path(folder, store)), engine, progress=silent).images(model, images).nbytes
 
         encode(many.take(np.arange(64)), "first")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -74,7 +74,7 @@ def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str
     import open_clip
     import torch
 
-    from pytest_clip_robust.encoding.encoder import encode_texts
+    from pytest_clip_robust.encoding.encoder import Encoder
     from pytest_clip_robust.encoding.store.features import FeatureStore
     from pytest_clip_robust.prompts.templates import prompt_set
     from pytest_clip_robust.scoring.zero_shot import zero_shot_weights
@@ -86,7 +86,7 @@ def classifier(folder: Path, options: argparse.Namespace) -> tuple[str, str, str
     found = []
 
     def batched() -> None:
-        features = encode_texts(model, texts, next(stores), progress=silent)
+        features = Encoder(next(stores), progress=silent).texts(model, texts)
         found[:] = [torch.from_numpy(zero_shot_weights(features, len(names)).T)]
 
     def one_at_a_time() -> None:

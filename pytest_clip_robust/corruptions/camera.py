@@ -1,4 +1,4 @@
-"""The camera: intrinsics of every image, and what they say about surfaces."""
+"""Camera intrinsics of images, viewing rays, and the angle between surfaces and rays."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from torch import Tensor
 from pytest_clip_robust.core.camera import check_camera_matrix
 
 DEFAULT_FOCAL = 1.2
-"""Focal length over the longer side where none is known: 45 degrees across, a phone's or a normal lens."""
+"""Default focal length over the longer side: a field of view of 45 degrees, as of a phone or a normal lens."""
 
 
 def usual_intrinsics(height: int, width: int) -> Tensor:
-    """Return the (3, 3) matrix of a camera of ordinary field of view; the first pixel's centre is at (0.5, 0.5)."""
+    """Return the (3, 3) intrinsics of a camera with a usual field of view; the first pixel's centre is (0.5, 0.5)."""
     focal = DEFAULT_FOCAL * max(height, width)
     return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], dtype=torch.float32)
 
 
 def check_intrinsics(intrinsics: Tensor, height: int, width: int) -> None:
-    """Refuse (B, 3, 3) matrices that cannot belong to images of this size.
+    """Check (B, 3, 3) intrinsics for images of this size.
 
     Raises:
-        DataError: a matrix is none of a pinhole camera, or its principal point lies outside of the image.
+        DataError: a matrix is not that of a pinhole camera, or its principal point is outside the image.
     """
     for matrix in intrinsics.tolist():
         check_camera_matrix(matrix, height, width)
 
 
 def rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
-    """Return (B, 2, H, W): x / z and y / z of the ray through each pixel's centre."""
+    """Return x / z and y / z of the ray through each pixel's centre, (B, 2, H, W)."""
     x = torch.arange(width, device=intrinsics.device) + 0.5
     y = torch.arange(height, device=intrinsics.device) + 0.5
     fx, fy, cx, cy = (intrinsics[:, i, j, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
@@ -41,9 +41,9 @@ def rays(intrinsics: Tensor, height: int, width: int) -> Tensor:
 def facing(depth: Tensor, intrinsics: Tensor, *, reach: int) -> Tensor:
     """Return the (B, H, W) cosine between each surface's normal and its direction to the camera, in (0, 1].
 
-    On a plane the inverse depth w is linear in pixels, ``n . ray = h w`` for normal n and distance h, so that n is
-    ``(fx dw/dx, fy dw/dy, w - (x - cx) dw/dx - (y - cy) dw/dy)`` and the cosine ``w / |n| / |ray|``. Slopes are
-    taken over `reach` pixels on the side where they are smaller: an edge of an object is no slope of it.
+    On a plane, the inverse depth w is linear in pixels: ``n . ray = h w`` with normal n and distance h. So n is
+    ``(fx dw/dx, fy dw/dy, w - (x - cx) dw/dx - (y - cy) dw/dy)`` and the cosine is ``w / |n| / |ray|``. Slopes are
+    taken over `reach` pixels, on the side where they are smaller, so that an object's edge does not count as a slope.
     """
     height, width = depth.shape[-2:]
     fx, fy = intrinsics[:, 0, 0, None, None], intrinsics[:, 1, 1, None, None]
@@ -57,28 +57,28 @@ def facing(depth: Tensor, intrinsics: Tensor, *, reach: int) -> Tensor:
 
 def _slope(values: Tensor, reach: int, *, dim: int) -> Tensor:
     size = values.shape[dim]
-    there = torch.arange(size, device=values.device)
-    after = values.index_select(dim, (there + reach).clamp(max=size - 1)) - values
-    before = values - values.index_select(dim, (there - reach).clamp(min=0))
-    inner = (there >= reach) if dim == 2 else (there >= reach)[:, None]
-    outer = (there < size - reach) if dim == 2 else (there < size - reach)[:, None]
+    position = torch.arange(size, device=values.device)
+    after = values.index_select(dim, (position + reach).clamp(max=size - 1)) - values
+    before = values - values.index_select(dim, (position - reach).clamp(min=0))
+    inner = (position >= reach) if dim == 2 else (position >= reach)[:, None]
+    outer = (position < size - reach) if dim == 2 else (position < size - reach)[:, None]
     use_after = ~inner | (outer & (after.abs() < before.abs()))
     return torch.where(use_after, after, before) / reach
 
 
 def _smooth(inverse: Tensor, *, reach: int) -> Tensor:
-    """Average over neighbours within a twentieth of the same distance, along rows and then columns.
+    """Average over neighbours whose inverse depth differs by less than 5 %, along rows and then columns.
 
-    Always over both of a pair, to the left and to the right as far: the average of a plane is the plane.
+    Neighbours count in pairs, at equal distances on both sides, so that the average of a plane is the plane.
     """
     for dim in (2, 1):
         size = inverse.shape[dim]
-        there = torch.arange(size, device=inverse.device)
+        position = torch.arange(size, device=inverse.device)
         total, weight = inverse.clone(), torch.ones_like(inverse)
         for shift in range(1, reach + 1):
-            before = inverse.index_select(dim, (there - shift).clamp(min=0))
-            after = inverse.index_select(dim, (there + shift).clamp(max=size - 1))
-            inner = (there >= shift) & (there < size - shift)
+            before = inverse.index_select(dim, (position - shift).clamp(min=0))
+            after = inverse.index_select(dim, (position + shift).clamp(max=size - 1))
+            inner = (position >= shift) & (position < size - shift)
             same = inner if dim == 2 else inner[:, None]
             for near in (before, after):
                 same = same & ((near - inverse).abs() < inverse / 20)

@@ -1,4 +1,4 @@
-"""The canvas: images, depth and camera brought to one size, at which severities mean the same for every image."""
+"""The canvas: the size to which images, depth and intrinsics are resized, so that severities are comparable."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE
 from pytest_clip_robust.errors import DataError
 
 SAME_SHAPE = 0.02
-"""By how much sides of images and depth may differ in proportion: rounding, not another picture."""
+"""Largest relative difference of the aspect ratios of image and depth; it allows for rounding only."""
 
 
 class Canvas(NamedTuple):
-    """One image: (1, 3, H, W) uint8, (1, H, W) depth or None, (1, 3, 3) intrinsics or None."""
+    """One image, (1, 3, H, W) uint8, with its depth, (1, H, W) or None, and intrinsics, (1, 3, 3) or None."""
 
     rgb: Tensor
     depth: Tensor | None
@@ -26,9 +26,9 @@ class Canvas(NamedTuple):
 
 
 def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height that an image is corrupted at: its own, or a shorter side of 224 if that is less.
+    """Return the width and height at which an image is corrupted: a shorter side of 224 pixels, or its own if smaller.
 
-    The proportions stay, so that the model's own preprocessing cuts out what it would cut out of the clean image.
+    The aspect ratio is kept, so that the model's own preprocessing crops the same part as from the clean image.
 
     >>> canvas_size(500, 375), canvas_size(128, 128)
     ((299, 224), (128, 128))
@@ -40,12 +40,13 @@ def canvas_size(width: int, height: int) -> tuple[int, int]:
 def to_canvas(
     image: Image.Image, *, depth: NDArray[np.float32] | None = None, intrinsics: NDArray[np.float32] | None = None
 ) -> Canvas:
-    """Bring an RGB image, its depth (h, w) and its (3, 3) intrinsics, in pixels of the image, to the canvas.
+    """Resize an RGB image, its (h, w) depth and its (3, 3) intrinsics, in pixels of the image, to the canvas.
 
-    Depth may have another resolution; it is picked, never averaged, since between two surfaces there is none.
+    The depth can have another resolution. It is sampled and never averaged, because the average of the depths of two
+    surfaces is the depth of neither.
 
     Raises:
-        DataError: the depth has other proportions than the image.
+        DataError: depth and image differ in aspect ratio.
     """
     width, height = canvas_size(*image.size)
     resized = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
@@ -55,12 +56,12 @@ def to_canvas(
         intrinsics = np.asarray(intrinsics, np.float32) * scale
     return Canvas(
         rgb.contiguous(),
-        None if depth is None else torch.from_numpy(_pick(depth, image, width, height))[None],
+        None if depth is None else torch.from_numpy(_sample(depth, image, width, height))[None],
         None if intrinsics is None else torch.from_numpy(intrinsics)[None],
     )
 
 
-def _pick(depth: NDArray[np.float32], image: Image.Image, width: int, height: int) -> NDArray[np.float32]:
+def _sample(depth: NDArray[np.float32], image: Image.Image, width: int, height: int) -> NDArray[np.float32]:
     rows, columns = depth.shape
     if abs(rows * image.width - columns * image.height) > SAME_SHAPE * rows * image.width:
         raise DataError(

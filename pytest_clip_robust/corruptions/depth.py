@@ -1,4 +1,4 @@
-"""Depth as it comes from sensors, renderers and models, made whole: every pixel a finite positive distance."""
+"""Completion of depth maps from sensors, renderers and models: every pixel gets a finite positive depth."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 from pytest_clip_robust.errors import DataError
 
 LEAST_KNOWN = 0.1
-"""With less of the depth known than this share of the pixels, the geometry would be made up."""
+"""Least share of pixels with known depth; with fewer, most of the geometry would be guessed."""
 
 INFINITY = 2.0
-"""Over the farthest known depth: far enough to show, near enough to leave the rest its share of the range."""
+"""Infinite depth becomes this multiple of the farthest known depth: clearly farther, but not too far for the rest."""
 
 
 def complete_depth(depth: Tensor) -> Tensor:
-    """Fill what is unknown in (B, H, W) depth along the optical axis, in any unit.
+    """Return (B, H, W) depth along the optical axis, in any unit, with unknown values filled.
 
-    Zeros, negative numbers and NaN are holes. A hole takes the farther of its neighbours in the row, else in the
-    column: what a sensor cannot see lies mostly in the shadow of something nearer. Infinity, a sky or an empty
-    background, is twice as far as the farthest known.
+    Zeros, negative numbers and NaN are holes. A hole gets the farther of its neighbours in the row, or else in the
+    column, because most holes of a sensor are parts of the background behind something nearer. Infinity, such as the
+    sky, becomes twice the farthest known depth.
 
     Raises:
         DataError: less than a tenth of a map is known.
@@ -30,7 +30,7 @@ def complete_depth(depth: Tensor) -> Tensor:
     if (share < LEAST_KNOWN).any():
         raise DataError(
             f"depth is known for {float(share.min()):.1%} of the pixels; expected at least {LEAST_KNOWN:.0%}: "
-            "name a depth model, or another column"
+            "give another depth column, or a depth model in the profile's corruptions.depth"
         )
     if known.all():
         return depth
@@ -40,25 +40,25 @@ def complete_depth(depth: Tensor) -> Tensor:
 
 
 def with_edges(depth: Tensor) -> Tensor:
-    """Give every pixel the nearest depth of its eight neighbours.
+    """Return the nearest depth among each pixel and its eight neighbours.
 
-    At an edge of an object colours are mixed of both sides, and the mixture has to go with the object: left behind, it
-    would draw the object's outline on the background.
+    Pixels at the edge of an object mix the colours of both sides. They have to move with the object, or its outline
+    would remain visible on the background.
     """
     return -torch.nn.functional.max_pool2d(-depth[:, None], 3, stride=1, padding=1)[:, 0]
 
 
 def quantile(depth: Tensor, share: float) -> Tensor:
-    """Return the (B, 1, 1) depth that `share` (0-1) of each map's pixels do not exceed: one of them, not between two.
+    """Return the (B, 1, 1) quantile of each depth map at `share` (0 to 1).
 
-    A selection and not an interpolation, so that it is the same number on every device.
+    It is one of the values and is not interpolated, so that it is the same on every device.
     """
     flat = depth.flatten(1)
     return flat.kthvalue(1 + round(share * (flat.shape[1] - 1)), dim=1).values[:, None, None]
 
 
 def _fill_rows(depth: Tensor) -> Tensor:
-    """Give each zero the larger of the nearest non-zero values to its left and right; an empty row stays empty."""
+    """Replace each zero by the larger of the nearest non-zero values in its row; a row of zeros stays as it is."""
     width = depth.shape[-1]
     column = torch.arange(width, device=depth.device)
     before = torch.where(depth > 0, column, 0).cummax(dim=-1).values

@@ -1,4 +1,4 @@
-"""Estimated depth, once an image: kept beside the features, under the identity of the model that gave it."""
+"""Cache of estimated depth maps: one PNG file per image and depth model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _MapFiles:
 def estimated_depths(
     images: ImageSet, estimator: DepthEstimator, folder: Path, *, progress: ShowProgress = show_progress
 ) -> Depths:
-    """Return the depth of every image, asking `estimator` for those that `folder` does not have yet.
+    """Return the depth of every image; maps that `folder` lacks are estimated and stored there.
 
     Raises:
         DataError: an image cannot be read, or a depth map cannot be written.
@@ -40,7 +40,7 @@ def estimated_depths(
             for path, position in missing.items():
                 _estimate(images, position, estimator, path)
                 advance(1)
-    # The maps are known by what made them: the same image and the same model give the same map.
+    # Identified by image and model instead of content: the same image and model give the same map.
     return Depths(
         read=_MapFiles(paths),
         stamps=[None] * len(paths),
@@ -55,7 +55,7 @@ def _estimate(images: ImageSet, position: int, estimator: DepthEstimator, path: 
         write_whole(path, estimator.estimate([image])[0])
     except OSError as error:
         raise DataError(
-            f"{images.name}: the depth of {images.samples[position]!r} cannot be kept in {path.parent} "
+            f"{images.name}: the depth of {images.samples[position]!r} cannot be stored in {path.parent} "
             f"({error.strerror or error}): give another --clip-cache"
         ) from error
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Depth for images that have none, from a transformers depth-estimation model."""
+"""Depth estimation by a transformers model, for images without depth."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
 METRIC_TYPES = frozenset({"depth_pro", "glpn", "prompt_depth_anything", "zoedepth"})
-"""Model types that answer with distances; the others answer with inverse depth up to scale and shift, unless their
+"""Model types that predict distances. The others predict inverse depth up to scale and shift, unless their
 configuration says ``depth_estimation_type: metric``."""
 
 FAR_OVER_NEAR = 10.0
-"""What a relative answer cannot say: how much farther the farthest is than the nearest."""
+"""Ratio of the farthest to the nearest depth, which relative models do not predict."""
 
 MEDIAN_CODE = 1000
-"""Depth maps are kept in 16 bits, the median at this code: corruptions ask for ratios of depths only."""
+"""Depth maps are stored in 16 bits, scaled so that the median has this value; corruptions use ratios only."""
 
 
 class DepthEstimator:
-    """A depth-estimation model, ready to be asked. `identity` changes whenever its weights or preprocessing do."""
+    """A loaded depth-estimation model; `identity` changes whenever its weights or its preprocessing change."""
 
     def __init__(self, source: str, *, device: str = "cpu") -> None:
-        """Load the model in folder `source`, or of that name on the hub.
+        """Load the model from the folder `source`, or from the hub if there is no such folder.
 
         Raises:
-            ConfigError: there is none, or it is no depth-estimation model.
+            ConfigError: the model does not exist, or it is not a depth-estimation model.
         """
         self.source, self._device = source, device
         self._processor, self._model = _load(source)
@@ -47,36 +47,38 @@ class DepthEstimator:
         self.identity = _identity(self._model, self._processor)
 
     def estimate(self, images: Sequence[Image.Image]) -> list[bytes]:
-        """Return the depth maps of RGB images of any sizes, as 16-bit PNG files of the size that they are corrupted at.
+        """Return depth maps of RGB images of any size, as 16-bit PNG files of the size of their canvas.
 
         Raises:
-            ConfigError: the model's answers are NaN or infinite.
+            ConfigError: the model's predictions are NaN or infinite.
         """
         maps = []
         for image in images:
             inputs = self._processor(images=image, return_tensors="pt").to(self._device)
             with torch.inference_mode(), quiet():
-                answer = self._model(**inputs).predicted_depth.float()
-            if not torch.isfinite(answer).all():
-                raise ConfigError(f"depth model {self.source!r}: its answers are NaN or infinite; take another one")
+                prediction = self._model(**inputs).predicted_depth.float()
+            if not torch.isfinite(prediction).all():
+                raise ConfigError(
+                    f"depth model {self.source!r}: its predictions are NaN or infinite; choose another depth model"
+                )
             width, height = canvas_size(*image.size)
             resized = torch.nn.functional.interpolate(
-                answer.reshape(1, 1, *answer.shape[-2:]), (height, width), mode="bilinear", align_corners=False
+                prediction.reshape(1, 1, *prediction.shape[-2:]), (height, width), mode="bilinear", align_corners=False
             )
             maps.append(_png(self._distance(resized[0, 0]).cpu().numpy()))
         return maps
 
-    def _distance(self, answer: Tensor) -> Tensor:
+    def _distance(self, prediction: Tensor) -> Tensor:
         config = self._model.config
         if getattr(config, "depth_estimation_type", "") == "metric" or config.model_type in METRIC_TYPES:
-            return answer
-        return from_inverse(answer)
+            return prediction
+        return from_inverse(prediction)
 
 
 def from_inverse(inverse: Tensor) -> Tensor:
-    """Turn inverse depth of unknown scale and shift into depth from 1 to FAR_OVER_NEAR.
+    """Convert inverse depth of unknown scale and shift to depth from 1 to FAR_OVER_NEAR.
 
-    A flat answer is a flat scene.
+    A constant prediction gives a constant depth of 1.
     """
     low, high = inverse.min(), inverse.max()
     share = (inverse - low) / (high - low) if high > low else torch.ones_like(inverse)
@@ -93,10 +95,10 @@ def _load(source: str) -> tuple[Any, Any]:
                 source, local_files_only=local
             )
             model = AutoModelForDepthEstimation.from_pretrained(source, local_files_only=local)
-    except Exception as error:  # whatever transformers meets in a foreign folder
-        way_out = "the hub cannot be reached, and it is not cached" if local else one_line(error)
+    except Exception as error:  # transformers raises many types for an unusable folder
+        reason = "it is not cached, and the hub cannot be reached" if local else one_line(error)
         raise ConfigError(
-            f"depth model {source!r} cannot be loaded: {way_out}; "
+            f"depth model {source!r} cannot be loaded: {reason}; "
             "give the folder or hub name of a transformers depth-estimation model"
         ) from error
     return processor, model

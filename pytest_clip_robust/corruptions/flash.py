@@ -1,4 +1,4 @@
-"""Flash: a light at the camera, in the ratio that an exposure for it leaves of the light that was there."""
+"""Flash: a light at the camera, with an exposure that darkens the ambient light."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pytest_clip_robust.corruptions.light import to_codes, to_linear
 
 AMBIENT = (0.7, 0.55, 0.4, 0.3, 0.2)
 POWER = (1.0, 2.0, 3.5, 5.5, 8.0)
-"""Light of the flash on a surface that faces it at the nearest distance, over the light that was there."""
+"""Flash light over ambient light, on a surface at the nearest distance that faces the camera, by severity."""
 
 BOUNCED = 0.25
-"""Rank of the flash that comes back from the surroundings and finds surfaces that face away."""
+"""Fraction of the flash that is reflected by the surroundings and reaches surfaces that face away."""
 
 GLOSS, SHARPNESS = 0.02, 24
-"""Rank of the flash that surfaces mirror, and how narrowly (Phong 1975)."""
+"""Fraction of the flash that surfaces reflect specularly, and the exponent of the reflection (Phong 1975)."""
 
 
 def flash(rgb: Tensor, depth: Tensor, intrinsics: Tensor, severity: int) -> Tensor:
-    """Light the scene from the camera: by Lambert's law and the inverse square of the distance.
+    """Light the scene from the camera, by Lambert's law and the inverse square of the distance.
 
-    Near surfaces clip, frontal ones glare, and the background, exposed for the flash, sinks into the dark.
+    Near surfaces clip, surfaces that face the camera glare, and the background becomes dark.
     """
     ambient, power = AMBIENT[severity - 1], POWER[severity - 1]
     squared_ray = (rays(intrinsics, *depth.shape[-2:]) ** 2).sum(dim=1) + 1

@@ -1,4 +1,4 @@
-"""Defocus: a thin lens of some aperture, focused on what is nearest or farthest."""
+"""Defocus blur of a thin lens that is focused on the nearest or the farthest part of the scene."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from pytest_clip_robust.corruptions.depth import quantile, with_edges
 from pytest_clip_robust.corruptions.light import to_codes, to_linear
 
 REFERENCE_SIDE = 224
-"""Lengths are pixels of an image whose shorter side has this many; on others they scale with that side."""
+"""Lengths are given in pixels of an image with this shorter side, and scale with the shorter side."""
 
 NEAREST, FARTHEST = 0.05, 0.95
-"""Quantiles of depth that are focused on: the very nearest pixels are noise, or a corner of a table."""
+"""Quantiles of depth to focus on; the very nearest pixels are often noise or the corner of a table."""
 
 LAYER_STEP = 1.5
-"""Pixels of radius from one layer to the next; between them the layers are mixed."""
+"""Difference in blur radius between two layers, in pixels; layers are interpolated in between."""
 
 FAINT = 0.05
 FARTHER = 12.0
 
 
 def scale_of(image: Tensor) -> float:
-    """Return how many pixels of `image` (..., H, W) make one of the reference side."""
+    """Return the shorter side of `image` (..., H, W) over the reference side."""
     return min(image.shape[-2:]) / REFERENCE_SIDE
 
 
 def near_focus(rgb: Tensor, depth: Tensor, severity: int) -> Tensor:
-    """Focus on what is nearest: the background blurs."""
+    """Focus on the nearest part, so that the background is blurred."""
     return _defocus(rgb, depth, aperture=(severity + 2) * scale_of(rgb), focus=NEAREST)
 
 
 def far_focus(rgb: Tensor, depth: Tensor, severity: int) -> Tensor:
-    """Focus on what is farthest: the foreground blurs."""
+    """Focus on the farthest part, so that the foreground is blurred."""
     return _defocus(rgb, depth, aperture=(severity + 2) * scale_of(rgb), focus=FARTHEST)
 
 
 def blur_radius(depth: Tensor, *, aperture: float, focus: float) -> Tensor:
     """Return the (B, H, W) radius of the circle of confusion, in pixels from 0 to `aperture`.
 
-    ``aperture * nearest * |1 / depth - 1 / focused|``: a thin lens, its aperture in units that do not depend on the
-    depth's. Only the ratio of depths counts, and a flat scene stays sharp.
+    The thin-lens formula ``aperture * nearest * |1 / depth - 1 / focused|``, with an aperture that does not depend on
+    the unit of depth. Only ratios of depths matter, and a flat scene stays sharp.
     """
     nearest = quantile(depth, NEAREST)
     limits = (nearest / quantile(depth, FARTHEST), torch.ones_like(nearest))
@@ -51,11 +51,11 @@ def blur_radius(depth: Tensor, *, aperture: float, focus: float) -> Tensor:
 
 
 def _defocus(rgb: Tensor, depth: Tensor, *, aperture: float, focus: float) -> Tensor:
-    """Blur layer by layer from the back, so that a sharp edge neither bleeds out nor lets the background in.
+    """Blur layer by layer, from back to front, so that colours do not bleed across sharp edges in either direction.
 
-    Layer i blurs by one radius. Its colours are averaged over its own pixels alone, and it goes on behind all that is
-    nearer, so that what lies in front decides by its own blur how much of it shows. Where a layer has no pixels to
-    average, beneath a nearer one, the surrounding background takes their place.
+    Each layer is blurred with one radius, and its colours are averaged over its own pixels only. A layer continues
+    behind everything nearer, and the blur of the nearer layers decides how much of it is visible. Where a layer is
+    hidden and has no pixels to average, the surrounding background takes their place.
     """
     steps = math.ceil(aperture / LAYER_STEP)
     light, depth = to_linear(rgb), with_edges(depth)
@@ -75,7 +75,7 @@ def _defocus(rgb: Tensor, depth: Tensor, *, aperture: float, focus: float) -> Te
 
 
 def _background(light: Tensor, depth: Tensor, *, radius: float) -> Tensor:
-    """Average the neighbourhood of each pixel, what is farther by far the most."""
+    """Average the neighbourhood of each pixel, with much larger weights for farther pixels."""
     nearest = quantile(depth, NEAREST)
     weight = torch.exp(-FARTHER * (nearest / depth).clamp(max=1))[:, None]
     blurred = disk_blur(torch.cat([light * weight, weight], dim=1), radius)
@@ -83,10 +83,10 @@ def _background(light: Tensor, depth: Tensor, *, radius: float) -> Tensor:
 
 
 def disk_blur(planes: Tensor, radius: float) -> Tensor:
-    """Average (B, C, H, W) planes over a disk of `radius` pixels with soft edges; borders are continued.
+    """Average (B, C, H, W) planes over a disk of `radius` pixels with soft edges; border pixels are repeated.
 
-    Row by row of the disk from running sums, in a fixed order: linear in the radius, and one image's result does not
-    depend on the batch.
+    Each row of the disk is taken from running sums, in a fixed order. So the time is linear in the radius, and the
+    result for an image does not depend on the batch.
     """
     reach = math.ceil(radius)
     if reach == 0:

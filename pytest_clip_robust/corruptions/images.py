@@ -1,9 +1,8 @@
-"""Corrupted images on their way from the decoder to the model: never stored, only their features are."""
+"""Corrupted images of a data set, made between decoder and model; only their features are stored."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.corruptions import VERSION, corrupt, needs_depth
 from pytest_clip_robust.corruptions.canvas import to_canvas
 from pytest_clip_robust.corruptions.registry import check
@@ -24,14 +24,13 @@ from pytest_clip_robust.errors import DataError
 
 @dataclass(frozen=True)
 class CorruptedImages:
-    """The images of a set under one kind of corruption, at one severity after the other: S severities x N images.
+    """The N images of a set under one kind of corruption at S severities, ordered by severity: S x N images.
 
-    depths: the set's own, or an estimator's; None suffices for kinds that need none.
-    seed: another one gives other noise.
+    seed: of the random noise and directions. depths: of the set or of an estimator; None for kinds without depth.
 
     Raises:
         ConfigError: there is no such kind or severity.
-        DataError: the kind needs depth, and there is none.
+        DataError: the kind needs depth, and `depths` is None.
     """
 
     images: ImageSet
@@ -46,43 +45,39 @@ class CorruptedImages:
         if needs_depth(self.kind) and self.depths is None:
             raise DataError(
                 f"{self.images.name}: {self.kind} needs depth, and the set has none: "
-                "give it a column or a folder of depth maps, or name a depth model in the profile's corruptions.depth"
+                "give it a depth column or depth maps, or name a depth model in the profile's corruptions.depth"
             )
 
     @property
     def name(self) -> str:
-        """Name the images and what is done to them, for people."""
+        """Name of the set and the kind of corruption, for messages."""
         return f"{self.images.name}, {self.kind}"
 
     @cached_property
     def sources(self) -> ImageSet:
-        """The S x N images before corruption."""
+        """The S x N images before the corruption."""
         return self.images.take(np.tile(np.arange(len(self.images)), len(self.severities)))
 
     @cached_property
     def digests(self) -> Sequence[str]:
-        """S x N identities: of an image, its depth and camera, kind, severity and seed, and the kinds' version."""
+        """S x N digests of image, depth, camera, kind, severity, seed and the version of the kinds."""
         known = [self._identity(image) for image in range(len(self.images))]
-        return [
-            hashlib.sha256(json.dumps({**one, "severity": severity}, sort_keys=True).encode()).hexdigest()
-            for severity in self.severities
-            for one in known
-        ]
+        return [digest({**one, "severity": severity}) for severity in self.severities for one in known]
 
     def __call__(self, image: Image.Image, position: int) -> Image.Image:
-        """Return the decoded `image`, which is that at `position` of the sources, corrupted.
+        """Return the corrupted version of the decoded `image`, which is at `position` of the sources.
 
         Raises:
-            DataError: its depth or camera is wrong, or it is too small.
+            DataError: its depth or intrinsics are wrong, or it is too small.
         """
-        row, which = divmod(position, len(self.images))
-        canvas = to_canvas(image, depth=self._depth(which, image), intrinsics=self._camera(which))
+        row, index = divmod(position, len(self.images))
+        canvas = to_canvas(image, depth=self._depth(index, image), intrinsics=self._camera(index))
         with _one_thread():
             corrupted = corrupt(
                 canvas.rgb,
                 self.kind,
                 self.severities[row],
-                seeds=[self._seed(which)],
+                seeds=[self._seed(index)],
                 depth=canvas.depth,
                 intrinsics=canvas.intrinsics,
             )
@@ -92,45 +87,45 @@ class CorruptedImages:
     def _needed(self) -> Depths | None:
         return self.depths if needs_depth(self.kind) else None
 
-    def _depth(self, which: int, image: Image.Image) -> NDArray[np.float32] | None:
+    def _depth(self, index: int, image: Image.Image) -> NDArray[np.float32] | None:
         if self._needed is None:
             return None
         try:
-            content = self._needed.read(which)
+            content = self._needed.read(index)
         except OSError as error:
             raise DataError(f"its depth map cannot be read ({error.strerror or error})") from error
         depth, border = decode_depth(content), self.images.crop_border
-        # What was cut from the image is cut from its depth; an estimator has seen the cut image.
+        # Crop the depth like the image; an estimator has seen the cropped image already.
         if border and depth.shape == (image.height + 2 * border, image.width + 2 * border):
             return depth[border:-border, border:-border]
         return depth
 
-    def _camera(self, which: int) -> NDArray[np.float32] | None:
+    def _camera(self, index: int) -> NDArray[np.float32] | None:
         if self._needed is None or self._needed.intrinsics is None:
             return None
-        intrinsics: NDArray[np.float32] = self._needed.intrinsics[which].copy()
+        intrinsics: NDArray[np.float32] = self._needed.intrinsics[index].copy()
         intrinsics[:2, 2] -= self.images.crop_border
         return intrinsics
 
-    def _seed(self, which: int) -> int:
-        whole = f"{self.images.digests[which]}|{self.seed}"
+    def _seed(self, index: int) -> int:
+        whole = f"{self.images.digests[index]}|{self.seed}"
         return int.from_bytes(hashlib.sha256(whole.encode()).digest()[:8], "big")
 
-    def _identity(self, which: int) -> dict[str, object]:
-        camera = self._camera(which)
+    def _identity(self, index: int) -> dict[str, object]:
+        camera = self._camera(index)
         return {
             "version": VERSION,
-            "image": self.images.digests[which],
+            "image": self.images.digests[index],
             "kind": self.kind,
             "seed": self.seed,
-            "depth": "" if self._needed is None else self._needed.digests[which],
+            "depth": "" if self._needed is None else self._needed.digests[index],
             "camera": None if camera is None else camera.tolist(),
         }
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread, as worker processes do: at hundreds of small steps several wait for each other."""
+    """Limit torch to one thread, as in worker processes: for hundreds of small operations, more threads are slower."""
     before = torch.get_num_threads()
     if before > 1:
         torch.set_num_threads(1)

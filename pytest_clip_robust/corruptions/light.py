@@ -1,4 +1,4 @@
-"""Display values and linear light: optics and sensors add light, and files hold its sRGB code (IEC 61966-2-1)."""
+"""Conversion between sRGB values, as in files, and linear light, as optics and sensors add it (IEC 61966-2-1)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _LINEAR = torch.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.0
 
 
 def to_linear(rgb: Tensor) -> Tensor:
-    """Turn uint8 sRGB codes into float32 linear light in [0, 1], of any shape."""
+    """Convert uint8 sRGB values of any shape to float32 linear light in [0, 1]."""
     return _LINEAR.to(rgb.device)[rgb.long()]
 
 
 def to_codes(linear: Tensor) -> Tensor:
-    """Turn linear light into uint8 sRGB codes; what is brighter than 1 is clipped, as a sensor does."""
+    """Convert linear light to uint8 sRGB values; light brighter than 1 is clipped, as in a sensor."""
     light = linear.clamp(0, 1)
     return quantise(torch.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055))
 
 
 def quantise(display: Tensor) -> Tensor:
-    """Turn display values in [0, 1] into uint8 codes."""
+    """Convert display values in [0, 1] to uint8."""
     return (display.clamp(0, 1) * 255).round().to(torch.uint8)

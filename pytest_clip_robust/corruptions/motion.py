@@ -1,4 +1,4 @@
-"""Motion blur: the RGB-D image seen from every point of the camera's path during the exposure, and averaged."""
+"""Motion blur: the average of views of an RGB-D image from along the camera's path during the exposure."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE, scale_of
 from pytest_clip_robust.corruptions.light import to_codes, to_linear
 
 XY_LENGTH = (6.0, 10.0, 15.0, 20.0, 26.0)
-"""Pixels, of a shorter side of 224, that a point at the median depth travels while the camera moves sideways."""
+"""Pixels that a point at the median depth moves, by severity, in an image with a shorter side of 224 pixels."""
 
 Z_LENGTH = (0.05, 0.08, 0.11, 0.15, 0.2)
-"""How far the camera moves forward, over the median depth."""
+"""Distance that the camera moves forward, over the median depth, by severity."""
 
 FASTEST = 2.0
-"""What is nearer than half of the median depth moves as if it were there: it would leave the picture."""
+"""Points nearer than half the median depth move as if they were at half; they would leave the picture otherwise."""
 
 STEP = 1.0
-"""Pixels that the fastest points travel from one view to the next, while views suffice."""
+"""Pixels that the fastest points move between two views, unless this would take too many views."""
 
 FEWEST_VIEWS, MOST_VIEWS = 5, 15
-"""The most at the reference size; smaller images can have more in the same time."""
+"""Limits at the reference size; smaller images can have more views in the same time."""
 
 INDEX_BITS = 24
 CLOSENESS_LEVELS = 2**30
 SAME_SURFACE = round(0.02 * CLOSENESS_LEVELS) << INDEX_BITS
-"""How much the closeness, over that of the nearest point, differs between surfaces; a step in whole levels."""
+"""Least difference in closeness, relative to the nearest point, between two surfaces; in units of a point's code."""
 
 
 def xy_motion_blur(rgb: Tensor, depth: Tensor, severity: int, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Move the camera across its axis, in a direction that is the image's own: near things blur most."""
+    """Move the camera sideways, in a random direction for each image; near objects are blurred most."""
     closeness = _closeness(depth)
     angles = [rng.uniform(0, math.pi) for rng in rngs]
     length = XY_LENGTH[severity - 1] * scale_of(rgb)
-    # By the standard library, whose cosine is the same for every device.
+    # Computed by the standard library, so that the direction is the same on every device.
     path = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in angles], device=rgb.device)
     along_x, along_y = (length * path)[..., None, None].unbind(dim=1)
     sideways = path[:, 0].abs() >= path[:, 1].abs()
@@ -50,7 +50,7 @@ def xy_motion_blur(rgb: Tensor, depth: Tensor, severity: int, rngs: Sequence[np.
 
 
 def z_motion_blur(rgb: Tensor, depth: Tensor, intrinsics: Tensor, severity: int) -> Tensor:
-    """Move the camera forward along its axis: the picture grows away from the principal point, near things fastest."""
+    """Move the camera forward: the picture expands from the principal point, near objects fastest."""
     closeness = _closeness(depth)
     height, width = depth.shape[-2:]
     from_x = torch.arange(width, device=rgb.device) + 0.5 - intrinsics[:, 0, 2, None, None]
@@ -66,21 +66,22 @@ def z_motion_blur(rgb: Tensor, depth: Tensor, intrinsics: Tensor, severity: int)
 
 
 def _closeness(depth: Tensor) -> Tensor:
-    """Return the median depth over each depth: how fast a point moves across the picture."""
+    """Return the median depth over the depth, to which a point's speed in the picture is proportional."""
     return (quantile(depth, 0.5) / with_edges(depth)).clamp(max=FASTEST)
 
 
 def _count(fastest: float, depth: Tensor) -> int:
-    """Return how many views the path is sampled at, an odd number."""
+    """Return the number of views to average, an odd number."""
     most = max(MOST_VIEWS, round(MOST_VIEWS * REFERENCE_SIDE**2 / (depth.shape[-1] * depth.shape[-2])))
     return min(max(math.ceil(fastest / STEP), FEWEST_VIEWS), most) | 1
 
 
 class _Views:
-    """Sums the views of (B, 3, H, W) `rgb`, whose points have the (B, H, W) `closeness`.
+    """Sum of views of (B, 3, H, W) `rgb`, whose points have the (B, H, W) `closeness`.
 
-    Each point lands on the pixel nearest to where the camera sees it; of several the nearest to the camera is seen. A
-    point is one whole number, its closeness above its index, so that the largest that lands decides, on any device.
+    Each point is drawn at the nearest pixel; of several points at one pixel, the one nearest to the camera is visible.
+    A point is coded as one integer, with its closeness in the high bits and its index in the low bits, so that the
+    largest code wins on every device.
     """
 
     def __init__(self, rgb: Tensor, closeness: Tensor) -> None:
@@ -89,7 +90,7 @@ class _Views:
         pixels = torch.arange(height * width, device=rgb.device).view(height, width)
         scaled = closeness / closeness.flatten(1).amax(dim=1)[:, None, None]
         self._points = (((scaled * CLOSENESS_LEVELS).round().long() << INDEX_BITS) | pixels).flatten()
-        # One pixel more on every side takes what leaves the picture.
+        # A margin of one pixel collects the points that leave the picture.
         self._column = torch.arange(width, device=rgb.device, dtype=torch.float32) + 1
         self._row = torch.arange(height, device=rgb.device, dtype=torch.float32)[:, None] + 1
         self._first = torch.arange(batch, device=rgb.device)[:, None, None] * ((height + 2) * (width + 2))
@@ -97,9 +98,9 @@ class _Views:
         self._count = 0
 
     def add(self, x: Tensor, y: Tensor, *, sideways: Tensor) -> None:
-        """Add the view in which every point lies (x, y) pixels beside its place, each (B, H, W).
+        """Add the view in which every point is moved by (x, y) pixels, each (B, H, W).
 
-        sideways: (B,) whether holes are filled along rows first, or along columns.
+        sideways: (B,) whether the holes of an image are filled along rows first, or along columns.
         """
         batch, height, width = self._shape
         column = (self._column + x).round_().clamp_(0, width + 1)
@@ -120,9 +121,9 @@ class _Views:
 
 
 def _close_cracks(seen: Tensor) -> Tensor:
-    """Close gaps of one pixel in a surface that the view stretches, through which what lies behind it shows.
+    """Close one-pixel gaps in a stretched surface, through which a farther surface is visible.
 
-    What is farther than both of its neighbours by more than SAME_SURFACE gives way to the farther of them.
+    A point that is farther than both of its neighbours by more than SAME_SURFACE is replaced by the farther of them.
     """
     for dim in (2, 1):
         size = seen.shape[dim]
@@ -135,16 +136,16 @@ def _close_cracks(seen: Tensor) -> Tensor:
 
 
 def _fill(seen: Tensor, sideways: Tensor) -> Tensor:
-    """Give what no point landed on, laid open behind something nearer or outside of the picture, the farther side."""
+    """Fill pixels without a point, uncovered background and picture edges, from the farther side of the hole."""
     seen = _fill_rows(seen, sideways)
-    # Across, and for rows that are empty from end to end along the columns all the same.
+    # Then along columns for all images, and along rows for the holes that are left.
     everywhere = torch.ones_like(sideways)
     seen = _fill_rows(seen.mT.contiguous(), everywhere).mT.contiguous()
     return _fill_rows(seen, everywhere)
 
 
 def _fill_rows(seen: Tensor, chosen: Tensor) -> Tensor:
-    """Fill each run of holes in the rows of the (B,) `chosen` images from the farther of its two ends."""
+    """Fill each run of holes in the rows of the images selected by (B,) `chosen` from the farther of its two ends."""
     width = seen.shape[-1]
     flat = seen.flatten()
     holes = ((seen < 0) & chosen[:, None, None]).flatten().nonzero()[:, 0]

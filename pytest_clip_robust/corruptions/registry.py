@@ -1,4 +1,4 @@
-"""The kinds of corruption by name, and the one door to them."""
+"""Table of the corruption kinds by name, and the function that applies them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pytest_clip_robust.names import SEVERITIES
 
 SMALLEST_SIDE = 16
 VERSION = 1
-"""Goes up whenever a kind gives other pixels than before."""
+"""Part of the identity of corrupted images; it changes whenever a kind gives other pixels than before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """B images as the kinds see them.
+    """B images with the inputs that a corruption can use.
 
-    rgb: (B, 3, H, W) uint8. depth: (B, H, W) float32, complete; intrinsics: (B, 3, 3) float32, in pixels.
-    rngs: one generator an image, its own.
+    rgb: (B, 3, H, W) uint8. depth: (B, H, W) float32, without holes. intrinsics: (B, 3, 3) float32, in pixels.
+    rngs: one random generator per image.
     """
 
     rgb: Tensor
@@ -37,7 +37,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of corruption: from a scene and a severity of 1 to 5 to uint8 images."""
+    """One kind of corruption; `apply` takes a scene and a severity from 1 to 5 and returns uint8 images."""
 
     apply: Callable[[Scene, int], Tensor]
     needs_depth: bool = False
@@ -72,17 +72,17 @@ def corrupt(
     depth: Tensor | None = None,
     intrinsics: Tensor | None = None,
 ) -> Tensor:
-    """Return the (B, 3, H, W) uint8 images `rgb`, corrupted.
+    """Return corrupted copies of the (B, 3, H, W) uint8 images `rgb`.
 
-    seeds: one whole number an image. An image's result depends on itself, its depth and its seed, on nothing else in
-        the batch; severities of one seed share their noise and directions, so that only the strength differs.
-    depth: (B, H, W) along the optical axis, in any unit; holes are filled as `complete_depth` says. Only the kinds
-        whose `needs_depth` is true look at it.
-    intrinsics: (B, 3, 3) in pixels, the first pixel's centre at (0.5, 0.5); by default a normal lens.
+    seeds: one integer per image. The result for an image depends on the image, its depth and its seed, and not on the
+        rest of the batch. With the same seed, severities share noise and directions and differ in strength only.
+    depth: (B, H, W) along the optical axis, in any unit; holes are filled by `complete_depth`. Used only by kinds for
+        which `needs_depth` is true.
+    intrinsics: (B, 3, 3) in pixels, with the first pixel's centre at (0.5, 0.5); by default those of a normal lens.
 
     Raises:
         ConfigError: there is no such kind or severity.
-        DataError: images, depth or intrinsics do not fit one another, or an image is too small.
+        DataError: the shapes of images, depth and intrinsics do not match, or an image is too small.
     """
     check(kind, severity)
     _check_images(rgb, seeds)
@@ -102,7 +102,7 @@ def corrupt(
 
 
 def needs_depth(kind: str) -> bool:
-    """Tell whether a kind uses the geometry of the scene.
+    """Return whether a kind needs the depth of the scene.
 
     Raises:
         ConfigError: there is no such kind.
@@ -112,19 +112,19 @@ def needs_depth(kind: str) -> bool:
 
 
 def check(kind: str, severity: int) -> None:
-    """Refuse what is no kind or no severity.
+    """Check that kind and severity exist.
 
     Raises:
-        ConfigError: as `corrupt` says.
+        ConfigError: there is no such kind or severity.
     """
     if kind not in KINDS:
-        raise ConfigError(f"no corruption {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}")
+        raise ConfigError(f"no corruption {kind!r}{did_you_mean(kind, KINDS)}; expected one of: {', '.join(KINDS)}")
     if severity not in SEVERITIES:
         raise ConfigError(f"severity {severity!r} of {kind}: expected a whole number from 1 to 5")
 
 
 def generator(kind: str, seed: int) -> np.random.Generator:
-    """Return the random numbers of one image under one kind: of its own stream, not one that others draw from."""
+    """Return the random generator of one image under one kind, independent of all other images and kinds."""
     digest = hashlib.sha256(f"{kind}|{seed}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
@@ -135,15 +135,15 @@ def _check_images(rgb: Tensor, seeds: Sequence[int]) -> None:
     if min(rgb.shape[-2:]) < SMALLEST_SIDE:
         raise DataError(
             f"an image of {rgb.shape[-1]}x{rgb.shape[-2]} is too small to corrupt: "
-            f"expected {SMALLEST_SIDE} pixels a side or more"
+            f"expected at least {SMALLEST_SIDE} pixels per side"
         )
     if len(seeds) != len(rgb):
-        raise DataError(f"{len(seeds)} seeds for {len(rgb)} images; expected one each")
+        raise DataError(f"{len(seeds)} seeds for {len(rgb)} images; expected one per image")
 
 
 def _check_depth(rgb: Tensor, kind: str, depth: Tensor | None) -> Tensor:
     if depth is None:
-        raise DataError(f"{kind} needs depth: give a set with a depth column, or name a depth model")
+        raise DataError(f"{kind} needs depth: pass a depth map for every image")
     expected = (rgb.shape[0], *rgb.shape[-2:])
     if depth.shape != expected:
         raise DataError(f"depth of shape {tuple(depth.shape)} for images of {tuple(rgb.shape)}; expected {expected}")

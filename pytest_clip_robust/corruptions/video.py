@@ -1,4 +1,4 @@
-"""Video compression: the image as a key frame of an H.265 stream, through PyAV and libx265."""
+"""Video compression: the image as a key frame of an H.265 stream, encoded by PyAV and libx265."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 COARSEST = 51
 FIRST_GUESS = (31, 33, 36, 40, 43)
-"""The quantiser that takes so many bits for the median of photographs."""
+"""Quantiser that reaches the bit rate for the median of photographs, by severity."""
 
 STEPS_PER_OCTAVE = 6
-"""So much coarser a quantiser takes about half the bits: its step has doubled."""
+"""A quantiser coarser by this number has twice the step size and takes about half the bits."""
 
 ATTEMPTS = 4
 CLOSE_ENOUGH = 0.15
-"""In octaves of the number of bits."""
+"""Accepted error of the number of bits, in octaves."""
 
 BLOCK = 16
 SETTINGS = "pools=none:frame-threads=1:wpp=0:pmode=0:pme=0:rc-lookahead=0:bframes=0:ctu=16:info=0:log-level=none"
-"""One thread and no look ahead: what the encoder decides depends on the pixels alone."""
+"""One thread and no lookahead, so that the encoder's decisions depend on the pixels only."""
 
 
 def h265_crf(rgb: Tensor, severity: int) -> Tensor:
-    """Compress at a constant rate factor: every image to about the same quality."""
+    """Compress at a constant rate factor, every image to about the same quality."""
     return _each(rgb, lambda frame: _encode(frame, f"crf={RATE_FACTOR[severity - 1]}"))
 
 
 def h265_abr(rgb: Tensor, severity: int) -> Tensor:
-    """Compress to an average bit rate: every image to about the same size, whatever that does to it."""
+    """Compress to an average bit rate, every image to about the same number of bits per pixel."""
     budget = BITS_PER_PIXEL[severity - 1] * rgb.shape[-2] * rgb.shape[-1]
     return _each(rgb, lambda frame: _encode_within(frame, budget, first=FIRST_GUESS[severity - 1]))
 
 
 def _encode_within(frame: av.VideoFrame, bits: float, *, first: int) -> list[Packet]:
-    """Search for the quantiser that takes about so many bits; x265's own control needs seconds of film to settle."""
+    """Encode with the quantiser that takes about `bits`; x265's own rate control needs seconds of film to settle."""
     quantiser = first
     tried: dict[int, tuple[float, list[Packet]]] = {}
     while len(tried) < ATTEMPTS and quantiser not in tried:
@@ -64,7 +64,7 @@ def _encode_within(frame: av.VideoFrame, bits: float, *, first: int) -> list[Pac
 
 
 def _next_guess(over: dict[int, float], last: int) -> int:
-    """Go by the usual slope until the target lies between two quantisers, and then to half-way between them."""
+    """Return the next quantiser: by the usual slope until two enclose the target, then half-way between them."""
     too_fine = [quantiser for quantiser, octaves in over.items() if octaves > 0]
     too_coarse = [quantiser for quantiser, octaves in over.items() if octaves <= 0]
     if too_fine and too_coarse:
@@ -79,7 +79,7 @@ def _each(rgb: Tensor, encode: Encode) -> Tensor:
 
 
 def _recode(image: NDArray[np.uint8], encode: Encode) -> NDArray[np.uint8]:
-    """Encode and decode one (H, W, 3) image; its sides are continued to whole blocks on the way."""
+    """Encode and decode one (H, W, 3) image, padded to whole blocks in between."""
     height, width = image.shape[:2]
     padded = np.pad(image, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(padded, format="rgb24").reformat(format="yuv420p")

@@ -1,1 +1,1 @@
-"""From images and prompts to stored features, each encoded once."""
+"""Encoding of images, texts and pairs of pictures; features are stored and each sample is encoded once."""

@@ -1,118 +1,197 @@
-"""Features of images and texts: from the store where it has them, from the model where not, each sample once."""
+"""The Encoder: features from the store where it has them, and from the model otherwise.
+
+`complete` is the heart of it: every kind of feature is looked up, encoded and stored by that one function.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
+from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.encoding.engines.base import EncodedBatch, Engine, ImageJob, TextJob
+from pytest_clip_robust.encoding.dense.pairs import (
+    PairMatching,
+    ViewErrors,
+    keypoint_errors,
+    keypoint_matching,
+    view_errors,
+    view_matching,
+)
+from pytest_clip_robust.encoding.engines.base import AlteredImages, EncodedBatch, Engine, ImageJob, TextJob
 from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
-from pytest_clip_robust.encoding.store.lock import turn
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.protocols import LoadedModel
+from pytest_clip_robust.system.lock import hold_lock
 from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.progress import Advance, ShowProgress, show_progress
+from pytest_clip_robust.system.rank import Rank
 from pytest_clip_robust.system.text import printable
-
-if TYPE_CHECKING:
-    from pytest_clip_robust.corruptions.images import CorruptedImages
 
 FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
 
+PROBE_TEXT = "a photo."
+"""Encoded to learn the width of a model's features when a rank has no sample of its own."""
 
-@dataclass(slots=True)
-class EncodeCounts:
-    """How many samples went through a model; what the store had is not counted."""
-
-    images: int = 0
-    texts: int = 0
+Encode = Callable[[Sequence[str]], Iterator[EncodedBatch]]
+"""Encodes the samples with the given digests."""
 
 
-def encode_images(
-    model: LoadedModel,
-    images: ImageSet | CorruptedImages,
-    store: FeatureStore,
-    *,
-    engine: Engine | None = None,
-    counts: EncodeCounts | None = None,
-    progress: ShowProgress | None = None,
-    notice: Notice = log_notice,
-) -> NDArray[np.float32]:
-    """Return the (N, D) features of a set's images in its order, not normalised.
+class Encoder:
+    """Returns features of images, texts and pairs of pictures; each sample is encoded once and then stored.
 
-    Only images that the store lacks are read; corrupted ones are made on the way to the model, and their features
-    alone are kept. Features do not depend on the engine and its settings beyond rounding: in fp32 their cosine distance
-    to those of one image at a time is below 1e-6.
+    Features depend on engine, batch size and worker count by rounding only: in fp32 the cosine distance to features
+    that were encoded one sample at a time is below 1e-6.
 
-    Raises:
-        DataError: an image cannot be read; what was encoded before is in the store.
-        ModelError: the model's features are unusable.
-        StoreError: the store cannot be read.
+    counts: how many ``"images"``, ``"texts"`` and ``"pairs"`` a model encoded; features from the store do not count.
+    left_to_others: how many samples were left to other ranks. Their features are random placeholders.
+
+    Every method raises a StoreError if the store cannot be read. Samples that were encoded before an error are stored.
     """
-    engine = engine or LocalEngine(notice=notice)
-    key = image_key(model, images if isinstance(images, ImageSet) else images.sources)
 
-    def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
-        for batch in engine.encode(ImageJob(model=model, images=images, digests=missing)):
-            if counts is not None and batch.keep:
-                counts.images += len(batch.digests)
-            yield batch
+    def __init__(
+        self,
+        store: FeatureStore,
+        engine: Engine | None = None,
+        *,
+        rank: Rank | None = None,
+        lock_folder: Path | None = None,
+        progress: ShowProgress | None = None,
+        notice: Notice = log_notice,
+    ) -> None:
+        """Encode with `engine`, by default a LocalEngine, what `store` lacks.
 
-    show = partial(progress or partial(show_progress, notice=notice), "images", images.name)
-    return complete(store, key, images.digests, encode_missing, show=show, who=_name(model))
+        rank: encode only the share of this rank. lock_folder: shared by the workers of a run, so that only one of them
+        encodes the same prompts.
+        """
+        self._store, self._rank, self._lock_folder, self._notice = store, rank, lock_folder, notice
+        self._engine = engine or LocalEngine(notice=notice)
+        self._progress = progress or partial(show_progress, notice=notice)
+        self.counts: Counter[str] = Counter()
+        self.left_to_others = 0
 
+    def images(self, model: LoadedModel, images: ImageSet | AlteredImages) -> NDArray[np.float32]:
+        """Return the (N, D) features of a set's images in its order, not normalised.
 
-def encode_texts(
-    model: LoadedModel,
-    texts: Sequence[str],
-    store: FeatureStore,
-    *,
-    engine: Engine | None = None,
-    counts: EncodeCounts | None = None,
-    progress: ShowProgress | None = None,
-    notice: Notice = log_notice,
-    turns: Path | None = None,
-) -> NDArray[np.float32]:
-    """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
+        Only images that the store lacks are read. Altered images are made between decoder and model; their features are
+        stored, their pixels are not.
 
-    Texts of all classes go to the engine in one job. It changes features by rounding only, as in `encode_images`.
-    `turns` is a folder that processes share which must not encode the same prompts at the same time.
+        Raises:
+            DataError: an image cannot be read.
+            ModelError: the model's features are unusable.
+        """
+        sources, alter = (images, None) if isinstance(images, ImageSet) else (images.sources, images)
+        position_of = {digest: position for position, digest in enumerate(images.digests)}
 
-    Raises:
-        ModelError: the model's features are unusable.
-        StoreError: the store cannot be read.
-    """
-    engine = engine or LocalEngine(notice=notice)
-    digests = [_text_digest(text) for text in texts]
-    text_of = dict(zip(digests, texts, strict=True))
+        def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            positions = {digest: position_of[digest] for digest in missing}
+            return self._engine.encode_images(ImageJob(model=model, images=sources, positions=positions, alter=alter))
 
-    def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
-        for batch in engine.encode(TextJob(model=model, texts={digest: text_of[digest] for digest in missing})):
-            if counts is not None and batch.keep:
-                counts.texts += len(batch.digests)
-            yield batch
+        return complete(
+            self._store,
+            image_key(model, sources),
+            images.digests,
+            self._own_share("images", encode, width=partial(self._width, model)),
+            show=partial(self._progress, "images", images.name),
+            name=_name(model),
+        )
 
-    show = partial(progress or partial(show_progress, notice=notice), "texts", _name(model))
-    key = text_key(model)
-    mine = None if turns is None else turn(turns / f"{key.folder}.lock")
-    return complete(store, key, digests, encode_missing, show=show, who=_name(model), mine=mine)
+    def texts(self, model: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
+
+        Raises:
+            ModelError: the model's features are unusable.
+        """
+        digests = [_text_digest(text) for text in texts]
+        text_of = dict(zip(digests, texts, strict=True))
+
+        def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            job = TextJob(model=model, texts={digest: text_of[digest] for digest in missing})
+            return self._engine.encode_texts(job)
+
+        key = text_key(model)
+        return complete(
+            self._store,
+            key,
+            digests,
+            self._own_share("texts", encode, width=partial(self._width, model)),
+            show=partial(self._progress, "texts", _name(model)),
+            name=_name(model),
+            lock=None if self._lock_folder is None else hold_lock(self._lock_folder / f"{key.folder}.lock"),
+        )
+
+    def view_pairs(
+        self, model: LoadedModel, views: ViewSet, pairs: NDArray[np.int64], *, size: int
+    ) -> list[ViewErrors]:
+        """Return the errors of the matches from the first to the second view of each of P `pairs` (P, 2).
+
+        size: pixels of the longer side of a picture, as the model sees it.
+
+        Raises:
+            DataError: a picture or its depth cannot be read, or a view has fewer than two points of known depth.
+            ModelError: the model has no dense features, or they are unusable.
+        """
+        return view_errors(self._rows(model, view_matching(model, views, pairs, size=size, notice=self._notice)))
+
+    def keypoint_pairs(
+        self, model: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64], *, size: int
+    ) -> list[NDArray[np.float32]]:
+        """Return the errors of the keypoints that the pictures of each of P `pairs` (P, 2) share.
+
+        An error is the distance from the point found to the true one, over the longer side of the target's box.
+        size: pixels of the longer side of a picture, as the model sees it.
+
+        Raises:
+            DataError: a picture cannot be read.
+            ModelError: the model has no dense features, or they are unusable.
+        """
+        matching = keypoint_matching(model, keypoints, pairs, size=size, notice=self._notice)
+        return keypoint_errors(self._rows(model, matching))
+
+    def _rows(self, model: LoadedModel, matching: PairMatching) -> NDArray[np.float32]:
+        return complete(
+            self._store,
+            matching.key,
+            matching.digests,
+            self._own_share("pairs", matching.match, width=lambda: matching.width),
+            show=partial(self._progress, "pairs", matching.name),
+            name=model.spec.label,
+        )
+
+    def _own_share(self, kind: str, encode: Encode, *, width: Callable[[], int]) -> Encode:
+        """Return `encode` limited to the share of this rank, if there are ranks, and counted as `kind`."""
+
+        def encode_missing(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            share = encode(missing) if self._rank is None else encode_share(self._rank, missing, encode, width=width)
+            for batch in share:
+                if batch.keep:
+                    self.counts[kind] += len(batch.digests)
+                else:
+                    self.left_to_others += len(batch.digests)
+                yield batch
+
+        return encode_missing
+
+    def _width(self, model: LoadedModel) -> int:
+        (probe,) = self._engine.encode_texts(TextJob(model=model, texts={PROBE_TEXT: PROBE_TEXT}))
+        return len(probe.features[0])
 
 
 def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
-    """Return the key of a set's features; a border that is cut off is part of the transform."""
+    """Return the key of the features of a set's images; the border that is cropped is part of the transform."""
     border = f"+crop{images.crop_border}" if images.crop_border else ""
     return StoreKey(
         kind="image", weights=model.weights, transform=f"{model.preprocess}{border}", precision=model.precision
@@ -131,25 +210,25 @@ def complete(
     encode_missing: Callable[[Sequence[str]], Iterable[EncodedBatch]],
     *,
     show: Callable[[int], AbstractContextManager[Advance]],
-    who: str,
-    mine: AbstractContextManager[None] | None = None,
+    name: str,
+    lock: AbstractContextManager[object] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the (N, D) rows of N `digests`; what the store lacks is encoded, and stored on the way.
+    """Return the (N, D) rows of N `digests`; rows that the store lacks are encoded and stored.
 
-    show: opens a display of the progress of so many samples. who: names the model in messages. mine: is entered before
-        anything is encoded; meanwhile another process may have done it.
+    show: opens a progress display for a number of samples. name: the model's, for messages.
+    lock: held while rows are encoded; rows that another process stored in the meantime are not encoded again.
     """
     distinct = list(dict.fromkeys(digests))
     features, found = store.read(key, distinct)
-    if mine is not None and not found.all():
-        with mine:
-            return complete(store, key, digests, encode_missing, show=show, who=who)
+    if lock is not None and not found.all():
+        with lock:
+            return complete(store, key, digests, encode_missing, show=show, name=name)
     missing = [digest for digest, known in zip(distinct, found, strict=True) if not known]
     if missing:
         row_of = {digest: row for row, digest in enumerate(distinct)}
         with show(len(missing)) as advance, _writer(store, key) as write:
             for batch, new, keep in encode_missing(missing):
-                features = _room_for(new, features, where=f"{who}: {store.location(key)}")
+                features = _with_width(features, new, where=f"{name}: {store.location(key)}")
                 rows = [row_of[digest] for digest in batch]
                 features[rows], found[rows] = new, True
                 if keep:
@@ -157,7 +236,7 @@ def complete(
                     advance(len(batch))
         if not found.all():
             raise ModelError(
-                f"{who}: the engine left {len(found) - found.sum()} of {len(missing)} samples without features"
+                f"{name}: the engine returned no features for {len(found) - found.sum()} of {len(missing)} samples"
             )
     if len(distinct) == len(digests):
         return features
@@ -165,12 +244,12 @@ def complete(
     return features[[row_of[digest] for digest in digests]]
 
 
-def _room_for(new: NDArray[np.float32], features: NDArray[np.float32], *, where: str) -> NDArray[np.float32]:
-    """Return `features`, or an array of the width of `new` while nothing was stored that could tell it."""
+def _with_width(features: NDArray[np.float32], new: NDArray[np.float32], *, where: str) -> NDArray[np.float32]:
+    """Return `features`, or an array as wide as `new` if nothing was stored and the width was unknown."""
     stored, width = features.shape[1], new.shape[1]
     if stored not in {0, width}:
         raise ModelError(
-            f"{where} holds features of {stored} numbers, the model gives {width}: "
+            f"{where} holds features with {stored} dimensions, and the model returned {width}: "
             "its identity must change when the model does"
         )
     return features if stored else np.empty((len(features), width), np.float32)
@@ -178,7 +257,7 @@ def _room_for(new: NDArray[np.float32], features: NDArray[np.float32], *, where:
 
 @contextmanager
 def _writer(store: FeatureStore, key: StoreKey) -> Iterator[Callable[[Sequence[str], NDArray[np.float32]], None]]:
-    """Collect batches into shards of a fair size; whatever ends the work, what was encoded is written."""
+    """Collect batches into larger shards; after an error, everything encoded so far is still written."""
     digests: list[str] = []
     features: list[NDArray[np.float32]] = []
     flushed = time.monotonic()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.core.summary import RunSummary
-from pytest_clip_robust.corruptions.images import CorruptedImages
 from pytest_clip_robust.datasets.captions.captions import CaptionSet, load_caption_set
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.captions.contrasts import load_contrast_set
@@ -25,11 +24,10 @@ from pytest_clip_robust.datasets.correspondence.views import load_view_set
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import load_image_set
-from pytest_clip_robust.encoding.dense.pairs import ViewErrors, match_keypoint_pairs, match_view_pairs
-from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts
-from pytest_clip_robust.encoding.engines.base import Engine
+from pytest_clip_robust.encoding.dense.pairs import ViewErrors
+from pytest_clip_robust.encoding.encoder import Encoder
+from pytest_clip_robust.encoding.engines.base import AlteredImages
 from pytest_clip_robust.encoding.engines.local import LocalEngine
-from pytest_clip_robust.encoding.engines.rank import RankEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -49,21 +47,30 @@ _Set = TypeVar("_Set")
 class Session:
     """What all models of a run share: the configuration, the data sets read so far and the feature store.
 
-    `uncaptured` opens a way around pytest's output capture while something long runs. `turns` is a folder that the
-    workers of a run share, where they take turns to encode prompts.
+    `uncaptured` opens a way around pytest's output capture while something long runs. `lock_folder` is shared by the
+    workers of a run, so that only one of them encodes the same prompts. `processes` encode on this machine.
     """
 
     def __init__(
-        self, run: RunConfig, *, uncaptured: Callable[[], AbstractContextManager[None]], turns: Path | None = None
+        self,
+        run: RunConfig,
+        *,
+        uncaptured: Callable[[], AbstractContextManager[None]],
+        lock_folder: Path | None = None,
+        processes: int = 1,
     ) -> None:
         self.run = run
         self.uncaptured = uncaptured
-        self._turns = turns
-        self.counts = EncodeCounts()
         self._notices: list[str] = []
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
-        self._engine: Engine = _local_engine(run, self.notice)
-        self._ranked = None if run.rank is None else RankEngine(self._engine, run.rank)
+        self._encoder = Encoder(
+            self._store,
+            _local_engine(run, processes, self.notice),
+            rank=run.rank,
+            lock_folder=lock_folder,
+            progress=self.progress,
+            notice=self.notice,
+        )
         # What `datasets` prepares is memory-mapped, so it needs a local folder even where features lie in a bucket.
         self.data_cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute() / "data"
         self._models: dict[str, dict[str, Any]] = {}
@@ -185,48 +192,23 @@ class Session:
             raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
         return entries[name]
 
-    def encode_images(self, loaded: LoadedModel, images: ImageSet | CorruptedImages) -> NDArray[np.float32]:
+    def encode_images(self, loaded: LoadedModel, images: ImageSet | AlteredImages) -> NDArray[np.float32]:
         """Return the (N, D) features of a set's images, in its order."""
-        return encode_images(
-            loaded,
-            images,
-            self._store,
-            engine=self._ranked or self._engine,
-            counts=self.counts,
-            progress=self.progress,
-            notice=self.notice,
-        )
+        return self._encoder.images(loaded, images)
 
     def encode_texts(self, loaded: LoadedModel, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the (len(texts), D) features of `texts`."""
-        return encode_texts(
-            loaded,
-            texts,
-            self._store,
-            engine=self._ranked or self._engine,
-            counts=self.counts,
-            progress=self.progress,
-            notice=self.notice,
-            turns=self._turns,
-        )
+        return self._encoder.texts(loaded, texts)
 
     def match_views(self, loaded: LoadedModel, views: ViewSet, pairs: NDArray[np.int64]) -> list[ViewErrors]:
-        """Return how far off the matches of `pairs` of a set's views are."""
-        return match_view_pairs(loaded, views, pairs, self._store, **self._pairwise())
+        """Return the errors of the matches of `pairs` of a set's views."""
+        return self._encoder.view_pairs(loaded, views, pairs, size=self.run.profile.correspondence.size)
 
     def match_keypoints(
         self, loaded: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64]
     ) -> list[NDArray[np.float32]]:
-        """Return how far off the keypoints of `pairs` of a set's pictures are found."""
-        return match_keypoint_pairs(loaded, keypoints, pairs, self._store, **self._pairwise())
-
-    def _pairwise(self) -> dict[str, Any]:
-        return {
-            "size": self.run.profile.correspondence.size,
-            "ranked": self._ranked,
-            "progress": self.progress,
-            "notice": self.notice,
-        }
+        """Return the errors of the keypoints that `pairs` of a set's pictures share."""
+        return self._encoder.keypoint_pairs(loaded, keypoints, pairs, size=self.run.profile.correspondence.size)
 
     @contextmanager
     def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
@@ -273,9 +255,9 @@ class Session:
             models=dict(self._models),
             data=self._data_read(),
             notices=list(self._notices),
-            images_encoded=self.counts.images,
-            texts_encoded=self.counts.texts,
-            left_to_others=0 if self._ranked is None else self._ranked.left,
+            images_encoded=self._encoder.counts["images"],
+            texts_encoded=self._encoder.counts["texts"],
+            left_to_others=self._encoder.left_to_others,
             rows_lost=self._store.rows_in_memory,
         )
 
@@ -296,8 +278,10 @@ def _about(images: ImageSet, fingerprint: str) -> dict[str, Any]:
     return {"images": len(images), "fingerprint": fingerprint, "licence": images.licence}
 
 
-def _local_engine(run: RunConfig, notice: Notice) -> LocalEngine:
+def _local_engine(run: RunConfig, processes: int, notice: Notice) -> LocalEngine:
     # Pixels are memory-mapped, so they need a local folder even where features lie in a bucket.
     cache = user_cache() if "://" in run.cache else Path(run.cache).expanduser().absolute()
     pixels = PixelCache(cache / "pixels", limit=run.pixel_cache, notice=notice) if run.pixel_cache else None
-    return LocalEngine(batch_size=run.batch_size, workers=run.workers, pixels=pixels, notice=notice)
+    return LocalEngine(
+        batch_size=run.batch_size, workers=run.workers, processes=processes, pixels=pixels, notice=notice
+    )

@@ -208,9 +208,12 @@ def _session(config: pytest.Config) -> Session:
         from pytest_clip_robust.evaluation.session import Session  # noqa: PLC0415
 
     if SESSION not in config.stash:
-        turns = getattr(config, "workerinput", {}).get(TURNS)
+        worker = getattr(config, "workerinput", {})
         config.stash[SESSION] = Session(
-            config.stash[RUN], uncaptured=_uncaptured(config), turns=None if turns is None else Path(turns)
+            config.stash[RUN],
+            uncaptured=_uncaptured(config),
+            lock_folder=Path(worker[TURNS]) if TURNS in worker else None,
+            processes=worker.get("workercount", 1),
         )
     return config.stash[SESSION]
 

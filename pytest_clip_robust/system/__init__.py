@@ -1,1 +1,1 @@
-"""The machine and process around a run; no domain words."""
+"""Files, machine and process around a run; modules that know nothing about models or data sets."""

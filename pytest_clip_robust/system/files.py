@@ -1,4 +1,4 @@
-"""Read text and JSON with errors of one line; write files whole or not at all."""
+"""Reading of text and JSON files with one-line errors, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_text(path: Path, where: str, *, error: type[ClipRobustError] = DataErro
     """Return the text of a UTF-8 file, without a byte order mark; `where` begins every message.
 
     Raises:
-        ClipRobustError: an `error`; there is no such file, or it cannot be read.
+        ClipRobustError: an `error`, if the file does not exist or cannot be read.
     """
     if not path.is_file():
         raise error(f"{where}: no file {printable(str(path))}")
@@ -26,10 +26,10 @@ def read_text(path: Path, where: str, *, error: type[ClipRobustError] = DataErro
 
 
 def read_json(path: Path, kind: type, where: str, *, error: type[ClipRobustError] = DataError) -> Any:
-    """Return the content of a JSON file that holds a `kind`: a list or a dict.
+    """Return the content of a JSON file, which must be of type `kind`, list or dict.
 
     Raises:
-        ClipRobustError: an `error`; the file cannot be read, is not JSON, or holds something else.
+        ClipRobustError: an `error`, if the file cannot be read, is not JSON, or holds another type.
     """
     try:
         content = json.loads(read_text(path, where, error=error))
@@ -42,12 +42,12 @@ def read_json(path: Path, kind: type, where: str, *, error: type[ClipRobustError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary file next to `path`, then rename it; missing folders are made.
+    """Write `content` to a temporary file next to `path`, then rename it; missing folders are created.
 
-    A reader, or a run after a crash, finds the old file or the new one, never a part.
+    A reader, or a run after a crash, finds the old file or the new file, never a part of it.
 
     Raises:
-        OSError: the folder cannot be written; the temporary file is removed.
+        OSError: the file cannot be written; the temporary file is removed.
     """
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

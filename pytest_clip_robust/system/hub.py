@@ -1,4 +1,4 @@
-"""The hub: asked only for what the cache lacks, and known to be out of reach in seconds instead of a minute."""
+"""Files from the Hugging Face hub: from its local cache if possible, and with a quick check that it can be reached."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from pytest_clip_robust.system.text import one_line
 
-PATIENCE_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 class HubError(Exception):
-    """The hub is out of reach, or has not what was asked for; the message says which."""
+    """The hub cannot be reached, or does not have the file; the message says which."""
 
 
 def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
-    """Return the first of `files` of a model repository that the cache has, or else the hub.
+    """Return the path of the first of `files` in a model repository that the cache has, otherwise that the hub has.
 
     Raises:
-        HubError: neither has one of them, or the hub cannot be reached.
+        HubError: neither has any of the files, or the hub cannot be reached.
     """
     wanted = list(files)
     for file in wanted:
@@ -45,23 +45,26 @@ def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
         try:
             return Path(hf_hub_download(repository, file))
         except RepositoryNotFoundError as error:
-            raise HubError(f"the hub has no repository {repository}, or it wants a login") from error
+            raise HubError(f"the hub has no repository {repository}, or it requires a login") from error
         except LocalEntryNotFoundError as error:
-            raise HubError(f"{repository} is not cached, and fetching it failed ({one_line(error)})") from error
+            raise HubError(f"{repository} is not cached, and downloading it failed ({one_line(error)})") from error
         except EntryNotFoundError:
             continue
         except (HfHubHTTPError, OSError) as error:
-            raise HubError(f"fetching {repository}/{file} failed ({one_line(error)})") from error
+            raise HubError(f"downloading {repository}/{file} failed ({one_line(error)})") from error
     raise HubError(f"{repository} has none of {', '.join(wanted)}")
 
 
 @cache
 def reachable() -> bool:
-    """Tell whether the hub answers at all; asked once, as its client retries every file for half a minute."""
+    """Return whether the hub answers.
+
+    It is asked once per process, because the hub's client would retry every file for half a minute.
+    """
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE_SECONDS)
-    except Exception:  # noqa: BLE001 - whatever the HTTP client of the day raises
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT_SECONDS)
+    except Exception:  # noqa: BLE001 - the exceptions depend on the installed HTTP client
         return False
     return True

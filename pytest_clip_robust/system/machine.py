@@ -1,4 +1,4 @@
-"""What this machine grants a run: CPU cores and memory, within the limits of a container."""
+"""CPU cores and memory that are available to this process, including the limits of a container."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
-BYTES_A_GIB = 2**30
+BYTES_PER_GIB = 2**30
 
 
 def count_cores(cgroup: Path = CGROUP) -> int:
-    """Count the cores this process may use: its affinity, or the container's quota where that is less."""
+    """Return how many cores this process can use: those of its affinity, or the container's quota if that is less."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota, _, period = _read(cgroup / "cpu.max").partition(" ")
@@ -21,15 +21,15 @@ def count_cores(cgroup: Path = CGROUP) -> int:
 
 
 def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float | None:
-    """Return the free GiB of RAM, or of the container where that is less; None where the system does not say."""
+    """Return the free memory in GiB, or that of the container if it is less; None if the system does not report it."""
     found = []
     for line in _read(meminfo).splitlines():
         name, _, amount = line.partition(":")
         if name == "MemAvailable":
-            found.append(int(amount.split()[0]) * 1024 / BYTES_A_GIB)
+            found.append(int(amount.split()[0]) * 1024 / BYTES_PER_GIB)
     limit, used = _read(cgroup / "memory.max").strip(), _read(cgroup / "memory.current").strip()
     if limit.isdecimal() and used.isdecimal():
-        found.append(max(0, int(limit) - int(used)) / BYTES_A_GIB)
+        found.append(max(0, int(limit) - int(used)) / BYTES_PER_GIB)
     return min(found, default=None)
 
 

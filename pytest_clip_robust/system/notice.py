@@ -1,6 +1,6 @@
-"""Notices: one line to the user about something that did not stop the run.
+"""Notices: one line for the user about a problem that did not stop the run.
 
-They are a callback and not `warnings.warn`, because a run under ``-W error`` must survive a damaged cache file.
+A notice is a callback and not `warnings.warn`, because a damaged cache file must not end a run under ``-W error``.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ Notice = Callable[[str], None]
 
 
 def log_notice(line: str) -> None:
-    """Give the line to the ``pytest_clip_robust`` logger: the default where the caller has no better place."""
+    """Write the line to the ``pytest_clip_robust`` logger; the default if the caller gives no other notice."""
     logging.getLogger("pytest_clip_robust").warning(line)

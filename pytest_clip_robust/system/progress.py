@@ -1,4 +1,4 @@
-"""Progress of long work: a bar for a person at a terminal, one line for everyone else."""
+"""Progress of long work: a bar on a terminal, and one line at the end."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.text import printable
 
 Advance = Callable[[int], None]
-"""Takes how many samples were done since the last call."""
+"""Takes the number of samples that were done since the last call."""
 
 LONG_SECONDS = 1.0
-"""Shorter work shows neither bar nor line."""
+"""Shorter work shows neither a bar nor a line."""
 
 
 class ShowProgress(Protocol):
-    """Shows the progress of `total` `things` (``"images"``) of `whole` (a data set's name)."""
+    """Shows the progress of `total` `things`, such as ``"images"``, of `whole`, such as a data set's name."""
 
     def __call__(self, things: str, whole: str, total: int, /) -> AbstractContextManager[Advance]:
-        """Open the display; what it yields moves it on."""
+        """Open the display and yield the function that advances it."""
 
 
 @contextmanager
 def show_progress(things: str, whole: str, total: int, /, *, notice: Notice = log_notice) -> Iterator[Advance]:
-    """Show a bar on stderr after a second if someone watches, and give `notice` one line if all went well.
+    """Show a bar on stderr if the work takes longer than a second, and send `notice` one line if it succeeded.
 
-    No one watches when stderr is not a terminal or the variable CI is set.
+    There is no bar if stderr is not a terminal or the environment variable CI is set.
     """
     started = monotonic()
     with _Bar(f"encoding {things} of {printable(whole)}", total) as bar:
@@ -45,11 +45,11 @@ def show_progress(things: str, whole: str, total: int, /, *, notice: Notice = lo
 
 
 class _Bar:
-    """A rich progress bar that appears only when the work turns out to be long."""
+    """A rich progress bar that appears only if the work takes long."""
 
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total, self.done = title, total, 0
-        self._watched = sys.stderr.isatty() and not os.environ.get("CI")
+        self._interactive = sys.stderr.isatty() and not os.environ.get("CI")
         self._started = monotonic()
         self._display: Progress | None = None
 
@@ -62,7 +62,7 @@ class _Bar:
 
     def advance(self, count: int) -> None:
         self.done += count
-        if self._display is None and self._watched and monotonic() - self._started > LONG_SECONDS:
+        if self._display is None and self._interactive and monotonic() - self._started > LONG_SECONDS:
             self._display = self._open()
         if self._display is not None:
             self._display.update(self._display.task_ids[0], completed=self.done)

@@ -1,4 +1,4 @@
-"""Other libraries' code, kept from speaking where only the user should be spoken to."""
+"""Silence warnings and logs of third-party libraries."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop warnings and log lines below errors.
+    """Suppress warnings, and log lines below the level of errors.
 
-    A library's deprecation is none of the user's business, and ``-W error`` would end the run.
+    Users cannot act on a library's deprecation warnings, and under ``-W error`` they would end the run.
     """
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))

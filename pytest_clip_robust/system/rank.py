@@ -1,7 +1,7 @@
-"""Processes that torchrun, Slurm or anybody started side by side: each encodes its share into one store.
+"""Ranks: several processes, started by torchrun or Slurm for example, each encode a share into one feature store.
 
-RANK and WORLD_SIZE say which of how many this one is, as all such launchers do. The share of a process follows from the
-digests of samples alone, so it is the same whatever the order, the data set and the time.
+The environment variables RANK and WORLD_SIZE give the number of this process and of all processes, as these launchers
+set them. A sample's digest alone decides which rank encodes it, in every run and for every data set.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pytest_clip_robust.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """The part of all samples that process `index`, counted from 0, of `world_size` encodes.
+    """Process `index`, counted from 0, of `world_size` processes.
 
-    local_rank: its number among those of its machine, which picks a GPU; None where nobody said.
+    local_rank: its number among the processes of its machine, which selects a GPU; None if it is not known.
 
     >>> str(Rank(1, 4)), [Rank(index, 2).owns("abc") for index in (0, 1)]
     ('rank 1 of 4', [True, False])
@@ -31,33 +31,33 @@ class Rank:
         return f"rank {self.index} of {self.world_size}"
 
     def owns(self, digest: str) -> bool:
-        """Tell whether this process encodes the sample; of all processes exactly one does."""
+        """Return whether this process encodes the sample; exactly one of all processes does."""
         number = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "big")
         return number % self.world_size == self.index
 
 
 def read_rank(environment: Mapping[str, str]) -> Rank | None:
-    """Read RANK, WORLD_SIZE and LOCAL_RANK; None where WORLD_SIZE is unset or 1, and the process is on its own.
+    """Return the rank given by RANK, WORLD_SIZE and LOCAL_RANK; None if WORLD_SIZE is unset or 1.
 
     Raises:
-        ConfigError: they are no numbers, do not fit together, or WORLD_SIZE stands alone.
+        ConfigError: a value is not a number or is out of range, or WORLD_SIZE is given without RANK.
     """
     if not environment.get("WORLD_SIZE"):
         return None
-    world_size = _number(environment, "WORLD_SIZE", "how many processes there are")
+    world_size = _number(environment, "WORLD_SIZE", "the number of processes")
     if world_size < 1:
-        raise ConfigError(f"WORLD_SIZE={world_size}: expected how many processes there are, 1 or more")
+        raise ConfigError(f"WORLD_SIZE={world_size}: expected the number of processes, 1 or more")
     if world_size == 1:
         return None
-    which = f"which of the {world_size} processes (WORLD_SIZE) this is, 0 to {world_size - 1}"
+    expected = f"a number from 0 to {world_size - 1} (WORLD_SIZE={world_size})"
     if not environment.get("RANK"):
-        raise ConfigError(f"WORLD_SIZE={world_size} without RANK: say in RANK {which}, or unset it")
-    rank = _number(environment, "RANK", which)
+        raise ConfigError(f"WORLD_SIZE={world_size} without RANK: set RANK to {expected}, or unset WORLD_SIZE")
+    rank = _number(environment, "RANK", expected)
     if not 0 <= rank < world_size:
-        raise ConfigError(f"RANK={rank}: expected {which}")
+        raise ConfigError(f"RANK={rank}: expected {expected}")
     local_rank = None
     if environment.get("LOCAL_RANK"):
-        local_rank = _number(environment, "LOCAL_RANK", wanted := "this process's number on its machine, from 0")
+        local_rank = _number(environment, "LOCAL_RANK", wanted := "the number of this process on its machine, from 0")
         if local_rank < 0:
             raise ConfigError(f"LOCAL_RANK={local_rank}: expected {wanted}")
     return Rank(rank, world_size, local_rank)

@@ -1,10 +1,10 @@
-"""Showing foreign text: names from files and models must not drive a terminal."""
+"""Escape untrusted text, such as names from files and models, before it is printed on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""Escape control characters and other unprintable ones; the rest stays as it is.
+    r"""Return `text` with control characters and other unprintable characters escaped.
 
     >>> printable("épée\x1b[31m")
     'épée\\x1b[31m'
@@ -13,7 +13,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: object, *, longest: int = 300) -> str:
-    r"""Fold `text` (an error from elsewhere) into one line without the punctuation at its end.
+    r"""Return `text`, such as the error of another library, as one line without punctuation at its end.
 
     >>> one_line(ValueError("no luck:\n  at all."))
     'no luck: at all'

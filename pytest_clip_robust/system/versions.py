@@ -1,4 +1,4 @@
-"""The versions of what a number was made with."""
+"""Versions of the packages that a result was computed with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_clip_robust import __version__
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return our own version and those of `packages` that are installed, by name."""
+    """Return the versions of this package and of those `packages` that are installed, by name."""
     found = {"pytest-clip-robust": __version__}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -87,7 +87,7 @@ def test_milder_damage_is_part_of_worse():
 def test_damage_ends_with_its_row():
     rgb = photograph(224)
     image = rgb[0].permute(1, 2, 0).contiguous().numpy()
-    whole = bitstream._spoil(image, 0, generator("bit_error", 0)).astype(int)
-    spoilt = bitstream._spoil(image, 1, generator("bit_error", 0))
+    whole = bitstream._damage(image, 0, generator("bit_error", 0)).astype(int)
+    spoilt = bitstream._damage(image, 1, generator("bit_error", 0))
     rows = np.flatnonzero(np.abs(spoilt - whole).max(axis=(1, 2)) > 12)
     assert 0 < len(rows) <= 18

@@ -83,7 +83,7 @@ def test_a_broken_model_is_named(tmp_path, photograph):
     with torch.no_grad():
         for parameter in estimator._model.parameters():
             parameter.fill_(float("nan"))
-    with pytest.raises(ConfigError, match="its answers are NaN or infinite"):
+    with pytest.raises(ConfigError, match="its predictions are NaN or infinite"):
         estimator.estimate([photograph])
 
 
@@ -95,5 +95,5 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_a_hub_name_out_of_reach_is_named(monkeypatch):
     monkeypatch.setattr(estimation, "reachable", lambda: False)
-    with pytest.raises(ConfigError, match="the hub cannot be reached, and it is not cached"):
+    with pytest.raises(ConfigError, match="it is not cached, and the hub cannot be reached"):
         DepthEstimator("nobody/no-depth-model")

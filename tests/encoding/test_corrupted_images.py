@@ -12,7 +12,7 @@ from PIL import Image
 from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.images import CorruptedImages
 from pytest_clip_robust.datasets.images.depth import Depths
-from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ConfigError, DataError
@@ -62,52 +62,50 @@ def by_hand(photos, encoder, corrupted):
 
 @pytest.mark.parametrize("kind", ["fog_3d", "iso_noise", "h265_crf"])
 def test_features_are_those_of_the_corrupted_images(model, photos, store, corrupted, kind):
-    found = encode_images(model, corrupted(kind), store, engine=LocalEngine(workers=0))
+    found = Encoder(store, LocalEngine(workers=0)).images(model, corrupted(kind))
     np.testing.assert_allclose(found, by_hand(photos, model.encoder, corrupted(kind)), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["xy_motion_blur", "iso_noise", "bit_error"])
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 2), (64, 0)])
 def test_neither_batches_nor_workers_change_them(model, store, tmp_path, corrupted, kind, batch_size, workers):
-    alone = encode_images(model, corrupted(kind), store, engine=LocalEngine(batch_size=5, workers=0))
+    alone = Encoder(store, LocalEngine(batch_size=5, workers=0)).images(model, corrupted(kind))
     other = FeatureStore(tmp_path / "other")
-    found = encode_images(model, corrupted(kind), other, engine=LocalEngine(batch_size=batch_size, workers=workers))
+    found = Encoder(other, LocalEngine(batch_size=batch_size, workers=workers)).images(model, corrupted(kind))
     np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
 def test_nor_does_the_rest_of_the_set(model, store, photos, corrupted):
-    whole = encode_images(model, corrupted("iso_noise", (3,)), store, engine=LocalEngine(workers=0))
+    whole = Encoder(store, LocalEngine(workers=0)).images(model, corrupted("iso_noise", (3,)))
     part = photos.take(np.array([5, 2]))
-    counts = EncodeCounts()
-    found = encode_images(
-        model, CorruptedImages(part, "iso_noise", (3,)), store, engine=LocalEngine(workers=0), counts=counts
-    )
+    encoding = Encoder(store, LocalEngine(workers=0))
+    found = encoding.images(model, CorruptedImages(part, "iso_noise", (3,)))
     np.testing.assert_array_equal(found, whole[[5, 2]])
-    assert counts.images == 0
+    assert encoding.counts["images"] == 0
 
 
 def test_what_was_encoded_once_is_not_again(model, store, corrupted):
-    counts = EncodeCounts()
-    encode_images(model, corrupted(severities=(1, 4)), store, engine=LocalEngine(workers=0), counts=counts)
-    encode_images(model, corrupted(severities=(1, 2, 4)), store, engine=LocalEngine(workers=0), counts=counts)
-    assert counts.images == 3 * 7
+    encoding = Encoder(store, LocalEngine(workers=0))
+    encoding.images(model, corrupted(severities=(1, 4)))
+    encoding.images(model, corrupted(severities=(1, 2, 4)))
+    assert encoding.counts["images"] == 3 * 7
 
 
 def test_the_model_gets_its_threads_back(model, store, corrupted):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        encode_images(model, corrupted(severities=(1,)), store, engine=LocalEngine(workers=0))
+        Encoder(store, LocalEngine(workers=0)).images(model, corrupted(severities=(1,)))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
 def test_clean_features_have_rows_of_their_own(model, store, photos, corrupted):
-    clean = encode_images(model, photos, store, engine=LocalEngine(workers=0))
-    spoilt = encode_images(model, corrupted(severities=(5,)), store, engine=LocalEngine(workers=0))
+    clean = Encoder(store, LocalEngine(workers=0)).images(model, photos)
+    spoilt = Encoder(store, LocalEngine(workers=0)).images(model, corrupted(severities=(5,)))
     assert np.abs(clean - spoilt).max() > 0.01
-    np.testing.assert_array_equal(encode_images(model, photos, store, engine=LocalEngine(workers=0)), clean)
+    np.testing.assert_array_equal(Encoder(store, LocalEngine(workers=0)).images(model, photos), clean)
 
 
 def test_a_row_is_known_by_all_that_made_it(photos, corrupted):
@@ -160,15 +158,15 @@ def test_an_image_with_bad_depth_is_named(model, store, photos, content, message
     depths = Depths(read=read, stamps=[None] * 7, samples=photos.samples, source="x")
     bad = CorruptedImages(photos, "fog_3d", (1,), depths=depths)
     with pytest.raises(DataError, match=f"photos: image .3.png.: .*{message}"):
-        encode_images(model, bad, store, engine=LocalEngine(batch_size=2, workers=workers))
+        Encoder(store, LocalEngine(batch_size=2, workers=workers)).images(model, bad)
 
 
 def test_a_cut_border_is_cut_from_depth_and_camera_too(model, store, image_set, png, encoder):
     files, maps = [png(seed, (28, 24)) for seed in range(3)], [depth_map(seed, (28, 24)) for seed in range(3)]
     camera = np.tile(np.array([[20, 0, 14], [0, 20, 12], [0, 0, 1]], np.float32), (3, 1, 1))
     whole = image_set(files, crop_border=2, depths=depths_of(maps, intrinsics=camera))
-    found = encode_images(
-        model, CorruptedImages(whole, "flash", (3,), depths=whole.depths), store, engine=LocalEngine(workers=0)
+    found = Encoder(store, LocalEngine(workers=0)).images(
+        model, CorruptedImages(whole, "flash", (3,), depths=whole.depths)
     )
     for i in range(3):
         rgb = np.array(Image.open(io.BytesIO(files[i])).convert("RGB"))[2:-2, 2:-2]

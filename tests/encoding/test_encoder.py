@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.encoding import encoder as encoder_module
-from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images, encode_texts, image_key
+from pytest_clip_robust.encoding.encoder import Encoder, image_key
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
@@ -100,74 +101,74 @@ def test_features_equal_a_plain_loop_whatever_the_engine_does(
     model = load(open_clip_encoder)
     cache = PixelCache(tmp_path / "pixels", limit=2**30)
     others = PixelCache(tmp_path / "others", limit=2**30)
-    encode_images(
-        model, some_photos.take(np.arange(3, 9)), FeatureStore(tmp_path / "part"), engine=LocalEngine(pixels=others)
+    Encoder(FeatureStore(tmp_path / "part"), LocalEngine(pixels=others)).images(
+        model, some_photos.take(np.arange(3, 9))
     )
     for turn, pixels in enumerate([None, cache, cache, others]):
         engine = LocalEngine(batch_size=batch_size, workers=workers, pixels=pixels)
-        features = encode_images(model, some_photos, FeatureStore(tmp_path / str(turn)), engine=engine)
+        features = Encoder(FeatureStore(tmp_path / str(turn)), engine).images(model, some_photos)
         assert features.dtype == np.float32
         assert cosine_distances(features, plain_features).max() < TOLERANCE
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 2), (64, 1)])
 def test_features_of_an_encoder_without_steps_equal_a_plain_loop(model, encoder, photos, store, batch_size, workers):
-    features = encode_images(model, photos, store, engine=LocalEngine(batch_size=batch_size, workers=workers))
+    features = Encoder(store, LocalEngine(batch_size=batch_size, workers=workers)).images(model, photos)
     assert cosine_distances(features, one_at_a_time(encoder, photos)).max() < TOLERANCE
 
 
 @pytest.mark.parametrize(("device", "batches"), [("cpu", [16, 4]), ("mps", [20])])
 def test_a_cpu_has_smaller_batches(load, encoder, image_set, png, store, device, batches):
-    encode_images(
-        load(encoder, device=device), image_set([png(seed) for seed in range(20)]), store, engine=LocalEngine(workers=0)
+    Encoder(store, LocalEngine(workers=0)).images(
+        load(encoder, device=device), image_set([png(seed) for seed in range(20)])
     )
     assert encoder.image_batches == batches
 
 
 def test_features_are_not_normalised(model, encoder, photos, store):
-    features = encode_images(model, photos, store)
+    features = Encoder(store).images(model, photos)
     np.testing.assert_allclose(features, one_at_a_time(encoder, photos), rtol=1e-4, atol=1e-6)
 
 
 def test_a_second_run_encodes_nothing_and_reads_no_image(model, photos, tmp_path):
-    first = encode_images(model, photos, FeatureStore(tmp_path))
-    counts = EncodeCounts()
+    first = Encoder(FeatureStore(tmp_path)).images(model, photos)
+    encoding = Encoder(FeatureStore(tmp_path))
 
     def read(_):
         pytest.fail("an image was read")
 
-    second = encode_images(model, replace(photos, read=read), FeatureStore(tmp_path), counts=counts)
-    assert counts == EncodeCounts(images=0)
+    second = encoding.images(model, replace(photos, read=read))
+    assert not encoding.counts
     np.testing.assert_array_equal(second, first)
 
 
 def test_equal_images_are_encoded_once(model, image_set, png, store):
     images = image_set([png(seed) for seed in (0, 1, 0, 2, 1, 0)])
-    counts = EncodeCounts()
-    features = encode_images(model, images, store, engine=LocalEngine(batch_size=2), counts=counts)
-    assert counts.images == 3
+    encoding = Encoder(store, LocalEngine(batch_size=2))
+    features = encoding.images(model, images)
+    assert encoding.counts["images"] == 3
     np.testing.assert_array_equal(features[[2, 4, 5]], features[[0, 1, 0]])
     assert len(np.unique(features, axis=0)) == 3
 
 
 def test_an_image_that_another_set_had_is_not_encoded_again(model, image_set, png, store):
-    counts = EncodeCounts()
-    encode_images(model, image_set([png(0), png(1)]), store, counts=counts)
-    encode_images(model, image_set([png(1), png(2)], name="other"), store, counts=counts)
-    assert counts.images == 3
+    encoding = Encoder(store)
+    encoding.images(model, image_set([png(0), png(1)]))
+    encoding.images(model, image_set([png(1), png(2)], name="other"))
+    assert encoding.counts["images"] == 3
 
 
 @pytest.mark.parametrize("change", ["weights", "preprocess", "precision"])
 def test_another_model_encodes_again(model, photos, store, change):
-    counts = EncodeCounts()
-    encode_images(model, photos, store, counts=counts)
-    encode_images(replace(model, **{change: "other"}), photos, store, counts=counts)
-    assert counts.images == 2 * len(photos)
+    encoding = Encoder(store)
+    encoding.images(model, photos)
+    encoding.images(replace(model, **{change: "other"}), photos)
+    assert encoding.counts["images"] == 2 * len(photos)
 
 
 def test_a_border_that_is_cut_off_makes_other_features(model, photos, store):
-    whole = encode_images(model, photos, store)
-    cut = encode_images(model, replace(photos, crop_border=2), store)
+    whole = Encoder(store).images(model, photos)
+    cut = Encoder(store).images(model, replace(photos, crop_border=2))
     assert image_key(model, photos) != image_key(model, replace(photos, crop_border=2))
     assert cosine_distances(whole, cut).max() > TOLERANCE
 
@@ -179,28 +180,26 @@ def test_any_order_with_any_repeats_gives_each_image_its_own_features(
 ):
     images = image_set([png(seed) for seed in seeds])
     store = FeatureStore(tmp_path_factory.mktemp("store"))
-    counts = EncodeCounts()
-    encode_images(model, image_set([png(seed) for seed in range(0, 10, 2)]), store, engine=LocalEngine(workers=0))
-    features = encode_images(model, images, store, engine=LocalEngine(batch_size=batch_size, workers=0), counts=counts)
-    assert counts.images == len({seed for seed in seeds if seed % 2})
+    encoding = Encoder(store, LocalEngine(batch_size=batch_size, workers=0))
+    Encoder(store, LocalEngine(workers=0)).images(model, image_set([png(seed) for seed in range(0, 10, 2)]))
+    features = encoding.images(model, images)
+    assert encoding.counts["images"] == len({seed for seed in seeds if seed % 2})
     assert cosine_distances(features, one_at_a_time(encoder, images)).max() < TOLERANCE
 
 
 def test_an_empty_set_of_texts_has_no_features(model, store):
-    assert encode_texts(model, [], store).shape[0] == 0
+    assert Encoder(store).texts(model, []).shape[0] == 0
 
 
 def test_a_damaged_shard_is_encoded_again_alone(model, photos, tmp_path, notices, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 4)
-    first = encode_images(model, photos, FeatureStore(tmp_path), engine=LocalEngine(batch_size=4))
+    first = Encoder(FeatureStore(tmp_path), LocalEngine(batch_size=4)).images(model, photos)
     shard = min(tmp_path.rglob("*.parquet"))
     rows = 3 if shard.stat().st_size < max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) else 4
     shard.write_bytes(shard.read_bytes()[:-1])
-    counts = EncodeCounts()
-    again = encode_images(
-        model, photos, FeatureStore(tmp_path, notice=notices.append), engine=LocalEngine(batch_size=4), counts=counts
-    )
-    assert counts.images == rows
+    encoding = Encoder(FeatureStore(tmp_path, notice=notices.append), LocalEngine(batch_size=4))
+    again = encoding.images(model, photos)
+    assert encoding.counts["images"] == rows
     assert len(notices) == 1
     assert cosine_distances(first, again).max() < TOLERANCE
 
@@ -216,22 +215,20 @@ def test_what_was_encoded_before_an_error_is_kept(model, encoder, photos, store,
 
     monkeypatch.setattr(encoder, "encode_image", fail_at_the_third)
     with pytest.raises(error):
-        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
+        Encoder(store, LocalEngine(batch_size=5)).images(model, photos)
     monkeypatch.undo()
-    counts = EncodeCounts()
-    encode_images(model, photos, store, engine=LocalEngine(batch_size=5), counts=counts)
-    assert counts.images == len(photos) - 10
+    encoding = Encoder(store, LocalEngine(batch_size=5))
+    encoding.images(model, photos)
+    assert encoding.counts["images"] == len(photos) - 10
 
 
 def test_what_was_encoded_before_an_unreadable_image_is_kept(model, image_set, png, store):
     files = [png(seed) for seed in range(12)]
     with pytest.raises(DataError, match=r"image '9\.png'"):
-        encode_images(
-            model, image_set([*files[:9], b"not an image", *files[9:]]), store, engine=LocalEngine(batch_size=4)
-        )
-    counts = EncodeCounts()
-    encode_images(model, image_set(files), store, counts=counts)
-    assert counts.images == 4
+        Encoder(store, LocalEngine(batch_size=4)).images(model, image_set([*files[:9], b"not an image", *files[9:]]))
+    encoding = Encoder(store)
+    encoding.images(model, image_set(files))
+    assert encoding.counts["images"] == 4
 
 
 SLOW_RUN = """
@@ -248,7 +245,7 @@ def slowly(pixels):
     return encode(pixels)
 model.encoder.encode_image = slowly
 module.FLUSH_ROWS = 8
-module.encode_images(model, images, FeatureStore(sys.argv[2]), engine=LocalEngine(batch_size=8))
+module.Encoder(FeatureStore(sys.argv[2]), LocalEngine(batch_size=8)).images(model, images)
 """
 
 
@@ -269,21 +266,21 @@ def test_a_killed_run_resumes_where_it_was(model, encoder, image_set, png, tmp_p
     process.wait(30)
     images = image_set([png(seed) for seed in range(400)])
     kept = 8 * len(list(store.rglob("*.parquet")))
-    counts = EncodeCounts()
-    features = encode_images(model, images, FeatureStore(store), counts=counts)
-    assert 0 < counts.images == len(images) - kept
+    encoding = Encoder(FeatureStore(store))
+    features = encoding.images(model, images)
+    assert 0 < encoding.counts["images"] == len(images) - kept
     assert cosine_distances(features, one_at_a_time(encoder, images)).max() < TOLERANCE
 
 
 def test_a_shard_is_written_every_few_rows(model, photos, store, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 10)
-    encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
+    Encoder(store, LocalEngine(batch_size=5)).images(model, photos)
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
 def test_a_slow_model_writes_a_shard_after_a_while(model, photos, store, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_SECONDS", 0)
-    encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
+    Encoder(store, LocalEngine(batch_size=5)).images(model, photos)
     assert len(list(tmp_path.rglob("*.parquet"))) == 5
 
 
@@ -305,24 +302,24 @@ def test_when_memory_runs_out_the_batch_is_halved_for_good(model, encoder, photo
     expected = one_at_a_time(encoder, photos)
     encoder.image_batches.clear()
     run_out_of_memory_above(encoder, 3)
-    features = encode_images(model, photos, store, engine=LocalEngine(batch_size=10, notice=notices.append))
+    features = Encoder(store, LocalEngine(batch_size=10, notice=notices.append)).images(model, photos)
     assert encoder.image_batches == [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
     assert cosine_distances(features, expected).max() < TOLERANCE
     assert notices == [
-        "fake: a batch of 10 does not fit into the device's memory: going on with 5",
-        "fake: a batch of 5 does not fit into the device's memory: going on with 2",
+        "fake: a batch of 10 does not fit into the device's memory; continuing with 5",
+        "fake: a batch of 5 does not fit into the device's memory; continuing with 2",
     ]
 
 
 def test_texts_are_halved_as_well(model, encoder, store):
     run_out_of_memory_above(encoder, 2)
-    assert len(encode_texts(model, ["a", "bb", "ccc"], store, engine=LocalEngine(notice=lambda _: None))) == 3
+    assert len(Encoder(store, LocalEngine(notice=lambda _: None)).texts(model, ["a", "bb", "ccc"])) == 3
 
 
 def test_a_model_too_large_for_one_image_is_an_error_of_one_line(model, encoder, photos, store):
     run_out_of_memory_above(encoder, 0)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, engine=LocalEngine(batch_size=2, notice=lambda _: None))
+        Encoder(store, LocalEngine(batch_size=2, notice=lambda _: None)).images(model, photos)
     assert str(error.value) == "fake: one sample does not fit into the device's memory: try --clip-device cpu"
 
 
@@ -337,7 +334,7 @@ def test_features_that_are_nan_name_the_first_sample(model, encoder, photos, sto
 
     monkeypatch.setattr(encoder, "encode_image", spoil)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
+        Encoder(store, LocalEngine(batch_size=5)).images(model, photos)
     assert str(error.value) == (
         "fake: the features of '6.png' are NaN or infinite: check the checkpoint, or try --clip-precision fp32"
     )
@@ -346,17 +343,17 @@ def test_features_that_are_nan_name_the_first_sample(model, encoder, photos, sto
 def test_features_of_the_wrong_shape_are_refused(model, encoder, photos, store, monkeypatch):
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: pixels)
     with pytest.raises(ModelError) as error:
-        encode_images(model, photos, store, engine=LocalEngine(batch_size=5))
+        Encoder(store, LocalEngine(batch_size=5)).images(model, photos)
     assert str(error.value) == "fake: features of shape (5, 3, 16, 16) for 5 samples: expected (5, D)"
 
 
 def test_a_model_that_changed_under_its_identity_is_found(model, load, make_encoder, image_set, png, store):
-    encode_images(model, image_set([png(0)]), store)
+    Encoder(store).images(model, image_set([png(0)]))
     with pytest.raises(ModelError) as error:
-        encode_images(load(make_encoder(dimensions=6)), image_set([png(0), png(1)]), store)
+        Encoder(store).images(load(make_encoder(dimensions=6)), image_set([png(0), png(1)]))
     key = image_key(model, image_set([png(0)]))
     assert str(error.value) == (
-        f"fake: {store.location(key)} holds features of 8 numbers, the model gives 6: "
+        f"fake: {store.location(key)} holds features with 8 dimensions, and the model returned 6: "
         "its identity must change when the model does"
     )
 
@@ -364,7 +361,7 @@ def test_a_model_that_changed_under_its_identity_is_found(model, load, make_enco
 def test_half_precision_features_become_float32(model, encoder, photos, store, monkeypatch):
     encode = encoder.encode_image
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: encode(pixels).bfloat16())
-    assert encode_images(model, photos, store).dtype == np.float32
+    assert Encoder(store).images(model, photos).dtype == np.float32
 
 
 def test_progress_is_told_what_was_missing(model, image_set, png, store):
@@ -375,9 +372,9 @@ def test_progress_is_told_what_was_missing(model, image_set, png, store):
         calls.append(what)
         yield calls.append
 
-    encode_images(model, image_set([png(0)]), store, progress=progress)
-    encode_images(
-        model, image_set([png(seed) for seed in range(6)]), store, engine=LocalEngine(batch_size=3), progress=progress
+    Encoder(store, progress=progress).images(model, image_set([png(0)]))
+    Encoder(store, LocalEngine(batch_size=3), progress=progress).images(
+        model, image_set([png(seed) for seed in range(6)])
     )
     assert calls == [("images", "photos", 1), 1, ("images", "photos", 5), 3, 2]
 
@@ -386,48 +383,63 @@ TEXTS = ["a photo of a cat", "a cat", "dog", "a bad picture of the face", "a cat
 
 
 def test_texts_come_back_in_their_order_and_each_is_encoded_once(model, encoder, store):
-    counts = EncodeCounts()
-    features = encode_texts(model, TEXTS, store, engine=LocalEngine(text_batch_size=2), counts=counts)
-    assert counts.texts == 5
+    encoding = Encoder(store, LocalEngine(text_batch_size=2))
+    features = encoding.texts(model, TEXTS)
+    assert encoding.counts["texts"] == 5
     np.testing.assert_array_equal(features, encoder.encode_text(TEXTS))
 
 
 def test_texts_of_about_equal_length_share_a_batch(model, encoder, store):
-    encode_texts(model, TEXTS, store, engine=LocalEngine(text_batch_size=2))
+    Encoder(store, LocalEngine(text_batch_size=2)).texts(model, TEXTS)
     assert encoder.text_batches == [["dog", "a cat"], ["a dog bag", "a photo of a cat"], ["a bad picture of the face"]]
 
 
 def test_texts_of_a_second_run_are_not_encoded(model, tmp_path):
-    counts = EncodeCounts()
+    encoding = Encoder(FeatureStore(tmp_path))
     for _ in range(2):
-        encode_texts(model, TEXTS, FeatureStore(tmp_path), counts=counts)
-    assert counts.texts == 5
+        encoding.texts(model, TEXTS)
+    assert encoding.counts["texts"] == 5
 
 
 def test_another_tokenizer_encodes_texts_again(model, store):
-    counts = EncodeCounts()
-    encode_texts(model, TEXTS, store, counts=counts)
-    encode_texts(replace(model, text="other"), TEXTS, store, counts=counts)
-    assert counts.texts == 10
+    encoding = Encoder(store)
+    encoding.texts(model, TEXTS)
+    encoding.texts(replace(model, text="other"), TEXTS)
+    assert encoding.counts["texts"] == 10
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
 def test_text_features_of_an_open_clip_model_do_not_depend_on_the_batch(open_clip_encoder, load, store, batch_size):
-    features = encode_texts(load(open_clip_encoder), TEXTS, store, engine=LocalEngine(text_batch_size=batch_size))
+    features = Encoder(store, LocalEngine(text_batch_size=batch_size)).texts(load(open_clip_encoder), TEXTS)
     with torch.inference_mode():
         alone = np.concatenate([open_clip_encoder.encode_text([text]).numpy() for text in TEXTS])
     assert cosine_distances(features, alone).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("locked", [True, False])
+def test_workers_that_lack_the_same_prompts_encode_them_once(model, encoder, tmp_path, monkeypatch, locked):
+    encode_text = encoder.encode_text
+    monkeypatch.setattr(encoder, "encode_text", lambda texts: time.sleep(0.1) or encode_text(texts))
+
+    def work(_):
+        encoding = Encoder(FeatureStore(tmp_path / "features"), lock_folder=tmp_path if locked else None)
+        return encoding.texts(model, TEXTS), encoding.counts["texts"]
+
+    with ThreadPoolExecutor(2) as pool:
+        (first, first_count), (second, second_count) = pool.map(work, range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first_count + second_count == len(set(TEXTS)) * (1 if locked else 2)
+
+
 @pytest.mark.parametrize("text", ["", "\ud800", "naïve ☃", "x\x00y"])
 def test_any_string_can_be_a_text(model, store, text):
-    assert encode_texts(model, [text, "dog"], store).shape == (2, 8)
+    assert Encoder(store).texts(model, [text, "dog"]).shape == (2, 8)
 
 
 def test_a_text_whose_features_are_nan_is_named(model, encoder, store, monkeypatch):
     monkeypatch.setattr(encoder, "encode_text", lambda texts: np.full((len(texts), 4), np.nan))
     with pytest.raises(ModelError, match=r"^fake: the features of 'dog' are NaN or infinite"):
-        encode_texts(model, ["dog"], store)
+        Encoder(store).texts(model, ["dog"])
 
 
 def test_workers_and_model_overlap(model, encoder, image_set, png, store, monkeypatch):
@@ -436,9 +448,7 @@ def test_workers_and_model_overlap(model, encoder, image_set, png, store, monkey
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: (time.sleep(0.1), encode(pixels))[1])
     monkeypatch.setattr(encoder, "preprocess", lambda image: (time.sleep(0.025), preprocess(image))[1])
     started = time.monotonic()
-    encode_images(
-        model, image_set([png(seed) for seed in range(80)]), store, engine=LocalEngine(batch_size=4, workers=1)
-    )
+    Encoder(store, LocalEngine(batch_size=4, workers=1)).images(model, image_set([png(seed) for seed in range(80)]))
     assert time.monotonic() - started < 3.3  # 2.0 s and 2.0 s, and the first batch before all
 
 
@@ -450,7 +460,7 @@ def test_workers_run_in_other_processes(model, encoder, photos, store, tmp_path,
         return preprocess(image)
 
     monkeypatch.setattr(encoder, "preprocess", note)
-    encode_images(model, photos, store, engine=LocalEngine(batch_size=4, workers=2))
+    Encoder(store, LocalEngine(batch_size=4, workers=2)).images(model, photos)
     processes = {path.stem for path in tmp_path.glob("*.pid")}
     assert len(processes) == 2
     assert str(os.getpid()) not in processes

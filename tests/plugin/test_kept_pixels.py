@@ -72,4 +72,4 @@ def test_a_full_cache_is_said_below_the_table_and_fails_nothing(stepping):
     stepping.makeini("[pytest]\naddopts = --clip-cache cache --clip-device cpu\nclip_pixel_cache = 1KB\n")
     result = run(stepping, "load")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*pixel cache *: no more images are kept; see --clip-pixel-cache*"])
+    result.stdout.fnmatch_lines(["*pixel cache *: no more images are cached; see --clip-pixel-cache*"])

@@ -190,7 +190,7 @@ def test_a_store_that_cannot_be_written_fails_the_rank_whose_work_is_lost(colour
 @pytest.mark.parametrize(
     ("rank", "options", "complaint"),
     [
-        ("4", [], "RANK=4: expected which of the 4 processes (WORLD_SIZE) this is, 0 to 3"),
+        ("4", [], "RANK=4: expected a number from 0 to 3 (WORLD_SIZE=4)"),
         (None, [], "WORLD_SIZE=4 without RANK: *"),
         ("0", ["-n2"], "-n with WORLD_SIZE=4: workers are started by one or the other; leave -n out (-n 0), or *"),
         ("0", ["--snapshot-update"], "--snapshot-update: rank 0 of 4 measures nothing, so it has nothing to record; *"),

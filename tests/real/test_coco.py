@@ -10,7 +10,7 @@ import pytest
 from pytest_clip_robust.datasets.captions.captions import load_caption_set
 from pytest_clip_robust.datasets.captions.contrasts import load_contrast_set
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.encoding.encoder import encode_images, encode_texts
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.models.loading import load_model
@@ -28,8 +28,8 @@ def encoder(shared, request, tmp_path_factory):
     model = load_model(ModelSpec.parse(f"py:{path}:load"), device="cpu", precision="fp32")
     store = FeatureStore(tmp_path_factory.mktemp("features"))
     return (
-        lambda images: encode_images(model, images, store, engine=LocalEngine(workers=0)),
-        lambda texts: encode_texts(model, texts, store),
+        lambda images: Encoder(store, LocalEngine(workers=0)).images(model, images),
+        lambda texts: Encoder(store).texts(model, texts),
     )
 
 

@@ -39,22 +39,22 @@ def test_a_share_is_what_launchers_say(environment, share):
 @pytest.mark.parametrize(
     ("environment", "complaint"),
     [
-        ({"WORLD_SIZE": "four"}, "WORLD_SIZE='four': expected how many processes there are"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0: expected how many processes there are, 1 or more"),
+        ({"WORLD_SIZE": "four"}, "WORLD_SIZE='four': expected the number of processes"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0: expected the number of processes, 1 or more"),
         (
             {"WORLD_SIZE": "4"},
-            "WORLD_SIZE=4 without RANK: say in RANK which of the 4 processes (WORLD_SIZE) this is, 0 to 3, or unset it",
+            "WORLD_SIZE=4 without RANK: set RANK to a number from 0 to 3 (WORLD_SIZE=4), or unset WORLD_SIZE",
         ),
-        ({"WORLD_SIZE": "4", "RANK": "4"}, "RANK=4: expected which of the 4 processes (WORLD_SIZE) this is, 0 to 3"),
-        ({"WORLD_SIZE": "4", "RANK": "-1"}, "RANK=-1: expected which of the 4 processes (WORLD_SIZE) this is, 0 to 3"),
-        ({"WORLD_SIZE": "4", "RANK": "x"}, "RANK='x': expected which of the 4 processes (WORLD_SIZE) this is, 0 to 3"),
+        ({"WORLD_SIZE": "4", "RANK": "4"}, "RANK=4: expected a number from 0 to 3 (WORLD_SIZE=4)"),
+        ({"WORLD_SIZE": "4", "RANK": "-1"}, "RANK=-1: expected a number from 0 to 3 (WORLD_SIZE=4)"),
+        ({"WORLD_SIZE": "4", "RANK": "x"}, "RANK='x': expected a number from 0 to 3 (WORLD_SIZE=4)"),
         (
             {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "-1"},
-            "LOCAL_RANK=-1: expected this process's number on its machine, from 0",
+            "LOCAL_RANK=-1: expected the number of this process on its machine, from 0",
         ),
         (
             {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "x"},
-            "LOCAL_RANK='x': expected this process's number on its machine, from 0",
+            "LOCAL_RANK='x': expected the number of this process on its machine, from 0",
         ),
     ],
 )

@@ -63,7 +63,7 @@ def draw(model: LoadedModel, views: ViewSet, pair: tuple[int, int], longer_side:
     found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
     sizes = [dense[position][0] for position in pair]
     pictures = [
-        Image.fromarray(size.resize(read_image(views.images, position)))
+        Image.fromarray(size.apply(read_image(views.images, position)))
         for size, position in zip(sizes, pair, strict=True)
     ]
     height = round(SIDE * sizes[0].height / sizes[0].width)

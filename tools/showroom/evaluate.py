@@ -19,7 +19,7 @@ from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.loading import load_image_set
-from pytest_clip_robust.encoding.encoder import encode_images, encode_texts
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
@@ -38,9 +38,9 @@ def main() -> None:
         store = FeatureStore(folder)
 
         def logits(images, names, prompts):  # noqa: ANN001, ANN202 - an ImageSet, class names, a prompt set
-            texts = encode_texts(model, prompt_set(prompts).texts(names), store)
+            texts = Encoder(store).texts(model, prompt_set(prompts).texts(names))
             weights = zero_shot_weights(texts, len(names))
-            features = encode_images(model, images, store)
+            features = Encoder(store).images(model, images)
             return zero_shot_logits(features, weights, scale=model.encoder.scale, bias=model.encoder.bias)
 
         identity = load_image_set(catalog()["showroom-id"])
@@ -74,10 +74,10 @@ def confidence(logits: np.ndarray) -> np.ndarray:
 def recalls(model, store: FeatureStore) -> dict[str, float]:  # noqa: ANN001 - a LoadedModel
     """Return R@1 in both directions over the captioned scenes; a caption can be true of several scenes."""
     entry = DataEntry(name="captions", location="showroom:captions", label="true_caption")
-    images = encode_images(model, load_image_set(entry), store)
+    images = Encoder(store).images(model, load_image_set(entry))
     listed = pq.read_table(showroom.data_file("captions")).column("captions").to_pylist()
     words = [caption for captions in listed for caption in captions]
-    texts = encode_texts(model, words, store)
+    texts = Encoder(store).texts(model, words)
     similarity = unit(images) @ unit(texts).T
     true = np.array([[word in captions for word in words] for captions in listed])
     return {

@@ -1,1 +1,1 @@
-"""Dense features of images, and matches between them."""
+"""Dense features and correspondence between pictures."""

@@ -1,7 +1,7 @@
-"""Semantic correspondence: do features find the same part on another object of the class?
+"""Semantic correspondence: whether features find the same part on another object of the class.
 
-Keypoints of one picture are looked for in the other, among all points of the grid. With PCK@0.1, the share of keypoints
-found within a tenth of the object's larger side, this is the usual protocol of SPair-71k (Min et al. 2019).
+Keypoints of one picture are searched among all grid points of the other picture. With PCK@0.1, the share of keypoints
+found within a tenth of the object's longer side, this is the usual protocol of SPair-71k (Min et al. 2019).
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from pytest_clip_robust.encoding.dense.resize import STRIDE, Resize
 
 
 def find_points(
-    source: Tensor, points: NDArray[np.floating], source_look: Resize, target: Tensor, target_look: Resize
+    source: Tensor, points: NDArray[np.floating], source_resize: Resize, target: Tensor, target_resize: Resize
 ) -> NDArray[np.float64]:
-    """Return the (K, 2) places in the resized target that are most like (K, 2) `points` of the resized source.
+    """Return the (K, 2) grid points in the resized target that are most similar to (K, 2) `points` of the source.
 
-    source, target: (D, h, w) features. Between their cells features are bicubic, as at the points of the grid.
+    source, target: (D, h, w) features. Features between cells are interpolated (bicubic), as at the grid points.
+    points: x and y in pixels of the resized source; the result is in pixels of the resized target.
     """
-    everywhere = Points(target, target_look.grid, torch.arange(np.prod(target_look.grid).item(), device=target.device))
-    queries = _at(source, points, source_look)
+    grid = target_resize.grid
+    everywhere = Points(target, grid, torch.arange(np.prod(grid).item(), device=target.device))
+    queries = _features_at(source, points, source_resize)
     cells = torch.einsum("dk,dhw->khw", queries, target)
-    cosines = upsample(cells, target_look.grid).flatten(1) / lengths(everywhere)
-    row, column = np.divmod(cosines.argmax(dim=1).cpu().numpy(), target_look.grid[1])
+    cosines = upsample(cells, grid).flatten(1) / lengths(everywhere)
+    row, column = np.divmod(cosines.argmax(dim=1).cpu().numpy(), grid[1])
     return np.stack([column + 0.5, row + 0.5], axis=1) * STRIDE
 
 
-def _at(features: Tensor, points: NDArray[np.floating], look: Resize) -> Tensor:
-    """Return the (D, K) features at (K, 2) points of the resized picture, of length 1."""
-    places = torch.from_numpy(2 * np.asarray(points, np.float64) / (look.width, look.height) - 1).to(features)
+def _features_at(features: Tensor, points: NDArray[np.floating], resize: Resize) -> Tensor:
+    """Return the (D, K) features, of length 1, at (K, 2) points of the resized picture."""
+    places = torch.from_numpy(2 * np.asarray(points, np.float64) / (resize.width, resize.height) - 1).to(features)
     found = torch.nn.functional.grid_sample(
         features[None], places[None, None], mode="bicubic", padding_mode="border", align_corners=False
     )

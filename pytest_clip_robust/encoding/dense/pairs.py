@@ -1,7 +1,7 @@
-"""Pairs of pictures matched by a model's dense features: how far off matches are is stored, the features are not.
+"""Pairs of pictures, matched by a model's dense features: the errors of the matches are stored, not the features.
 
-A picture's dense features are a thousand times larger than one vector, and nobody but a match needs them. They are kept
-in memory while pairs of the picture come one after the other.
+The dense features of a picture are a thousand times larger than its feature vector, and only matching needs them. They
+stay in memory while pairs with the same picture follow each other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import ViewSet, depth_in_metres
 from pytest_clip_robust.datasets.images.decoding import read_image
@@ -26,37 +27,49 @@ from pytest_clip_robust.encoding.dense.features import encode_dense
 from pytest_clip_robust.encoding.dense.keypoints import find_points
 from pytest_clip_robust.encoding.dense.resize import Resize, resize_for
 from pytest_clip_robust.encoding.dense.views import MATCHES, VERSION, View, match_views, resized_intrinsics, view_points
-from pytest_clip_robust.encoding.encoder import complete
 from pytest_clip_robust.encoding.engines.base import EncodedBatch
-from pytest_clip_robust.encoding.engines.rank import RankEngine
-from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
+from pytest_clip_robust.encoding.store.features import StoreKey
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.system.notice import Notice, log_notice
-from pytest_clip_robust.system.progress import ShowProgress, show_progress
 from pytest_clip_robust.system.text import printable
 
-FEATURES_KEPT = 2**29
-"""Bytes of dense features in memory: 170 pictures of a ViT-B-16 at 512 pixels."""
+CACHE_BYTES = 2**29
+"""Dense features in memory: those of 170 pictures for a ViT-B-16 at 512 pixels."""
 
 PAIRS_AT_A_TIME = 16
-NOTHING = -1.0
-"""Fills a row up to its length; errors are never negative."""
+PADDING = -1.0
+"""Fills a row up to its width; errors are never negative."""
 
-FARTHEST = float(np.finfo(np.float32).max)
-"""Stands for infinity, which the store refuses as it refuses every number that looks like a broken feature."""
+LARGEST_ERROR = float(np.finfo(np.float32).max)
+"""Stored in place of infinity, which the store refuses as a sign of unusable features."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewErrors:
-    """How far off the matches of one pair are, the most distinctive first: (N,) metres and (N,) resized pixels."""
+    """The errors of the matches of one pair, the most distinctive match first: (N,) metres and (N,) resized pixels."""
 
     metres: NDArray[np.float32]
     pixels: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairMatching:
+    """How one model matches the pairs of one set, with a result of one row per pair that the feature store can hold.
+
+    name: the set's, for messages. key, digests: identify the rows in the feature store. width: numbers per row.
+    match: yields the rows of the pairs with the given digests.
+    """
+
+    name: str
+    key: StoreKey
+    digests: Sequence[str]
+    width: int
+    match: Callable[[Sequence[str]], Iterator[EncodedBatch]]
+
+
 class DenseReader:
-    """Dense features of a set's pictures, as they are looked at; the last ones used stay in memory."""
+    """Reads, resizes and encodes pictures of a set; the dense features used last stay in memory."""
 
     def __init__(
         self,
@@ -67,189 +80,171 @@ class DenseReader:
         boxes: NDArray[np.int64] | None = None,
         notice: Notice = log_notice,
     ) -> None:
-        """Resize at the pictures, or the `boxes` (V, 4) of them, with `size` pixels on the longer side."""
+        """Resize the pictures, or the `boxes` (V, 4) in them, to a longer side of `size` pixels."""
         self._model, self._images, self._size, self._boxes, self._notice = model, images, size, boxes, notice
-        self._kept: LRUCache[int, tuple[Resize, Tensor]] = LRUCache(FEATURES_KEPT, getsizeof=lambda one: one[1].nbytes)
+        self._kept: LRUCache[int, tuple[Resize, Tensor]] = LRUCache(CACHE_BYTES, getsizeof=lambda one: one[1].nbytes)
 
     def __call__(self, positions: Sequence[int]) -> dict[int, tuple[Resize, Tensor]]:
-        """Return how the pictures at `positions` are looked at, and their (D, h, w) features on the model's device.
+        """Return the Resize and the (D, h, w) features, on the model's device, of the pictures at `positions`.
 
         Raises:
             DataError: a picture cannot be read, or is too small.
-            ModelError: the model has no dense features, or unusable ones.
+            ModelError: the model has no dense features, or they are unusable.
         """
         found = {position: self._kept[position] for position in positions if position in self._kept}
         by_shape: dict[tuple[int, ...], list[tuple[int, Resize, NDArray[np.uint8]]]] = {}
         for position in dict.fromkeys(positions):
             if position not in found:
-                look, pixels = self._look(position)
-                by_shape.setdefault(pixels.shape, []).append((position, look, pixels))
-        for alike in by_shape.values():
+                resize, pixels = self._read(position)
+                by_shape.setdefault(pixels.shape, []).append((position, resize, pixels))
+        for same_shape in by_shape.values():
             features = encode_dense(
                 self._model,
-                np.stack([pixels for _, _, pixels in alike]),
-                samples=[self._images.samples[position] for position, _, _ in alike],
+                np.stack([pixels for _, _, pixels in same_shape]),
+                samples=[self._images.samples[position] for position, _, _ in same_shape],
                 notice=self._notice,
             ).to(self._model.device)
-            for (position, look, _), of_one in zip(alike, features, strict=True):
-                found[position] = (look, of_one)
-                if of_one.nbytes <= FEATURES_KEPT:
-                    self._kept[position] = (look, of_one.clone())
+            for (position, resize, _), of_one in zip(same_shape, features, strict=True):
+                found[position] = (resize, of_one)
+                if of_one.nbytes <= CACHE_BYTES:
+                    self._kept[position] = (resize, of_one.clone())
         return found
 
-    def _look(self, position: int) -> tuple[Resize, NDArray[np.uint8]]:
+    def _read(self, position: int) -> tuple[Resize, NDArray[np.uint8]]:
         try:
             picture = read_image(self._images, position)
             box = None if self._boxes is None else tuple(self._boxes[position].tolist())
-            look = resize_for(*picture.size, size=self._size, box=box)
+            resize = resize_for(*picture.size, size=self._size, box=box)
         except DataError as error:
             raise DataError(
                 f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}"
             ) from error
-        return look, look.resize(picture)
+        return resize, resize.apply(picture)
 
 
-def match_view_pairs(
-    model: LoadedModel,
-    views: ViewSet,
-    pairs: NDArray[np.int64],
-    store: FeatureStore,
-    *,
-    size: int,
-    ranked: RankEngine | None = None,
-    progress: ShowProgress | None = None,
-    notice: Notice = log_notice,
-) -> list[ViewErrors]:
-    """Return how far off the matches of each of P `pairs` (P, 2) of views are, from the first to the second.
+def view_matching(
+    model: LoadedModel, views: ViewSet, pairs: NDArray[np.int64], *, size: int, notice: Notice = log_notice
+) -> PairMatching:
+    """Return how `model` matches `pairs` (P, 2) of views; `view_errors` decodes the rows.
 
-    Raises:
-        DataError: a picture or its depth cannot be read, or fewer than two points of a view are known.
-        ModelError: the model has no dense features, or unusable ones.
-        StoreError: the store cannot be read.
+    Matching raises a DataError if a picture or its depth cannot be read, or if a view has fewer than two points of
+    known depth.
     """
     read = DenseReader(model, views.images, size, boxes=views.boxes, notice=notice)
 
     def row(dense: Mapping[int, tuple[Resize, Tensor]], pair: tuple[int, int]) -> NDArray[np.float32]:
         found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
-        errors = np.full((2, MATCHES), NOTHING, np.float32)
-        errors[:, : len(found.metres)] = np.minimum([found.metres, found.pixels], FARTHEST)
+        errors = np.full((2, MATCHES), PADDING, np.float32)
+        errors[:, : len(found.metres)] = np.minimum([found.metres, found.pixels], LARGEST_ERROR)
         return errors.ravel()
 
-    work = _Work("views", [size, MATCHES], 2 * MATCHES, views.name, partial(_view_identity, views), read, row)
-    rows = _complete_rows(model, work, pairs, store, ranked=ranked, progress=progress, notice=notice)
-    return [ViewErrors(*(part[part != NOTHING] for part in one.reshape(2, -1))) for one in rows]
+    digests, pair_of = _pair_digests(pairs, partial(_view_identity, views))
+    return PairMatching(
+        name=views.name,
+        key=_key("views", model, size, MATCHES),
+        digests=digests,
+        width=2 * MATCHES,
+        match=partial(_match, pair_of=pair_of, read=read, row=row),
+    )
 
 
-def view_of(views: ViewSet, position: int, look: Resize, features: Tensor) -> View:
-    """Return a view as `look` sees it, with its (D, h, w) features.
+def view_errors(rows: NDArray[np.float32]) -> list[ViewErrors]:
+    """Return the errors that `rows` of a `view_matching` hold."""
+    return [ViewErrors(*(part[part != PADDING] for part in row.reshape(2, -1))) for row in rows]
+
+
+def view_of(views: ViewSet, position: int, resize: Resize, features: Tensor) -> View:
+    """Return the view at `position` of a set, with its (D, h, w) features.
 
     Raises:
-        DataError: its depth cannot be read, or is known of fewer than two points.
+        DataError: its depth cannot be read, or is known for fewer than two points.
     """
     intrinsics = views.intrinsics[position]
-    points = view_points(depth_in_metres(views, position), intrinsics, look)
+    points = view_points(depth_in_metres(views, position), intrinsics, resize)
     if np.count_nonzero(points[..., 2]) < 2:
         raise DataError(
-            f"{views.name}: view {printable(views.images.samples[position])!r} has no two points whose depth is known: "
-            "leave it out"
+            f"{views.name}: view {printable(views.images.samples[position])!r} has fewer than two points of known "
+            "depth: leave it out"
         )
     return View(
-        look=look,
+        resize=resize,
         features=features,
         points=points,
-        intrinsics=resized_intrinsics(intrinsics, look),
+        intrinsics=resized_intrinsics(intrinsics, resize),
         pose=views.poses[position],
     )
 
 
-def match_keypoint_pairs(
-    model: LoadedModel,
-    keypoints: KeypointSet,
-    pairs: NDArray[np.int64],
-    store: FeatureStore,
-    *,
-    size: int,
-    ranked: RankEngine | None = None,
-    progress: ShowProgress | None = None,
-    notice: Notice = log_notice,
-) -> list[NDArray[np.float32]]:
-    """Return for each of P `pairs` (P, 2) the distances of its shared keypoints, over the larger side of the target.
+def keypoint_matching(
+    model: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64], *, size: int, notice: Notice = log_notice
+) -> PairMatching:
+    """Return how `model` finds the keypoints that the pictures of `pairs` (P, 2) share; see `keypoint_errors`.
 
-    Raises:
-        DataError: a picture cannot be read.
-        ModelError: the model has no dense features, or unusable ones.
-        StoreError: the store cannot be read.
+    Matching raises a DataError if a picture cannot be read.
     """
     read = DenseReader(model, keypoints.images, size, notice=notice)
     most = keypoints.points.shape[1]
 
     def row(dense: Mapping[int, tuple[Resize, Tensor]], pair: tuple[int, int]) -> NDArray[np.float32]:
-        (source_look, source), (target_look, target) = dense[pair[0]], dense[pair[1]]
+        (source_resize, source), (target_resize, target) = dense[pair[0]], dense[pair[1]]
         points = keypoints.points[list(pair)]
         shared = np.isfinite(points).all(axis=(0, 2))
-        places = find_points(source, source_look.to_resized(points[0][shared]), source_look, target, target_look)
-        away = places / target_look.scale + target_look.box[:2] - points[1][shared]
+        queries = source_resize.to_resized(points[0][shared])
+        places = find_points(source, queries, source_resize, target, target_resize)
+        offsets = places / target_resize.scale + target_resize.box[:2] - points[1][shared]
         left, top, right, bottom = keypoints.boxes[pair[1]]
-        errors = np.full(most, NOTHING, np.float32)
-        errors[: shared.sum()] = np.linalg.norm(away, axis=1) / max(right - left, bottom - top)
+        errors = np.full(most, PADDING, np.float32)
+        errors[: shared.sum()] = np.linalg.norm(offsets, axis=1) / max(right - left, bottom - top)
         return errors
 
-    work = _Work("keypoints", [size, most], most, keypoints.name, partial(_keypoint_identity, keypoints), read, row)
-    rows = _complete_rows(model, work, pairs, store, ranked=ranked, progress=progress, notice=notice)
-    return [one[one != NOTHING] for one in rows]
+    digests, pair_of = _pair_digests(pairs, partial(_keypoint_identity, keypoints))
+    return PairMatching(
+        name=keypoints.name,
+        key=_key("keypoints", model, size, most),
+        digests=digests,
+        width=most,
+        match=partial(_match, pair_of=pair_of, read=read, row=row),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """How pairs of one kind are matched.
+def keypoint_errors(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return, for each row of a `keypoint_matching`, the errors of the shared keypoints.
 
-    settings: what rows depend on beside model and pictures. width: the numbers of a row. name: the set's. identity: all
-    that a row depends on in the picture at a position. row: makes a pair's row of the dense features of both pictures.
+    An error is the distance to the true point over the longer side of the target's box.
     """
-
-    kind: Literal["views", "keypoints"]
-    settings: Sequence[int]
-    width: int
-    name: str
-    identity: Callable[[int], object]
-    read: DenseReader
-    row: Callable[[Mapping[int, tuple[Resize, Tensor]], tuple[int, int]], NDArray[np.float32]]
+    return [row[row != PADDING] for row in rows]
 
 
-def _complete_rows(
-    model: LoadedModel,
-    work: _Work,
-    pairs: NDArray[np.int64],
-    store: FeatureStore,
-    *,
-    ranked: RankEngine | None,
-    progress: ShowProgress | None,
-    notice: Notice,
-) -> NDArray[np.float32]:
-    """Return the row of every pair; those that the store lacks are made, and stored on the way.
-
-    One process of several, `ranked`, makes the rows of its share.
-    """
-    known = {position: json.dumps(work.identity(position), sort_keys=True) for position in np.unique(pairs).tolist()}
-    digests = [hashlib.sha256(f"{known[one]}|{known[other]}".encode()).hexdigest() for one, other in pairs.tolist()]
-    pair_of = {digest: (one, other) for digest, (one, other) in zip(digests, pairs.tolist(), strict=True)}
-
-    def match(missing: Sequence[str]) -> Iterator[EncodedBatch]:
-        for start in range(0, len(missing), PAIRS_AT_A_TIME):
-            batch = missing[start : start + PAIRS_AT_A_TIME]
-            dense = work.read([position for digest in batch for position in pair_of[digest]])
-            yield EncodedBatch(batch, np.stack([work.row(dense, pair_of[digest]) for digest in batch]))
-
-    settings = "-".join(map(str, [VERSION, *work.settings]))
-    key = StoreKey(
-        kind=work.kind,
+def _key(kind: Literal["views", "keypoints"], model: LoadedModel, *settings: int) -> StoreKey:
+    return StoreKey(
+        kind=kind,
         weights=model.weights,
-        transform=f"{model.preprocess}+{settings}",
+        transform=f"{model.preprocess}+{'-'.join(map(str, [VERSION, *settings]))}",
         precision=model.precision,
     )
-    show = partial(progress or partial(show_progress, notice=notice), "pairs", work.name)
-    make = match if ranked is None else partial(ranked.share_out, encode=match, width=lambda: work.width)
-    return complete(store, key, digests, make, show=show, who=model.spec.label)
+
+
+def _pair_digests(
+    pairs: NDArray[np.int64], identity: Callable[[int], object]
+) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """Return the digest of each pair, and the pair of each digest; `identity` is everything known about a picture."""
+    known = {position: json.dumps(identity(position), sort_keys=True) for position in np.unique(pairs).tolist()}
+    digests = [hashlib.sha256(f"{known[one]}|{known[other]}".encode()).hexdigest() for one, other in pairs.tolist()]
+    return digests, {digest: (one, other) for digest, (one, other) in zip(digests, pairs.tolist(), strict=True)}
+
+
+def _match(
+    missing: Sequence[str],
+    *,
+    pair_of: Mapping[str, tuple[int, int]],
+    read: DenseReader,
+    row: Callable[[Mapping[int, tuple[Resize, Tensor]], tuple[int, int]], NDArray[np.float32]],
+) -> Iterator[EncodedBatch]:
+    """Yield the rows of the `missing` pairs; `row` returns the row of one pair from the features of both pictures."""
+    for part in row_slices(len(missing), PAIRS_AT_A_TIME):
+        batch = missing[part]
+        dense = read([position for digest in batch for position in pair_of[digest]])
+        yield EncodedBatch(batch, np.stack([row(dense, pair_of[digest]) for digest in batch]))
 
 
 def _view_identity(views: ViewSet, position: int) -> object:

@@ -1,4 +1,4 @@
-"""How a picture is looked at: cropped, resized to a given length of its longer side, with a grid of points on it."""
+"""Cropping and resizing of pictures for dense features, and the grid of points on a resized picture."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from PIL import Image
 
 from pytest_clip_robust.errors import DataError
 
-CELL = 16
-"""Sides of the resized picture are multiples of it: every usual patch and stride divides the grid evenly, or nearly."""
+SIDE_MULTIPLE = 16
+"""Sides of the resized picture are multiples of it, so that all usual patch sizes divide the grid (almost) evenly."""
 
 STRIDE = 4
 """Pixels of the resized picture from one point of the grid to the next."""
@@ -19,7 +19,7 @@ STRIDE = 4
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """The part of a picture inside of `box` (left, top, right, bottom; whole pixels), resized to `width` x `height`."""
+    """A resize of the `box` (left, top, right, bottom; whole pixels) of a picture to `width` x `height` pixels."""
 
     box: tuple[int, int, int, int]
     width: int
@@ -32,16 +32,16 @@ class Resize:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Resized pixels a pixel of the picture, across and down."""
+        """Resized pixels per pixel of the picture, horizontally and vertically."""
         left, top, right, bottom = self.box
         return self.width / (right - left), self.height / (bottom - top)
 
-    def resize(self, picture: Image.Image) -> NDArray[np.uint8]:
+    def apply(self, picture: Image.Image) -> NDArray[np.uint8]:
         """Return the (height, width, 3) pixels that the model gets, resized bicubic with antialiasing."""
         return np.array(picture.resize((self.width, self.height), Image.Resampling.BICUBIC, box=self.box))
 
-    def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows (H,) and columns (W,) of the picture's pixels that the grid's points lie in."""
+    def grid_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows (H,) and columns (W,) of the picture's pixels that contain the points of the grid."""
         left, top, right, bottom = self.box
         rows, columns = self.grid
         down = top + ((np.arange(rows) + 0.5) / rows * (bottom - top)).astype(np.int64)
@@ -49,19 +49,22 @@ class Resize:
         return down, across
 
     def to_resized(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (..., 2) points, x and y in pixels of the picture, in pixels of the resized one."""
+        """Convert (..., 2) points, x and y, from pixels of the picture to pixels of the resized picture."""
         return (np.asarray(points, np.float64) - self.box[:2]) * self.scale
 
 
 def resize_for(width: int, height: int, *, size: int, box: tuple[int, int, int, int] | None = None) -> Resize:
-    """Resize at a picture of `width` x `height` pixels, or at a `box` of it, with `size` pixels on the longer side.
+    """Return the Resize of a picture of `width` x `height` pixels, or of a `box` in it, to a longer side of `size`.
 
     Raises:
-        DataError: the box is empty or reaches outside of the picture.
+        DataError: the box is empty or extends outside the picture.
     """
     left, top, right, bottom = box or (0, 0, width, height)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise DataError(f"the box ({left}, {top}, {right}, {bottom}) does not lie in the picture of {width}x{height}")
+        raise DataError(f"the box ({left}, {top}, {right}, {bottom}) is not inside the picture of {width}x{height}")
     longer = max(right - left, bottom - top)
-    across, down = (max(2 * CELL, round(side * size / longer / CELL) * CELL) for side in (right - left, bottom - top))
+    across, down = (
+        max(2 * SIDE_MULTIPLE, round(side * size / longer / SIDE_MULTIPLE) * SIDE_MULTIPLE)
+        for side in (right - left, bottom - top)
+    )
     return Resize((left, top, right, bottom), across, down)

@@ -1,1 +1,1 @@
-"""Engines encode what the feature store lacks."""
+"""Engines, which encode the samples that the feature store lacks."""

@@ -1,40 +1,64 @@
-"""The seam between what is stored and what encodes it: jobs in, batches of features out.
+"""Engines: the interface between the feature store and whatever runs the model.
 
-An engine is one method. Whoever runs models elsewhere (on a cluster, on other machines) writes another class with it;
-jobs name all that it needs, batches may come in any order and of any size.
+An engine has one method for images and one for texts. To run models elsewhere, such as on a cluster, write another
+class with these methods. A job names all inputs; batches can come in any order and of any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.encoding.pixels.reading import Alter
 from pytest_clip_robust.models.protocols import LoadedModel
 
-if TYPE_CHECKING:
-    from pytest_clip_robust.corruptions.images import CorruptedImages
+
+class AlteredImages(Protocol):
+    """Images that are altered between decoder and model, such as corrupted ones; only their features are stored."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set and the alteration, for messages."""
+
+    @property
+    def sources(self) -> ImageSet:
+        """The N images before the alteration."""
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """N SHA-256 hex digests that identify the altered images in the feature store."""
+
+    def __call__(self, image: Image.Image, position: int, /) -> Image.Image:
+        """Return the altered version of the decoded `image`, which is at `position` of the sources.
+
+        Raises:
+            DataError: the image cannot be altered.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageJob:
-    """Some of a set's images, to be encoded by `model`.
+    """Images to be encoded by `model`.
 
-    digests: which ones, a part of ``images.digests`` without repeats.
+    images: the set to read from. positions: the position in `images` of each sample, by digest, without repeats.
+    alter: applied to each decoded image, or None.
     """
 
     model: LoadedModel
-    images: ImageSet | CorruptedImages
-    digests: Sequence[str]
+    images: ImageSet
+    positions: Mapping[str, int]
+    alter: Alter | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextJob:
-    """Texts by digest, to be encoded by `model`."""
+    """Texts to be encoded by `model`, by digest."""
 
     model: LoadedModel
     texts: Mapping[str, str]
@@ -43,7 +67,7 @@ class TextJob:
 class EncodedBatch(NamedTuple):
     """The `digests` of B samples and their (B, D) float32 `features`, not normalised.
 
-    keep: False for stand-ins of features that another process encodes; they are neither stored nor counted.
+    keep: False for placeholders of features that another rank encodes; they are neither stored nor counted.
     """
 
     digests: Sequence[str]
@@ -52,15 +76,15 @@ class EncodedBatch(NamedTuple):
 
 
 class Engine(Protocol):
-    """Encodes what a store lacks."""
+    """Encodes samples that the store lacks.
 
-    def encode(self, job: ImageJob | TextJob, /) -> Iterator[EncodedBatch]:
-        """Yield the features of every sample of `job`, each once.
+    Both methods yield the features of every sample of a job once. Every batch that was yielded is stored, also if an
+    error follows. They raise a DataError if an image cannot be read, a ModelError if the model fails or its features
+    are unusable, and a ConfigError if the machine lacks what the engine's settings require.
+    """
 
-        What was yielded is kept, whatever happens afterwards.
+    def encode_images(self, job: ImageJob, /) -> Iterator[EncodedBatch]:
+        """Yield the features of the images of `job`."""
 
-        Raises:
-            DataError: an image cannot be read.
-            ModelError: the model fails, or its features are unusable.
-            ConfigError: the machine does not give what the engine's settings ask for.
-        """
+    def encode_texts(self, job: TextJob, /) -> Iterator[EncodedBatch]:
+        """Yield the features of the texts of `job`."""

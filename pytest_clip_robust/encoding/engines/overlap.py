@@ -1,7 +1,7 @@
-"""What runs side by side: copies to the device ahead of the model, results on their way back behind it.
+"""Overlap of copying and computing: inputs are copied ahead of the model, and results are fetched behind it.
 
-A device works while Python goes on. So each batch is started before the result of the one before it is waited for; on a
-CPU, which has done a thing once it is started, that costs the memory of one batch.
+A device works while Python continues. So each batch is started before the result of the previous one is awaited. On a
+CPU, where starting a batch also finishes it, this costs the memory of one batch.
 """
 
 from __future__ import annotations
@@ -24,74 +24,74 @@ Result = TypeVar("Result")
 def one_ahead(
     items: Iterator[Item], start: Callable[[Item], Started], finish: Callable[[Started], Result]
 ) -> Iterator[Result]:
-    """Yield ``finish(start(item))`` of every item, each started before the one before it is finished.
+    """Yield ``finish(start(item))`` for every item, and start each item before the previous one is finished.
 
-    Where `items` or `start` fail, what was started is finished and yielded before the error is raised.
+    If `items` or `start` fail, everything that was started is finished and yielded before the error is raised.
 
     >>> list(one_ahead(iter("ab"), lambda item: print("start", item) or item, str.upper))
     start a
     start b
     ['A', 'B']
     """
-    before: list[Started] = []
+    started: list[Started] = []
     failure: BaseException | None = None
     try:
         while failure is None:
             try:
-                before.append(start(next(items)))
+                started.append(start(next(items)))
             except StopIteration:
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 failure = error
-            if len(before) > 1:
-                yield finish(before.pop(0))
-        yield from map(finish, before)
+            if len(started) > 1:
+                yield finish(started.pop(0))
+        yield from map(finish, started)
         if failure is not None:
             raise failure
     finally:
         if isinstance(items, Generator):
-            items.close()  # now, even where a traceback keeps this frame alive
+            items.close()  # at once, even if a traceback keeps this frame alive
 
 
-class PlacedBatch(NamedTuple):
-    """A batch whose `inputs` are (on their way to) what the model takes, where it takes it."""
+class TransferredBatch(NamedTuple):
+    """A batch and its model `inputs` on the model's device, where the copy is complete once `arrived` has happened."""
 
     batch: PixelBatch
     inputs: torch.Tensor
     arrived: Any = None
 
 
-class Placing:
-    """Brings batches to where a model takes them, and does there what is left of its `preprocess`.
+class DeviceTransfer:
+    """Copies batches to the model's device and applies the normalising step of its `preprocess` there.
 
-    On a GPU, copies run on a stream of their own, from pinned memory, while the model is busy with the batch before.
+    On a GPU, copies run on a separate stream, from pinned memory, while the model computes the previous batch.
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        """Serve `model`; one whose `preprocess` is not known in steps gets its pixels as they are, on the CPU."""
+        """Serve `model`; if its `preprocess` is not split into steps, it gets complete pixels on the CPU."""
         steps = model.steps
         self._device = torch.device(model.device if steps is not None else "cpu")
         self._normalise = steps.normalise if steps is not None else torch.Tensor.float
-        # A quarter of the bytes travels where the device does the arithmetic.
-        self._normalise_there = steps is None or normalises_alike(steps, model.device)
+        # Copying 8-bit pixels takes a quarter of the bytes, so normalise on the device if it gives the same numbers.
+        self._normalise_on_device = steps is None or normalises_alike(steps, model.device)
         self._stream = _stream(self._device) if self._device.type == "cuda" else None
 
-    def start(self, batch: PixelBatch) -> PlacedBatch:
+    def start(self, batch: PixelBatch) -> TransferredBatch:
         """Begin to copy."""
         with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-            pixels = batch.pixels if self._normalise_there else self._normalise(batch.pixels)
+            pixels = batch.pixels if self._normalise_on_device else self._normalise(batch.pixels)
             inputs = pixels.to(self._device, non_blocking=True)
-            if self._normalise_there:
+            if self._normalise_on_device:
                 inputs = self._normalise(inputs)
-            return PlacedBatch(batch, inputs, None if self._stream is None else self._stream.record_event())
+            return TransferredBatch(batch, inputs, None if self._stream is None else self._stream.record_event())
 
-    def finish(self, placed: PlacedBatch) -> PlacedBatch:
-        """Let the model's stream wait for the copy; Python does not."""
+    def finish(self, copied: TransferredBatch) -> TransferredBatch:
+        """Make the model's stream, but not Python, wait for the copy."""
         if self._stream is not None:
             stream = torch.cuda.current_stream(self._device)
-            stream.wait_event(placed.arrived)
-            placed.inputs.record_stream(stream)
-        return placed
+            stream.wait_event(copied.arrived)
+            copied.inputs.record_stream(stream)
+        return copied
 
 
 def _stream(device: torch.device) -> Any:

@@ -1,1 +1,1 @@
-"""Decoded and resized pixels on their way to a model."""
+"""Decoded and resized pixels, and their cache."""

@@ -1,8 +1,7 @@
-"""A block of the pixel cache: some images' resized pixels as one safetensors file, which is mapped into memory.
+"""Blocks of the pixel cache: the resized pixels of several images as one memory-mapped safetensors file.
 
-Digests lie in front, so that a block's images are known from its first pages. Every image has a checksum of its own,
-over its digest and its pixels: whatever byte is damaged, no image is ever read wrong, and those it does not touch are
-still read.
+Digests come first in the file, so that reading the first pages tells which images it holds. Each image has a checksum
+over its digest and pixels: a damaged image is always detected, and the other images of the block can still be read.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ DIGEST_BYTES = 32
 
 
 class DamagedBlockError(Exception):
-    """The bytes are not those that were written; the message says how."""
+    """The bytes differ from those that were written; the message says how."""
 
 
 def pack(digests: Sequence[str], pixels: Sequence[NDArray[np.uint8]]) -> bytes:
-    """Return the content of the block that holds the (H, W, 3) `pixels` of N images."""
+    """Return the content of a block with the (H, W, 3) `pixels` of N images, all of one size."""
     return save(
         {
-            # In alphabetical order, which is how safetensors lays out tensors of one type.
+            # In alphabetical order, as safetensors writes tensors of one type.
             "checksums": np.stack([_as_row(checksum(*pair)) for pair in zip(digests, pixels, strict=True)]),
             "digests": np.stack([_as_row(bytes.fromhex(digest)) for digest in digests]),
             "pixels": np.stack(pixels),
@@ -47,14 +46,14 @@ def checksum(digest: str, pixels: NDArray[np.uint8]) -> bytes:
 
 
 class Block:
-    """A block that is open; its pages are read when they are asked for."""
+    """An open block; its pages are read on demand."""
 
     def __init__(self, path: Path) -> None:
         """Open the block at `path`.
 
         Raises:
-            DamagedBlockError: it is none.
-            OSError: it cannot be read.
+            DamagedBlockError: the file is not a block.
+            OSError: the file cannot be read.
         """
         try:
             self._file = _open(path)
@@ -63,15 +62,15 @@ class Block:
             self._pixels = self._file.get_slice("pixels")
             shape = self._pixels.get_shape()
         except SafetensorError as error:
-            raise DamagedBlockError(f"it is no safetensors file of pixels ({error})") from error
+            raise DamagedBlockError(f"it is not a safetensors file of pixels ({error})") from error
         if len(self._checksums) != len(self.digests) or len(shape) != 4 or shape[0] != len(self.digests):
-            raise DamagedBlockError("its tables have other lengths than its pixels")
+            raise DamagedBlockError("its tables and its pixels differ in length")
 
     def read(self, row: int) -> NDArray[np.uint8]:
         """Return the (H, W, 3) pixels of the image at `row`.
 
         Raises:
-            DamagedBlockError: they are not those that were written.
+            DamagedBlockError: the pixels differ from those that were written.
         """
         try:
             pixels: NDArray[np.uint8] = self._pixels[row]
@@ -84,7 +83,7 @@ class Block:
     def _table(self, name: str) -> NDArray[np.uint8]:
         table: NDArray[np.uint8] = self._file.get_tensor(name)
         if table.dtype != np.uint8 or table.ndim != 2 or table.shape[1] != DIGEST_BYTES:
-            raise DamagedBlockError(f"its {name} are no rows of {DIGEST_BYTES} bytes")
+            raise DamagedBlockError(f"its {name} are not rows of {DIGEST_BYTES} bytes")
         return table
 
 

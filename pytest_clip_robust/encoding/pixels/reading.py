@@ -1,7 +1,7 @@
-"""Images from undecoded bytes to the model's pixels, in worker processes, or from the pixel cache.
+"""Reading of images in worker processes: decoded and resized for the model, or taken from the pixel cache.
 
-Decoding is ``PIL.Image.open(...).convert("RGB")``, as open_clip's own evaluation does it: no EXIF rotation, no JPEG
-draft mode, alpha dropped. Then the model's own `preprocess`, so that pixels equal the training code's, bit for bit.
+Decoding is ``PIL.Image.open(...).convert("RGB")``, as in open_clip's own evaluation: no EXIF rotation, no JPEG draft
+mode, alpha dropped. Then comes the model's own `preprocess`, so that pixels equal the training code's bit for bit.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.text import printable
 
 MORE_WORKERS_THAN_CORES = "This DataLoader will create"
-"""Torch warns of what is the user's choice, some releases when the loader is made and others when it starts."""
-
+"""Start of a torch warning about the user's choice; torch releases differ in when they show it."""
 
 Alter = Callable[[Image.Image, int], Image.Image]
-"""Takes a decoded image and its position in the set; raises DataError where it cannot be altered."""
+"""Returns an altered copy of a decoded image, given its position in the set; raises a DataError if it cannot."""
 
 
 class PixelBatch(NamedTuple):
-    """The `pixels` of the B images at `positions` of their set, (B, ...) as `preprocess` gives them for one.
+    """The `pixels` of the B images at `positions` of their set, (B, ...) with the shape that `preprocess` returns.
 
-    decoded: which of them do not come from the pixel cache. damages: what was found there instead of an image.
+    decoded: whether each image was decoded, not taken from the pixel cache. damages: images damaged in the cache.
     A tuple, because DataLoader moves tensors in tuples into pinned memory.
     """
 
@@ -49,7 +48,7 @@ class PixelBatch(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Why the pixel cache could not give the image of this `digest`."""
+    """Why the image with this `digest` could not be read from the pixel cache."""
 
     digest: str
     reason: str
@@ -64,7 +63,7 @@ class _Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Why an image has no pixels: a value, since an exception leaves a worker wrapped in its traceback."""
+    """Why an image has no pixels; a value, because an exception from a worker arrives wrapped in its traceback."""
 
     reason: str
 
@@ -84,8 +83,8 @@ def read_pixels(
 ) -> Iterator[PixelBatch]:
     """Yield the images at `positions` in order, `batch_size` at a time; `workers` processes read ahead.
 
-    `alter` changes decoded images before `preprocess` sees them. Images that are on the `shelf` are not read; the
-    others are put there.
+    `alter` is applied to decoded images, before `preprocess`. Images on the `shelf` are not read; the others are added
+    to it.
 
     Raises:
         DataError: an image cannot be read, decoded or stacked; the message names set and sample.
@@ -108,7 +107,7 @@ def read_pixels(
 
 
 class _Pixels(Dataset[Any]):
-    """What the worker processes run: position -> pixels, or why not."""
+    """The data set that worker processes read: position -> pixels, or the reason why there are none."""
 
     def __init__(
         self,
@@ -138,11 +137,11 @@ class _Pixels(Dataset[Any]):
             return _Refused(f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}")
         pixels = self._preprocess(image)
         if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
-            pixels = pixels.copy()  # torch has no tensors that cannot be written, and warns of each
+            pixels = pixels.copy()  # torch warns about each array that is not writeable
         return _Item(position, torch.as_tensor(pixels, dtype=self._dtype), decoded=True, damage=found)
 
     def collate(self, items: list[_Item | _Refused]) -> PixelBatch | _Refused:
-        """Stack images into a batch; one that was refused refuses the batch."""
+        """Stack images into a batch; if one image was refused, so is the batch."""
         whole = []
         for item in items:
             if isinstance(item, _Refused):
@@ -150,7 +149,10 @@ class _Pixels(Dataset[Any]):
             whole.append(item)
         shapes = {tuple(item.pixels.shape) for item in whole}
         if len(shapes) > 1 or len(next(iter(shapes))) != 3:
-            return _Refused(f"{self._images.name}: preprocess gave shapes {sorted(shapes)}: expected one (C, H, W)")
+            return _Refused(
+                f"{self._images.name}: preprocess returned shapes {sorted(shapes)}: "
+                "expected one (C, H, W) for all images"
+            )
         return PixelBatch(
             [item.position for item in whole],
             torch.stack([item.pixels for item in whole]),
@@ -159,7 +161,7 @@ class _Pixels(Dataset[Any]):
         )
 
     def _kept(self, digest: str) -> torch.Tensor | Damage | None:
-        """Return the image's pixels if the shelf has them, or what it has instead."""
+        """Return the image's pixels from the shelf, the damage found there, or None if the image is not on it."""
         if self._shelf is None or digest not in self._shelf:
             return None
         try:
@@ -167,7 +169,7 @@ class _Pixels(Dataset[Any]):
         except DamagedBlockError as error:
             return Damage(digest, str(error))
         except OSError:
-            return None  # another process threw the block out
+            return None  # another process removed the block
 
     def _image(self, position: int) -> Image.Image:
         image = read_image(self._images, position)
@@ -175,7 +177,7 @@ class _Pixels(Dataset[Any]):
 
 
 def _keep(batch: PixelBatch, images: ImageSet, shelf: PixelShelf) -> None:
-    """Put what was decoded on the shelf, and take from it what is damaged."""
+    """Add decoded images to the shelf, and remove damaged ones from it."""
     for damage in batch.damages:
         shelf.set_aside(damage.digest, damage.reason)
     for position, pixels, decoded in zip(batch.positions, batch.pixels.numpy(), batch.decoded, strict=True):
@@ -187,7 +189,7 @@ def _loader(
     pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice
 ) -> DataLoader[PixelBatch | _Refused]:
     batches = -(-len(pixels) // batch_size)
-    # A single batch has nothing to overlap with.
+    # With a single batch, worker processes have nothing to overlap with.
     processes = min(workers, batches) if batches > 1 else 0
     context = _start_method(pixels, notice) if processes else None
     return DataLoader(
@@ -201,11 +203,11 @@ def _loader(
 
 
 def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
-    """Choose how workers start.
+    """Return the start method of worker processes, or None if they cannot be started.
 
-    Fork on Linux: it takes milliseconds where spawn imports torch again, and hands over readers and transforms that no
-    pickle could carry. Workers touch neither the GPU nor Arrow's threads, which is what makes fork safe here. Elsewhere
-    spawn, as the system's own libraries may not survive a fork.
+    Fork on Linux: it takes milliseconds, where spawn imports torch again, and readers and transforms do not have to be
+    picklable. It is safe here because workers use neither the GPU nor Arrow's threads. Spawn elsewhere, because system
+    libraries can break after a fork.
     """
     if sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods():
         return "fork"
@@ -218,13 +220,13 @@ def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
 
 
 def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
-    """Start the workers, and stop them at the end, however it comes.
+    """Start the workers, yield batches, and stop the workers in any case.
 
     Raises:
-        ConfigError: in place of torch's report on a worker that was killed.
+        ConfigError: a worker was killed.
     """
     with warnings.catch_warnings():
-        # Python 3.12 and newer warn of every fork beside threads; _start_method says why this one is safe.
+        # Python 3.12 and newer warn about forking a process with threads; _start_method explains why it is safe here.
         warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
         batches = iter(loader)
@@ -234,9 +236,9 @@ def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[Pixel
         if not str(error).startswith("DataLoader worker"):
             raise
         raise ConfigError(
-            f"{name}: a process that decodes images was killed, perhaps for want of (shared) memory: "
+            f"{name}: a worker process that decodes images was killed, possibly because (shared) memory ran out: "
             "try --clip-workers 0 or a smaller --clip-batch-size"
         ) from error
     finally:
-        # Torch stops its workers once nobody holds the iterator, which a worker's traceback does.
+        # Torch stops its workers when the iterator is deleted, but a worker's traceback can keep it alive.
         getattr(batches, "_shutdown_workers", int)()

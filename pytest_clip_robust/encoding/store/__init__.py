@@ -1,1 +1,1 @@
-"""The feature store."""
+"""The feature store and the file format of its shards."""

@@ -1,7 +1,7 @@
-"""A shard: some rows of the feature store as the bytes of one Parquet file.
+"""Shards: rows of the feature store as one Parquet file each.
 
-Its name carries the number of dimensions and the SHA-256 of its bytes. Parquet's page checksums, which other readers
-can use, cover pages only; the name covers the footer as well, so that any damage is found.
+A shard's name contains the number of dimensions and the SHA-256 of the file. Parquet's own page checksums, for other
+readers, do not cover the footer; the SHA-256 covers every byte, so that any damage is detected.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _NAME = re.compile(r"(?P<dimensions>[1-9]\d*)d-(?P<sha256>[0-9a-f]{64})\.parquet
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """`digests` of n samples and their (n, D) float32 `features`."""
+class ShardRows:
+    """The `digests` of n samples and their (n, D) float32 `features`."""
 
     digests: Sequence[str]
     features: NDArray[np.float32]
 
 
 class DamagedShardError(Exception):
-    """The bytes are not what the shard's name promises; the message says how."""
+    """The content does not match the shard's name; the message says why."""
 
 
 class UnknownFormatError(Exception):
-    """The shard is whole, but written in a format that this release does not know; the message is its version."""
+    """The shard is intact, but in a format that this release cannot read; the message is the format's version."""
 
 
-def pack(rows: Rows, *, provenance: Mapping[str, str]) -> tuple[str, bytes]:
-    """Return the name and the content of the shard that holds `rows`; equal rows give equal bytes."""
+def pack(rows: ShardRows, *, provenance: Mapping[str, str]) -> tuple[str, bytes]:
+    """Return the name and the content of a shard with `rows`; equal rows give equal bytes."""
     dimensions = rows.features.shape[1]
     metadata = {_VERSION_FIELD: FORMAT_VERSION} | {f"clip_robust.{key}": value for key, value in provenance.items()}
     table = pa.table(
@@ -51,7 +51,7 @@ def pack(rows: Rows, *, provenance: Mapping[str, str]) -> tuple[str, bytes]:
         schema=_schema(dimensions).with_metadata(metadata),
     )
     buffer = io.BytesIO()
-    # Features do not compress and no one filters by them: plain pages without statistics read fastest.
+    # Features do not compress, and no query filters by them: plain pages without statistics are read fastest.
     pq.write_table(
         table, buffer, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
     )
@@ -59,12 +59,12 @@ def pack(rows: Rows, *, provenance: Mapping[str, str]) -> tuple[str, bytes]:
     return f"{dimensions}d-{hashlib.sha256(content).hexdigest()}.parquet", content
 
 
-def unpack(name: str, content: bytes) -> Rows:
-    """Return the rows of the shard called `name`, its features without a copy.
+def unpack(name: str, content: bytes) -> ShardRows:
+    """Return the rows of the shard called `name`; the features are not copied.
 
     Raises:
-        DamagedShardError: the content is not the one that was named, or not a shard.
-        UnknownFormatError: another release wrote it.
+        DamagedShardError: the content does not match the name, or is not a shard.
+        UnknownFormatError: another release wrote the shard.
     """
     parts = _NAME.fullmatch(name)
     if parts is None or hashlib.sha256(content).hexdigest() != parts["sha256"]:
@@ -72,7 +72,7 @@ def unpack(name: str, content: bytes) -> Rows:
     try:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise DamagedShardError("it is no Parquet file") from error
+        raise DamagedShardError("it is not a Parquet file") from error
     version = (table.schema.metadata or {}).get(_VERSION_FIELD, b"none").decode(errors="replace")
     if version != FORMAT_VERSION:
         raise UnknownFormatError(version)
@@ -80,7 +80,7 @@ def unpack(name: str, content: bytes) -> Rows:
 
 
 def dimensions_of(name: str) -> int | None:
-    """Return the D that a shard's name promises, or None when `name` is no shard's name.
+    """Return the D in a shard's name, or None if `name` is not the name of a shard.
 
     >>> dimensions_of("512d-" + 64 * "0" + ".parquet")
     512
@@ -90,11 +90,11 @@ def dimensions_of(name: str) -> int | None:
     return int(parts["dimensions"]) if parts else None
 
 
-def _rows(table: pa.Table, dimensions: int) -> Rows:
+def _rows(table: pa.Table, dimensions: int) -> ShardRows:
     if not table.schema.equals(_schema(dimensions)):
         raise DamagedShardError(f"its columns are not a digest and a list of {dimensions} float32")
     features = table.column("feature").combine_chunks().flatten().to_numpy(zero_copy_only=True)
-    return Rows(table.column("digest").to_pylist(), features.reshape(-1, dimensions))
+    return ShardRows(table.column("digest").to_pylist(), features.reshape(-1, dimensions))
 
 
 def _schema(dimensions: int) -> pa.Schema:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pytest_clip_robust.encoding.dense.features import densely, encode_dense
+from pytest_clip_robust.encoding.dense.features import encode_dense, require_dense
 from pytest_clip_robust.errors import DataError, ModelError
 from pytest_clip_robust.models.spec import ModelSpec
 
@@ -85,7 +85,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(load, dense, pictures, not
     features = encode_dense(model, pictures, batch_size=5, notice=notices.append)
     assert torch.allclose(features, encode_dense(load(dense, spec=SPEC), pictures))
     assert notices == [
-        "model py:mine:make: encode_dense: a batch of 5 does not fit into the device's memory: going on with 2"
+        "model py:mine:make: encode_dense: a batch of 5 does not fit into the device's memory; continuing with 2"
     ]
 
 
@@ -111,15 +111,15 @@ def test_a_model_without_dense_features_is_told_what_to_add(load, encoder, pictu
 
 
 def test_a_model_with_dense_features_is_taken_for_one(model, dense):
-    assert densely(model) is dense
+    assert require_dense(model) is dense
 
 
 @pytest.mark.parametrize(
     ("encode", "message"),
     [
-        (lambda pixels: pixels.mean((2, 3)), r"gives shape \(1, 3\); expected \(1, D, h, w\)"),
-        (lambda pixels: pixels[:, :0], r"gives shape \(1, 0, 48, 64\); expected \(1, D, h, w\)"),
-        (lambda pixels: pixels[0], r"gives shape \(3, 48, 64\); expected \(1, D, h, w\)"),
+        (lambda pixels: pixels.mean((2, 3)), r"returned shape \(1, 3\); expected \(1, D, h, w\)"),
+        (lambda pixels: pixels[:, :0], r"returned shape \(1, 0, 48, 64\); expected \(1, D, h, w\)"),
+        (lambda pixels: pixels[0], r"returned shape \(3, 48, 64\); expected \(1, D, h, w\)"),
         (lambda pixels: torch.cat([pixels, pixels]), r"features of shape \(2, 9216\) for 1 samples"),
         (lambda pixels: pixels / 0, "features of 'image 0' are NaN or infinite"),
         (lambda pixels: None, "encode_dense failed: RuntimeError"),
@@ -136,7 +136,7 @@ def test_unusable_features_are_one_line(load, pictures, encode, message):
 def test_a_grid_that_changes_on_the_way_is_refused(load, pictures):
     grids = iter([(3, 4), (4, 3)])
     model = giving(load, lambda pixels: torch.ones(len(pixels), 2, *next(grids)))
-    with pytest.raises(ModelError, match=r"gives shape \(1, 2, 4, 3\); expected \(1, 2, 3, 4\)"):
+    with pytest.raises(ModelError, match=r"returned shape \(1, 2, 4, 3\); expected \(1, 2, 3, 4\)"):
         encode_dense(model, pictures)
 
 
@@ -155,7 +155,7 @@ def test_messages_name_the_samples(load, pictures):
 
 
 def test_a_picture_without_parts_is_refused_by_name(model):
-    with pytest.raises(DataError, match=r"'dot\.png' has 31x40 pixels; dense features need 32 a side"):
+    with pytest.raises(DataError, match=r"'dot\.png' has 31x40 pixels; dense features need at least 32 per side"):
         encode_dense(model, np.zeros((1, 40, 31, 3), np.uint8), samples=["dot.png"])
 
 

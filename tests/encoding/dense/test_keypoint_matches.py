@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pytest_clip_robust.encoding.dense.keypoints import find_points
 from pytest_clip_robust.encoding.dense.resize import STRIDE, resize_for
 
-LOOK = resize_for(128, 96, size=128)
+RESIZE = resize_for(128, 96, size=128)
 
 
-def waves(shift=0.0, look=LOOK):
+def waves(shift=0.0, resize=RESIZE):
     """Smooth features that differ everywhere, moved to the right by `shift` pixels."""
-    rows, columns = np.indices((look.height // 8, look.width // 8)) * 8 + 4.0
+    rows, columns = np.indices((resize.height // 8, resize.width // 8)) * 8 + 4.0
     rng = np.random.default_rng(0)
     down, across, phase = rng.normal(size=(3, 48)) / 25
     values = np.cos(rows[..., None] * down + (columns[..., None] - shift) * across + phase * 100)
@@ -25,7 +25,7 @@ def waves(shift=0.0, look=LOOK):
 def test_a_point_is_found_in_its_own_picture(points):
     points = np.array(points)
 
-    found = find_points(waves(), points, LOOK, waves(), LOOK)
+    found = find_points(waves(), points, RESIZE, waves(), RESIZE)
 
     # Points of the grid are 4 pixels apart.
     assert np.abs(found - points).max() <= STRIDE
@@ -34,7 +34,7 @@ def test_a_point_is_found_in_its_own_picture(points):
 def test_a_point_is_found_where_it_moved():
     points = np.array([[40.0, 40.0], [70.0, 20.0]])
 
-    found = find_points(waves(), points, LOOK, waves(shift=24), LOOK)
+    found = find_points(waves(), points, RESIZE, waves(shift=24), RESIZE)
 
     assert np.abs(found - points - [24, 0]).max() <= STRIDE
 
@@ -44,7 +44,7 @@ def test_pictures_may_differ_in_size():
     points = np.array([[40.0, 40.0]])
 
     found = find_points(
-        waves(), points, LOOK, torch.nn.functional.interpolate(waves()[None], scale_factor=2)[0], larger
+        waves(), points, RESIZE, torch.nn.functional.interpolate(waves()[None], scale_factor=2)[0], larger
     )
 
     assert found == pytest.approx(points * 2, abs=10)

@@ -50,7 +50,7 @@ def test_the_size_of_chunks_changes_nothing(monkeypatch):
     source, target = random_points(0), random_points(1)
     whole = two_nearest(source, target)
 
-    monkeypatch.setattr(nearest, "ELEMENTS_AT_A_TIME", 1)
+    monkeypatch.setattr(nearest, "COSINES_AT_A_TIME", 1)
     one_by_one = two_nearest(source, target)
 
     assert torch.equal(whole.index, one_by_one.index)

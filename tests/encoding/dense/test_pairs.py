@@ -12,11 +12,9 @@ from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, ViewSet
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.encoding.dense.keypoints import find_points
-from pytest_clip_robust.encoding.dense.pairs import match_keypoint_pairs, match_view_pairs
 from pytest_clip_robust.encoding.dense.resize import resize_for
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
-from pytest_clip_robust.encoding.engines.local import LocalEngine
-from pytest_clip_robust.encoding.engines.rank import RankEngine
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
 from pytest_clip_robust.models.spec import ModelSpec
@@ -102,26 +100,26 @@ def model(encoder, load):
     return load(encoder, spec=ModelSpec.parse("py:dense:model"))
 
 
-def look_and_encode(encoder, images, position):
+def resize_and_encode(encoder, images, position):
     """Return how a picture is looked at and its features, step by step."""
     picture = Image.open(io.BytesIO(images.read(position))).convert("RGB")
-    look = resize_for(*picture.size, size=SIZE)
-    pixels = torch.from_numpy(look.resize(picture)).permute(2, 0, 1)[None].float() / 255
-    return look, encoder.encode_dense(pixels)[0]
+    resize = resize_for(*picture.size, size=SIZE)
+    pixels = torch.from_numpy(resize.apply(picture)).permute(2, 0, 1)[None].float() / 255
+    return resize, encoder.encode_dense(pixels)[0]
 
 
 def directly(encoder, views, pair):
     """Match one pair as the functions below would."""
     looked = []
     for position in pair:
-        look, features = look_and_encode(encoder, views.images, position)
+        resize, features = resize_and_encode(encoder, views.images, position)
         depth = np.array(Image.open(io.BytesIO(views.depths.read(position)))) * 0.001
         looked.append(
             View(
-                look=look,
+                resize=resize,
                 features=features,
-                points=view_points(depth, CAMERA, look),
-                intrinsics=resized_intrinsics(CAMERA, look),
+                points=view_points(depth, CAMERA, resize),
+                intrinsics=resized_intrinsics(CAMERA, resize),
                 pose=views.poses[position],
             )
         )
@@ -129,7 +127,7 @@ def directly(encoder, views, pair):
 
 
 def test_errors_are_those_of_a_pair_matched_by_itself(encoder, model, views, store):
-    found = match_view_pairs(model, views, views.pairs, store, size=SIZE)
+    found = Encoder(store).view_pairs(model, views, views.pairs, size=SIZE)
 
     for one, pair in zip(found, views.pairs.tolist(), strict=True):
         expected = directly(encoder, views, pair)
@@ -138,9 +136,9 @@ def test_errors_are_those_of_a_pair_matched_by_itself(encoder, model, views, sto
 
 
 def test_pictures_are_encoded_once_and_pairs_never_again(encoder, model, views, store):
-    first = match_view_pairs(model, views, views.pairs, store, size=SIZE)
+    first = Encoder(store).view_pairs(model, views, views.pairs, size=SIZE)
     assert encoder.seen == 4
-    again = match_view_pairs(model, views, views.pairs[[2, 0]], store, size=SIZE)
+    again = Encoder(store).view_pairs(model, views, views.pairs[[2, 0]], size=SIZE)
 
     assert encoder.seen == 4
     assert np.array_equal(again[0].metres, first[2].metres)
@@ -165,18 +163,18 @@ def other_poses(views):
     ids=["poses", "depth scale", "boxes", "intrinsics", "depth"],
 )
 def test_whatever_changes_errors_makes_another_pair(encoder, model, views, store, change):
-    match_view_pairs(model, views, views.pairs, store, size=SIZE)
+    Encoder(store).view_pairs(model, views, views.pairs, size=SIZE)
 
-    match_view_pairs(model, change(views), views.pairs, store, size=SIZE)
+    Encoder(store).view_pairs(model, change(views), views.pairs, size=SIZE)
 
     assert encoder.seen == 8
 
 
 def test_another_size_or_another_model_is_another_key(encoder, model, load, views, store):
-    match_view_pairs(model, views, views.pairs, store, size=SIZE)
+    Encoder(store).view_pairs(model, views, views.pairs, size=SIZE)
 
-    match_view_pairs(model, views, views.pairs, store, size=SIZE * 2)
-    match_view_pairs(load(encoder, spec=model.spec, weights="33" * 32), views, views.pairs, store, size=SIZE)
+    Encoder(store).view_pairs(model, views, views.pairs, size=SIZE * 2)
+    Encoder(store).view_pairs(load(encoder, spec=model.spec, weights="33" * 32), views, views.pairs, size=SIZE)
 
     assert encoder.seen == 12
 
@@ -187,25 +185,25 @@ def test_what_can_never_be_right_is_stored_and_stays_far(encoder, model, views, 
     views = replace(views, poses=poses)
 
     for _ in range(2):
-        found = match_view_pairs(model, views, views.pairs[:1], store, size=SIZE)
+        found = Encoder(store).view_pairs(model, views, views.pairs[:1], size=SIZE)
         assert (found[0].pixels > 1e30).all()
         assert np.isfinite(found[0].metres).all()
 
 
 def test_keypoints_are_found_where_the_matcher_says(encoder, model, keypoints, store):
-    found = match_keypoint_pairs(model, keypoints, keypoints.pairs, store, size=SIZE)
+    found = Encoder(store).keypoint_pairs(model, keypoints, keypoints.pairs, size=SIZE)
 
     assert [len(errors) for errors in found] == [3, 2]  # the third is not seen in the last picture
     assert all((errors >= 0).all() for errors in found)
-    again = match_keypoint_pairs(model, keypoints, keypoints.pairs, store, size=SIZE)
+    again = Encoder(store).keypoint_pairs(model, keypoints, keypoints.pairs, size=SIZE)
     assert encoder.seen == 3
     assert np.array_equal(found[1], again[1])
 
 
 def test_errors_of_keypoints_are_shares_of_the_target_box(encoder, model, keypoints, store):
-    found = match_keypoint_pairs(model, keypoints, keypoints.pairs[:1], store, size=SIZE)
+    found = Encoder(store).keypoint_pairs(model, keypoints, keypoints.pairs[:1], size=SIZE)
 
-    source, target = (look_and_encode(encoder, keypoints.images, position) for position in (0, 1))
+    source, target = (resize_and_encode(encoder, keypoints.images, position) for position in (0, 1))
     places = find_points(source[1], source[0].to_resized(keypoints.points[0]), source[0], target[1], target[0])
     away = np.linalg.norm(places / target[0].scale - keypoints.points[1], axis=1)
     assert found[0] == pytest.approx(away / 16, rel=1e-4)
@@ -216,7 +214,7 @@ def test_a_picture_that_cannot_be_read_is_named(encoder, model, views, store):
     broken = replace(views, images=replace(views.images, read=[files[0], files[0][:50], *files[2:]].__getitem__))
 
     with pytest.raises(DataError, match=r"views: image '1.png': its bytes changed since the set was loaded"):
-        match_view_pairs(model, broken, views.pairs, store, size=SIZE)
+        Encoder(store).view_pairs(model, broken, views.pairs, size=SIZE)
 
 
 def test_depth_that_cannot_be_read_is_named(encoder, model, views, store):
@@ -225,28 +223,32 @@ def test_depth_that_cannot_be_read_is_named(encoder, model, views, store):
     assert digests
 
     with pytest.raises(DataError, match=r"view '0.png': .*No such file"):
-        match_view_pairs(model, gone, views.pairs, store, size=SIZE)
+        Encoder(store).view_pairs(model, gone, views.pairs, size=SIZE)
 
 
 def test_a_model_without_dense_features_says_so(make_encoder, load, views, store):
     with pytest.raises(ModelError, match=r"has no encode_dense\(pixels\)"):
-        match_view_pairs(
-            load(make_encoder(), spec=ModelSpec.parse("py:small:model")), views, views.pairs, store, size=SIZE
+        Encoder(store).view_pairs(
+            load(make_encoder(), spec=ModelSpec.parse("py:small:model")), views, views.pairs, size=SIZE
         )
 
 
 @pytest.mark.parametrize("kind", ["views", "keypoints"])
 def test_ranks_share_pairs_out_and_a_process_after_them_finds_all(request, model, store, encoder, tmp_path, kind):
     found = request.getfixturevalue(kind)
-    match = match_view_pairs if kind == "views" else match_keypoint_pairs
-    ranks = [RankEngine(LocalEngine(), Rank(rank, 2)) for rank in range(2)]
-    for ranked in ranks:
-        assert len(match(model, found, found.pairs, store, size=SIZE, ranked=ranked)) == len(found.pairs)
-    assert ranks[1].left == 0  # the other's are there already
+
+    def match(encoding):
+        method = encoding.view_pairs if kind == "views" else encoding.keypoint_pairs
+        return method(model, found, found.pairs, size=SIZE)
+
+    ranks = [Encoder(store, rank=Rank(rank, 2)) for rank in range(2)]
+    for encoding in ranks:
+        assert len(match(encoding)) == len(found.pairs)
+    assert ranks[1].left_to_others == 0  # the first rank has stored the others
     seen = encoder.seen
-    after = match(model, found, found.pairs, store, size=SIZE)
+    after = match(Encoder(store))
     assert encoder.seen == seen
-    scratch = match(model, found, found.pairs, FeatureStore(tmp_path / "scratch"), size=SIZE)
+    scratch = match(Encoder(FeatureStore(tmp_path / "scratch")))
     for one, other in zip(after, scratch, strict=True):
         for values, others in zip(astuple(one), astuple(other), strict=True) if kind == "views" else [(one, other)]:
             np.testing.assert_array_equal(values, others)

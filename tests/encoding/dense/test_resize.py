@@ -17,15 +17,15 @@ def test_a_look_covers_its_box_and_nothing_else(width, height, size, data):
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
 
-    look = resize_for(width, height, size=size, box=(left, top, right, bottom))
+    resize = resize_for(width, height, size=size, box=(left, top, right, bottom))
 
-    down, across = look.pixels()
-    assert (len(down), len(across)) == look.grid == (look.height // STRIDE, look.width // STRIDE)
+    down, across = resize.grid_pixels()
+    assert (len(down), len(across)) == resize.grid == (resize.height // STRIDE, resize.width // STRIDE)
     assert top <= down.min() <= down.max() < bottom
     assert left <= across.min() <= across.max() < right
-    corners = look.to_resized(np.array([[left, top], [right, bottom]]))
-    assert corners == pytest.approx(np.array([[0, 0], [look.width, look.height]]))
-    assert max(look.width, look.height) == pytest.approx(size, abs=8)
+    corners = resize.to_resized(np.array([[left, top], [right, bottom]]))
+    assert corners == pytest.approx(np.array([[0, 0], [resize.width, resize.height]]))
+    assert max(resize.width, resize.height) == pytest.approx(size, abs=8)
 
 
 def test_the_shape_of_the_picture_is_kept():
@@ -38,16 +38,16 @@ def test_the_shape_of_the_picture_is_kept():
 def test_points_lie_in_the_pixels_of_the_picture_that_the_model_sees_there():
     ramp = np.repeat(np.arange(64, dtype=np.uint8)[None] * 4, 48, axis=0)
     picture = Image.fromarray(np.stack([ramp] * 3, axis=-1))
-    look = resize_for(64, 48, size=256, box=(8, 4, 56, 40))
+    resize = resize_for(64, 48, size=256, box=(8, 4, 56, 40))
 
-    seen = look.resize(picture)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE, 0].astype(float)
-    down, across = look.pixels()
+    seen = resize.apply(picture)[STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE, 0].astype(float)
+    down, across = resize.grid_pixels()
 
     assert np.abs(seen - ramp[down[:, None], across]).max() <= 4  # a pixel of the picture at most
 
 
 def test_a_box_outside_of_the_picture_is_refused():
-    with pytest.raises(DataError, match=r"box \(0, 0, 65, 48\) does not lie in the picture of 64x48"):
+    with pytest.raises(DataError, match=r"box \(0, 0, 65, 48\) is not inside the picture of 64x48"):
         resize_for(64, 48, size=128, box=(0, 0, 65, 48))
 
 

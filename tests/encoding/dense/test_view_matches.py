@@ -11,7 +11,7 @@ from pytest_clip_robust.encoding.dense.resize import resize_for
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
 
 SIDE = 128
-LOOK = resize_for(SIDE, SIDE, size=SIDE)
+RESIZE = resize_for(SIDE, SIDE, size=SIDE)
 CAMERA = np.array([[140.0, 0, 64], [0, 140.0, 64], [0, 0, 1]])
 
 
@@ -32,12 +32,12 @@ def pose_above(degrees, height=1.5):
 
 
 def view(pose, features=None, *, world=None):
-    points = view_points(plane_depth(pose), CAMERA, LOOK)
+    points = view_points(plane_depth(pose), CAMERA, RESIZE)
     return View(
-        look=LOOK,
+        resize=RESIZE,
         features=known_places(pose, points) if features is None else features,
         points=points,
-        intrinsics=resized_intrinsics(CAMERA, LOOK),
+        intrinsics=resized_intrinsics(CAMERA, RESIZE),
         pose=pose if world is None else world @ pose,
     )
 
@@ -105,7 +105,7 @@ def test_points_without_depth_take_no_part():
     one = view(pose_above(0))
     points = one.points.copy()
     points[:, :16] = 0
-    half = View(look=LOOK, features=one.features, points=points, intrinsics=one.intrinsics, pose=one.pose)
+    half = View(resize=RESIZE, features=one.features, points=points, intrinsics=one.intrinsics, pose=one.pose)
 
     found = match_views(half, one)
 
@@ -119,7 +119,7 @@ def test_what_lies_behind_the_second_camera_is_never_near():
     behind[:3, 3] += 10 * behind[:3, 2]
 
     found = match_views(
-        one, View(look=LOOK, features=one.features, points=one.points, intrinsics=one.intrinsics, pose=behind)
+        one, View(resize=RESIZE, features=one.features, points=one.points, intrinsics=one.intrinsics, pose=behind)
     )
 
     assert np.isinf(found.pixels).all()
@@ -127,22 +127,22 @@ def test_what_lies_behind_the_second_camera_is_never_near():
 
 
 def test_a_cropped_and_resized_camera_projects_to_the_same_pixel():
-    look = resize_for(640, 480, size=256, box=(100, 50, 400, 450))
+    resize = resize_for(640, 480, size=256, box=(100, 50, 400, 450))
     camera = np.array([[500.0, 0, 320], [0, 510.0, 240], [0, 0, 1]])
     point = np.array([-0.1, 0.05, 1.3])
 
     here = camera @ point
-    there = resized_intrinsics(camera, look) @ point
+    there = resized_intrinsics(camera, resize) @ point
 
-    assert there[:2] / there[2] == pytest.approx(look.to_resized(here[:2] / here[2]))
+    assert there[:2] / there[2] == pytest.approx(resize.to_resized(here[:2] / here[2]))
 
 
 def test_points_are_the_centres_of_pixels_with_their_own_depth():
     depth = np.arange(SIDE * SIDE, dtype=np.float64).reshape(SIDE, SIDE) + 1
 
-    points = view_points(depth, CAMERA, LOOK)
+    points = view_points(depth, CAMERA, RESIZE)
 
-    down, across = LOOK.pixels()
+    down, across = RESIZE.grid_pixels()
     row, column = 5, 9
     z = depth[down[row], across[column]]
     projected = CAMERA @ points[row, column]

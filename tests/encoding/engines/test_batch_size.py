@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_clip_robust.encoding.encoder import encode_images
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines import local
-from pytest_clip_robust.encoding.engines.batch_size import AT_MOST, PROBE, SHARE, fitting_batch
+from pytest_clip_robust.encoding.engines.batch_size import LARGEST_BATCH, MEMORY_FRACTION, PROBE_BATCH, largest_batch
 from pytest_clip_robust.encoding.engines.local import LocalEngine, default_workers
 
 MIB = 2**20
@@ -33,18 +33,25 @@ class Memory:
 
 @pytest.mark.parametrize(
     ("total", "each", "size"),
-    [(8000, 10, AT_MOST), (8000, 20, 256), (1000, 10, 64), (400, 10, 16), (100, 10, PROBE), (80_000, 0, AT_MOST)],
+    [
+        (8000, 10, LARGEST_BATCH),
+        (8000, 20, 256),
+        (1000, 10, 64),
+        (400, 10, 16),
+        (100, 10, PROBE_BATCH),
+        (80_000, 0, LARGEST_BATCH),
+    ],
 )
 def test_a_batch_fits_into_a_share_of_the_free_memory(total, each, size):
     memory = Memory(total, each)
-    assert fitting_batch(memory, memory.run) == size
-    if size not in {PROBE, AT_MOST}:
-        assert size * each <= SHARE * total < 2 * size * each
+    assert largest_batch(memory, memory.run) == size
+    if size not in {PROBE_BATCH, LARGEST_BATCH}:
+        assert size * each <= MEMORY_FRACTION * total < 2 * size * each
 
 
 def test_what_a_model_needs_whatever_the_batch_makes_batches_smaller_never_too_large():
     memory = Memory(1000, 2, fixed=64)
-    size = fitting_batch(memory, memory.run)
+    size = largest_batch(memory, memory.run)
     assert memory.fixed + size * memory.each <= memory.total
 
 
@@ -62,24 +69,23 @@ def test_gpus_get_what_fits_and_later_sets_what_was_learnt(load, encoder, image_
 
     monkeypatch.setattr(encoder, "encode_image", run)
     engine, model = LocalEngine(workers=0, notice=lambda _: None), load(encoder, device="cuda:0")
-    encode_images(model, image_set([png(seed) for seed in range(80)]), store, engine=engine)
-    assert seen == [PROBE, PROBE, 32, 32, 16]
+    Encoder(store, engine).images(model, image_set([png(seed) for seed in range(80)]))
+    assert seen == [PROBE_BATCH, PROBE_BATCH, 32, 32, 16]
     memory.total, seen[:] = 200 * MIB, []
-    encode_images(model, image_set([png(seed) for seed in range(80, 120)]), store, engine=engine)
-    encode_images(model, image_set([png(seed) for seed in range(120, 152)]), store, engine=engine)
+    Encoder(store, engine).images(model, image_set([png(seed) for seed in range(80, 120)]))
+    Encoder(store, engine).images(model, image_set([png(seed) for seed in range(120, 152)]))
     assert seen == [16, 16, 8, 16, 16]
 
 
 def test_every_worker_has_something_to_do(load, encoder, image_set, png, store):
     engine = LocalEngine(workers=1)
-    encode_images(load(encoder, device="mps"), image_set([png(seed) for seed in range(80)]), store, engine=engine)
+    Encoder(store, engine).images(load(encoder, device="mps"), image_set([png(seed) for seed in range(80)]))
     assert encoder.image_batches == [40, 40]
 
 
 def test_decoders_are_few_beside_a_model_on_the_cpu_and_share_the_cores_beside_gpus(monkeypatch):
     monkeypatch.setattr(local, "count_cores", lambda: 32)
-    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     assert default_workers("cpu") == 2
     assert default_workers("cuda") == 16
-    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "8")
-    assert default_workers("cuda:0") == 4
+    assert default_workers("cuda:0", processes=8) == 4
+    assert default_workers("cuda:0", processes=99) == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pytest_clip_robust.encoding.engines import overlap
-from pytest_clip_robust.encoding.engines.overlap import Placing, one_ahead
+from pytest_clip_robust.encoding.engines.overlap import DeviceTransfer, one_ahead
 from pytest_clip_robust.encoding.pixels.reading import PixelBatch
 from pytest_clip_robust.models.protocols import PreprocessSteps
 
@@ -87,17 +87,17 @@ def batch_of(size=2):
 
 
 def test_what_is_left_of_preprocess_is_done_where_the_model_is(load):
-    placing, batch = Placing(load(HalvingEncoder())), batch_of()
-    placed = placing.finish(placing.start(batch))
-    assert placed.batch is batch
-    assert torch.equal(placed.inputs, STEPS.normalise(batch.pixels))
+    transfer, batch = DeviceTransfer(load(HalvingEncoder())), batch_of()
+    copied = transfer.finish(transfer.start(batch))
+    assert copied.batch is batch
+    assert torch.equal(copied.inputs, STEPS.normalise(batch.pixels))
 
 
 def test_a_model_without_steps_gets_its_pixels_as_they_are(load, encoder):
-    placing = Placing(load(encoder, device="cuda"))
+    transfer = DeviceTransfer(load(encoder, device="cuda"))
     pixels = torch.rand(2, 3, 4, 4)
-    placed = placing.finish(placing.start(PixelBatch([0, 1], pixels, [True] * 2, [])))
-    assert placed.inputs is pixels
+    copied = transfer.finish(transfer.start(PixelBatch([0, 1], pixels, [True] * 2, [])))
+    assert copied.inputs is pixels
 
 
 def test_where_a_device_divides_otherwise_the_cpu_normalises(load, monkeypatch):
@@ -105,8 +105,8 @@ def test_where_a_device_divides_otherwise_the_cpu_normalises(load, monkeypatch):
     moved = []
     to = torch.Tensor.to
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: moved.append(self.dtype) or to(self, *args))
-    placing, batch = Placing(load(HalvingEncoder())), batch_of()
-    assert torch.equal(placing.finish(placing.start(batch)).inputs, STEPS.normalise(batch.pixels))
+    transfer, batch = DeviceTransfer(load(HalvingEncoder())), batch_of()
+    assert torch.equal(transfer.finish(transfer.start(batch)).inputs, STEPS.normalise(batch.pixels))
     assert moved == [torch.float32]
 
 
@@ -134,9 +134,9 @@ def test_a_gpu_copies_on_a_stream_of_its_own_and_the_model_waits_for_it(load, mo
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: log.append(str(device)) or self)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: log.append("memory kept"))
-    placing, batch = Placing(load(HalvingEncoder(), device="cuda")), batch_of()
-    placed = placing.start(batch)
+    transfer, batch = DeviceTransfer(load(HalvingEncoder(), device="cuda")), batch_of()
+    copied = transfer.start(batch)
     assert log == ["on the side stream", "cuda", "copied", "back on the model's stream"]
     log.clear()
-    assert torch.equal(placing.finish(placed).inputs, batch.pixels.permute(0, 3, 1, 2).float() / 2)
+    assert torch.equal(transfer.finish(copied).inputs, batch.pixels.permute(0, 3, 1, 2).float() / 2)
     assert log == ["model waits for the event", "memory kept"]

@@ -58,18 +58,18 @@ def test_a_wrong_byte_anywhere_never_becomes_a_wrong_pixel(path, place, change):
 @given(st.integers(0, len(CONTENT) - 1))
 def test_a_block_that_was_cut_off_is_refused(path, length):
     path.write_bytes(CONTENT[:length])
-    with pytest.raises(DamagedBlockError, match="it is no safetensors file of pixels"):
+    with pytest.raises(DamagedBlockError, match="it is not a safetensors file of pixels"):
         Block(path)
 
 
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"pixels": np.zeros((2, 3, 3, 3), np.uint8)}, "it is no safetensors file of pixels"),
-        ({"digests": np.zeros((2, 32), np.float32)}, "digests are no rows of 32 bytes"),
-        ({"digests": np.zeros((2, 16), np.uint8)}, "digests are no rows of 32 bytes"),
-        ({"checksums": np.zeros((3, 32), np.uint8)}, "its tables have other lengths"),
-        ({"pixels": np.zeros((2, 9), np.uint8)}, "its tables have other lengths"),
+        ({"pixels": np.zeros((2, 3, 3, 3), np.uint8)}, "it is not a safetensors file of pixels"),
+        ({"digests": np.zeros((2, 32), np.float32)}, "digests are not rows of 32 bytes"),
+        ({"digests": np.zeros((2, 16), np.uint8)}, "digests are not rows of 32 bytes"),
+        ({"checksums": np.zeros((3, 32), np.uint8)}, "its tables and its pixels differ in length"),
+        ({"pixels": np.zeros((2, 9), np.uint8)}, "its tables and its pixels differ in length"),
     ],
 )
 def test_another_file_is_refused(path, tensors, message):

@@ -27,17 +27,17 @@ def digest_of(seed):
     return hashlib.sha256(str(seed).encode()).hexdigest()
 
 
-def keep(cache, seeds, way="224"):
+def keep(cache, seeds, resize="224"):
     """Put images on the shelf."""
-    shelf = cache.shelf(way, [])
+    shelf = cache.shelf(resize, [])
     for seed in seeds:
         shelf.put(digest_of(seed), picture(seed))
     shelf.flush()
 
 
-def kept(cache, seeds, way="224"):
+def kept(cache, seeds, resize="224"):
     """List the images that the cache gives back, all of them right."""
-    shelf = cache.shelf(way, [digest_of(seed) for seed in seeds])
+    shelf = cache.shelf(resize, [digest_of(seed) for seed in seeds])
     found = []
     for seed in seeds:
         if digest_of(seed) in shelf:
@@ -74,7 +74,7 @@ def test_a_later_process_finds_what_was_kept(cache, again):
 
 def test_another_way_of_resizing_finds_nothing(cache):
     keep(cache, range(3))
-    assert kept(cache, range(3), way="384") == []
+    assert kept(cache, range(3), resize="384") == []
 
 
 def test_blocks_are_written_as_they_fill(cache, tmp_path, monkeypatch):
@@ -116,10 +116,10 @@ def test_what_was_not_used_for_longest_makes_room(cache, again, tmp_path, notice
 
 
 def test_all_ways_of_resizing_share_the_limit(cache, again, tmp_path):
-    keep(cache, [0], way="384")
+    keep(cache, [0], resize="384")
     age(blocks(tmp_path), 1000)
     keep(again(limit=blocks(tmp_path)[0].stat().st_size), [1])
-    assert kept(again(), [0], way="384") == []
+    assert kept(again(), [0], resize="384") == []
     assert kept(again(), [1]) == [1]
 
 
@@ -133,7 +133,9 @@ def test_a_set_larger_than_the_limit_does_not_push_itself_out(cache, again, tmp_
             keep(small, [seed])
     assert kept(again(), range(5)) == [0, 1]
     assert len(notices) == 2  # once a process
-    assert notices[0].endswith("GiB are full of what this run uses: no more images are kept; see --clip-pixel-cache")
+    assert notices[0].endswith(
+        "GiB are full of images that this run uses: no more images are cached; see --clip-pixel-cache"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_what_cannot_be_written_is_said_once_and_done_without(cache, notices, mo
         keep(cache, [seed])
     (line,) = notices
     assert line == (
-        f"pixel cache {tmp_path / 'pixels'}: cannot be written ({reason}): no more images are kept; "
+        f"pixel cache {tmp_path / 'pixels'}: cannot be written ({reason}): no more images are cached; "
         "see --clip-pixel-cache"
     )
     assert kept(cache, range(4)) == [0]
@@ -182,7 +184,7 @@ def test_a_damaged_table_of_images_is_thrown_away(cache, again, tmp_path, notice
     first.write_bytes(first.read_bytes()[:40])
     assert len(kept(again(), [0, 1])) == 1
     (line,) = notices
-    assert line.startswith(f"pixel cache: {first} is thrown away: it is no safetensors file of pixels")
+    assert line.startswith(f"pixel cache: {first} is removed: it is not a safetensors file of pixels")
     assert line.endswith("; its images are decoded again")
     assert blocks(tmp_path) == [second]
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from pytest_clip_robust.corruptions.images import CorruptedImages
-from pytest_clip_robust.encoding.encoder import EncodeCounts, encode_images
+from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
@@ -60,7 +60,7 @@ def run(tmp_path, notices):
     def encode(model, images, *, workers=0, limit=2**30, **options):
         cache = PixelCache(tmp_path / "pixels", limit=limit, notice=notices.append)
         engine = LocalEngine(batch_size=4, workers=workers, pixels=cache, notice=notices.append)
-        return encode_images(model, images, FeatureStore(tmp_path / "features"), engine=engine, **options)
+        return Encoder(FeatureStore(tmp_path / "features"), engine, **options).images(model, images)
 
     return encode
 
@@ -78,9 +78,8 @@ def blocks(folder):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_next_checkpoint_reads_no_image_file(run, first, second, photos, workers):
-    features, counts = run(first, photos, workers=workers), EncodeCounts()
-    again = run(second, unreadable(photos), workers=workers, counts=counts)
-    assert counts.images == len(photos)
+    features = run(first, photos, workers=workers)
+    again = run(second, unreadable(photos), workers=workers)
     np.testing.assert_array_equal(again, features)
 
 
@@ -144,7 +143,7 @@ def test_a_damaged_pixel_is_decoded_again_and_said_once(run, first, second, phot
     block.write_bytes(content)
     np.testing.assert_array_equal(run(second, photos, workers=workers), features)
     assert notices == [
-        f"pixel cache: {block} is thrown away: pixels do not match their checksum; its images are decoded again"
+        f"pixel cache: {block} is removed: pixels do not match their checksum; its images are decoded again"
     ]
     assert not block.exists()
 
@@ -154,6 +153,6 @@ def test_a_cache_that_is_too_small_for_a_set_changes_no_feature(run, first, seco
     assert blocks(tmp_path) == []
     np.testing.assert_array_equal(run(second, photos, limit=1000), features)
     assert [
-        line.endswith("are full of what this run uses: no more images are kept; see --clip-pixel-cache")
+        line.endswith("are full of images that this run uses: no more images are cached; see --clip-pixel-cache")
         for line in notices
     ] == [True, True]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pytest_clip_robust.encoding.store import features as store_module
 from pytest_clip_robust.encoding.store import shard as shard_module
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
-from pytest_clip_robust.encoding.store.shard import Rows, pack
+from pytest_clip_robust.encoding.store.shard import ShardRows, pack
 from pytest_clip_robust.errors import ModelError, StoreError
 
 
@@ -170,7 +170,7 @@ def test_an_odd_shard_of_other_dimensions_is_set_aside(store, key, tmp_path, not
     assert found.tolist() == [True, True, True, True, False]
     np.testing.assert_array_equal(read[:4], features)
     (line,) = notices
-    assert "it has 2 numbers a row, the others 4" in line
+    assert "it has 2 dimensions, the other shards have 4" in line
 
 
 def test_a_whole_file_that_is_no_shard_is_set_aside(store, key, tmp_path, notices):
@@ -179,7 +179,7 @@ def test_a_whole_file_that_is_no_shard_is_set_aside(store, key, tmp_path, notice
     content = b"not parquet"
     (folder / f"4d-{hashlib.sha256(content).hexdigest()}.parquet").write_bytes(content)
     assert not store.read(key, digests_of(1))[1].any()
-    assert "it is no Parquet file" in notices[0]
+    assert "it is not a Parquet file" in notices[0]
 
 
 def test_other_files_in_the_folder_are_left_alone(store, key, tmp_path, notices):
@@ -198,7 +198,9 @@ def test_shards_of_an_unknown_format_are_ignored_and_said_once(store, key, tmp_p
     monkeypatch.undo()
     assert not store.read(key, digests_of(1))[1].any()
     assert len(shards(tmp_path)) == 2
-    assert notices == [f"feature store {store.location(key)}: shards of format 99 are ignored"]
+    assert notices == [
+        f"feature store {store.location(key)}: shards of format 99 are ignored; this version reads format 1"
+    ]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -233,7 +235,7 @@ def test_on_a_full_disk_features_stay_in_memory_and_the_run_goes_on(store, key, 
     (line,) = notices
     assert line == (
         f"feature store {tmp_path / 'features'}: cannot be written (File too large); "
-        "new features are kept in memory and lost after this run"
+        "new features stay in memory and are lost after this run"
     )
     assert [path for path in (tmp_path / "features").rglob("*") if path.is_file()] == []
 
@@ -268,7 +270,7 @@ def test_a_root_that_is_a_file_is_an_error_of_one_line(key, tmp_path):
     root.write_text("")
     with pytest.raises(StoreError) as error:
         FeatureStore(root).read(key, digests_of(1))
-    assert str(error.value) == f"feature store {root}: cannot be read (Not a directory): give another folder"
+    assert str(error.value) == f"feature store {root}: cannot be read (Not a directory): give another --clip-cache"
 
 
 def test_an_unknown_protocol_is_an_error_of_one_line():
@@ -276,7 +278,7 @@ def test_an_unknown_protocol_is_an_error_of_one_line():
         FeatureStore("nosuch://bucket/features")
     line = str(error.value)
     assert line.startswith("feature store 'nosuch://bucket/features': ")
-    assert line.endswith("give a local folder or install what the URL needs")
+    assert line.endswith("give a local folder, or install the package for this kind of URL")
     assert "\n" not in line
 
 
@@ -330,5 +332,5 @@ def test_reading_many_rows_takes_little_more_memory_than_the_result(store, key):
 
 
 def test_equal_rows_make_equal_bytes():
-    rows = Rows(digests_of(3), features_of(3))
+    rows = ShardRows(digests_of(3), features_of(3))
     assert pack(rows, provenance={"writer": "me"}) == pack(rows, provenance={"writer": "me"})
