@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from run import alternate, machine
@@ -22,6 +23,8 @@ from pytest_clip_robust.properties import calibration, ood, prompts
 from pytest_clip_robust.scoring import ood_scores
 from pytest_clip_robust.scoring.confidence import fit_temperature, halves, softmax_confidences
 from pytest_clip_robust.scoring.cues import sixteen_way
+from pytest_clip_robust.scoring.decisions import decide
+from pytest_clip_robust.scoring.prompted import ByPrompts
 from pytest_clip_robust.stats import roc
 
 SCALE = 100.0
@@ -95,20 +98,22 @@ def measure_prompts(inside: Predictions, outside: Predictions, before: float) ->
         str(i): replace(found, confidence=found.confidence ** rng.uniform(0.9, 1.1, len(found)))
         for i in range(PROMPT_SETS)
     }
-    about = {"quantity": "x", "dataset": "synthetic", "templates": tuple(range(1, PROMPT_SETS + 1))}
+    by_prompts = partial(ByPrompts, dataset="synthetic", templates=tuple(range(1, PROMPT_SETS + 1)))
+    decided = decide(inside)
     with part(f"spread and fewer templates: 3 quantities, {PROMPT_SETS} prompt sets", before):
         for compared in (
-            prompts.accuracy_by_prompts({name: one.correct for name, one in shaken.items()}, **about),
-            prompts.ece_by_prompts(shaken, **about),
-            prompts.auroc_by_prompts(
-                {
-                    name: tuple(
-                        _scores(side, "x", one + rng.normal(0, 0.1, len(one)))
-                        for side, one in zip(("id", "ood"), scores, strict=True)
-                    )
-                    for name in shaken
-                },
-                **about,
+            prompts.top1(by_prompts(answers=dict.fromkeys(shaken, decided))),
+            prompts.ece(by_prompts(answers=shaken)),
+            prompts.auroc(
+                by_prompts(
+                    answers={
+                        name: tuple(
+                            _scores(side, "x", one + rng.normal(0, 0.1, len(one)))
+                            for side, one in zip(("id", "ood"), scores, strict=True)
+                        )
+                        for name in shaken
+                    }
+                )
             ),
         ):
             prompts.spread(compared)

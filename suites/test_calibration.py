@@ -11,16 +11,16 @@ pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("id", "shift")]
 
 @pytest.mark.parametrize("metric", calibration.METRICS)
 def test_as_it_is(model, dataset, metric, gate):
-    gate(calibration.measure(model.reliability(dataset), metric))
+    gate(calibration.measure(model.calibration.confidences(dataset), metric))
 
 
 @pytest.mark.parametrize("metric", calibration.METRICS)
 def test_temperature_scaled(model, dataset, id_set, metric, gate):
-    gate(calibration.measure(model.reliability(dataset, confidence="scaled", id_set=id_set), metric))
+    gate(calibration.measure(model.calibration.confidences(dataset, kind="scaled", id_set=id_set), metric))
 
 
 @pytest.mark.parametrize("metric", calibration.OF_CONFIDENCES)
 def test_pair_probability(model, dataset, metric, gate):
     if model.bias == 0:
         pytest.skip(f"{model.spec.label} was trained with a softmax: it states no pair probability")
-    gate(calibration.measure(model.reliability(dataset, confidence="sigmoid"), metric))
+    gate(calibration.measure(model.calibration.confidences(dataset, kind="sigmoid"), metric))

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.clip_suite
 @pytest.fixture
 def contrasts(model, dataset):
     """Give the true captions against the false ones, if the set has such."""
-    if model.has_matches(dataset):
+    if model.composition.has_matches(dataset):
         pytest.skip(f"{dataset!r} has pairs of images with pairs of captions, and no false captions")
-    return model.contrasts(dataset)
+    return model.composition.contrasts(dataset)
 
 
 @pytest.fixture(params=["", *composition.KINDS], ids=["all", *composition.KINDS])
@@ -45,16 +45,16 @@ def test_text_only(contrasts, kind, gate):
 @pytest.mark.clip_role("composition")
 @pytest.mark.parametrize("score", composition.WINOGROUND)
 def test_winoground(model, dataset, score, gate):
-    if not model.has_matches(dataset):
+    if not model.composition.has_matches(dataset):
         pytest.skip(f"{dataset!r} has no pairs of images with pairs of captions")
-    gate(composition.winoground(model.matches(dataset), score))
+    gate(composition.winoground(model.composition.matches(dataset), score))
 
 
 @pytest.mark.clip_role("captions")
 def test_word_order(model, dataset, gate):
-    gate(composition.accuracy(model.word_order(dataset)))
+    gate(composition.accuracy(model.composition.word_order(dataset)))
 
 
 @pytest.mark.clip_role("captions")
 def test_word_order_gain_over_blind(model, dataset, gate):
-    gate(composition.gain_over_blind(model.word_order(dataset)))
+    gate(composition.gain_over_blind(model.composition.word_order(dataset)))

@@ -21,25 +21,25 @@ def measure(name, answers):
 
 
 def test_accuracy(model, dataset, corruption, severity, gate):
-    found = model.corrupted.at(dataset, corruption, severity)
+    found = model.corruptions.at(dataset, corruption, severity)
     gate(corruptions.accuracy(found.decisions, corruption, severity))
 
 
 @of_properties
 def test_kind(model, dataset, corruption, name, gate):
-    gate(measure(name, [model.corrupted.answers(dataset, corruption)]))
+    gate(measure(name, [model.corruptions.answers(dataset, corruption)]))
 
 
 @of_properties
 def test_all_kinds(model, dataset, name, gate):
-    gate(measure(name, [model.corrupted.answers(dataset, kind) for kind in model.corrupted.kinds(dataset)]))
+    gate(measure(name, [model.corruptions.answers(dataset, kind) for kind in model.corruptions.kinds(dataset)]))
 
 
 @pytest.mark.clip_also("calibration")
 def test_calibration(model, dataset, corruption, severity, gate):
     gate(
         corruptions.calibration_error(
-            model.corrupted.at(dataset, corruption, severity).reliability, corruption, severity
+            model.corruptions.at(dataset, corruption, severity).confidences, corruption, severity
         )
     )
 
@@ -48,6 +48,6 @@ def test_calibration(model, dataset, corruption, severity, gate):
 def test_ood_detection(model, dataset, corruption, severity, id_set, ood_groups, gate):
     if not ood_groups:
         pytest.skip("no data set plays the role 'ood'")
-    inside = model.corrupted.at(dataset, corruption, severity).scores
-    outside = [model.ood_scores(inside.score, name, id_set=id_set) for name in ood_groups["all"]]
+    inside = model.corruptions.at(dataset, corruption, severity).scores
+    outside = [model.ood.scores(inside.score, name, id_set=id_set) for name in ood_groups["all"]]
     gate(corruptions.detection(inside, outside, corruption, severity))

@@ -15,14 +15,14 @@ SCORE = "mcm"
 @pytest.fixture(params=["spread", "fewer_templates"])
 def compare(model, request):
     """Give the comparison between prompt sets, if the profile names any to compare."""
-    if len(model.compared_prompts) < 2:
+    if len(model.prompts.compared) < 2:
         pytest.skip("nothing to compare: name prompt sets in the profile's prompts.compare")
     return getattr(prompts, request.param)
 
 
 @pytest.mark.clip_role("id")
 def test_agreement(model, dataset, gate):
-    answers = model.template_answers(dataset)
+    answers = model.prompts.template_answers(dataset)
     if answers.answers.shape[1] == 1:
         pytest.skip("the profile's prompt set has a single template, which agrees with itself")
     gate(prompts.agreement(answers))
@@ -30,19 +30,19 @@ def test_agreement(model, dataset, gate):
 
 @pytest.mark.clip_role("id", "shift")
 def test_accuracy(model, dataset, compare, gate):
-    gate(compare(model.accuracy_by_prompts(dataset)))
+    gate(compare(prompts.top1(model.prompts.decisions(dataset))))
 
 
 @pytest.mark.clip_role("id", "shift")
 def test_calibration(model, dataset, compare, gate):
-    gate(compare(model.ece_by_prompts(dataset)))
+    gate(compare(prompts.ece(model.prompts.confidences(dataset))))
 
 
 @pytest.mark.clip_role("ood")
 def test_ood_detection(model, dataset, id_set, compare, gate):
-    gate(compare(model.auroc_by_prompts(SCORE, dataset, id_set=id_set)))
+    gate(compare(prompts.auroc(model.prompts.ood_scores(SCORE, dataset, id_set=id_set))))
 
 
 @pytest.mark.clip_role("factors")
 def test_factors(model, dataset, compare, gate):
-    gate(compare(model.accuracy_by_prompts(dataset, quantity="factor_average")))
+    gate(compare(prompts.top1(model.prompts.decisions(dataset), name="factor_average")))

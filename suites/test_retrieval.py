@@ -18,7 +18,7 @@ both_ways = pytest.mark.parametrize("way", rankings.WAYS)
 @both_ways
 @pytest.mark.parametrize("k", retrieval.RECALLS)
 def test_recall(model, dataset, way, k, gate):
-    ranking = model.ranking(dataset, way)
+    ranking = model.retrieval.ranking(dataset, way)
     if k >= len(ranking.candidate_names):
         pytest.skip(f"recall at {k} is not defined among {len(ranking.candidate_names)} candidates")
     gate(retrieval.recall(ranking, k))
@@ -26,22 +26,22 @@ def test_recall(model, dataset, way, k, gate):
 
 @both_ways
 def test_median_rank(model, dataset, way, gate):
-    gate(retrieval.median_rank(model.ranking(dataset, way)))
+    gate(retrieval.median_rank(model.retrieval.ranking(dataset, way)))
 
 
 @both_ways
 def test_mean_rank(model, dataset, way, gate):
-    gate(retrieval.mean_rank(model.ranking(dataset, way)))
+    gate(retrieval.mean_rank(model.retrieval.ranking(dataset, way)))
 
 
 def test_modality_gap(model, dataset, gate):
-    gate(modality.modality_gap(model.captioned(dataset)))
+    gate(modality.modality_gap(model.retrieval.captioned(dataset)))
 
 
 def test_alignment(model, dataset, gate):
-    gate(modality.alignment(model.captioned(dataset)))
+    gate(modality.alignment(model.retrieval.captioned(dataset)))
 
 
 @pytest.mark.parametrize("tower", modality.TOWERS)
 def test_uniformity(model, dataset, tower, gate):
-    gate(modality.uniformity(model.captioned(dataset), tower))
+    gate(modality.uniformity(model.retrieval.captioned(dataset), tower))

@@ -13,12 +13,12 @@ pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("cue_conflict")]
 @pytest.fixture(params=["direct", "imagenet_mean"])
 def answers(model, dataset, request):
     """Give the model's answers, among the set's own classes and among ImageNet's."""
-    direct = model.cue_answers(dataset)
+    direct = model.shape_bias.answers(dataset)
     if request.param == "direct":
         return direct
     if not set(direct.class_names) <= set(SIXTEEN):
         pytest.skip(f"{dataset!r} has classes of its own; only the public 16 are made of ImageNet's")
-    return model.cue_answers(dataset, decision=request.param)
+    return model.shape_bias.answers(dataset, decision=request.param)
 
 
 @pytest.mark.parametrize("name", shape_bias.PROPERTIES)

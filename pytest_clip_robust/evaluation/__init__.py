@@ -1,1 +1,1 @@
-"""Evaluated models: features, scores and answers for the suites."""
+"""Evaluation: the features and answers of a model on the data sets of a profile."""

@@ -1,8 +1,8 @@
-"""What a model says of pairs of pictures: the part of an EvaluatedModel that answers the correspondence suite."""
+"""Dense matches of one model between views and between keypoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import count
 
@@ -10,39 +10,52 @@ import numpy as np
 
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import combine_digests
-from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.datasets.correspondence.poses import relative_angle
 from pytest_clip_robust.encoding.dense.views import VERSION
+from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
-from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches
 
 SETS_KEPT = 16
 
 ANGLE_DIGITS = 2
-"""Degrees are rounded, so that views 30 degrees apart are in one bin whatever their poses were rounded to."""
+"""Degrees are rounded, so that views 30 degrees apart are in one bin in spite of the rounding of their poses."""
 
 
-class CorrespondenceEvaluation:
-    """Answers for one model. Every question may raise a ClipRobustError, as those of an EvaluatedModel."""
+class Correspondence:
+    """Errors of the matches on the posed views and keypoints of the profile."""
 
-    def __init__(self, loaded: LoadedModel, session: Session, *, origin: Callable[[str], Provenance]) -> None:
-        """Answer for `loaded`; `origin` says where numbers come from that are about data of a fingerprint."""
-        self._loaded, self._session, self._origin = loaded, session, origin
-        self._plan = session.run.profile.correspondence
-        self.views = lru_cache(maxsize=SETS_KEPT)(self._match_views)
-        self.keypoints = lru_cache(maxsize=SETS_KEPT)(self._match_keypoints)
+    def __init__(self, features: ModelFeatures, session: Session) -> None:
+        self._features, self._session = features, session
+        self._settings = session.profile.correspondence
+        self._views = lru_cache(maxsize=SETS_KEPT)(self._match_views)
+        self._keypoints = lru_cache(maxsize=SETS_KEPT)(self._match_keypoints)
+
+    def views(self, dataset: str) -> ViewMatches:
+        """Return the errors of matches between pairs of a set's views.
+
+        Raises:
+            ModelError: the model has no dense features.
+        """
+        return self._views(dataset)
+
+    def keypoints(self, dataset: str) -> KeypointMatches:
+        """Return the errors of a set's keypoints, searched in other images of the same class.
+
+        Raises:
+            ModelError: the model has no dense features.
+        """
+        return self._keypoints(dataset)
 
     def _match_views(self, dataset: str) -> ViewMatches:
-        """Match pairs of views of a set by their features."""
-        found = self._session.views(dataset)
+        found = self._session.library.views(dataset)
         first, second = found.pairs.T
         angles = relative_angle(found.poses[first], found.poses[second]).round(ANGLE_DIGITS)
-        bins = np.digitize(angles, self._plan.angles[:-1]).tolist()
+        bins = np.digitize(angles, self._settings.angles[:-1]).tolist()
         scenes = [found.scenes[view] for view in first.tolist()]
-        chosen = choose_pairs(list(zip(scenes, bins, strict=True)), self._plan.pairs)
+        chosen = choose_pairs(list(zip(scenes, bins, strict=True)), self._settings.pairs)
         pairs = found.pairs[chosen]
-        errors = self._session.match_views(self._loaded, found, pairs)
+        errors = self._session.encoder.view_pairs(self._features.loaded, found, pairs, size=self._settings.size)
         names = found.images.samples
         return ViewMatches(
             dataset=dataset,
@@ -50,17 +63,16 @@ class CorrespondenceEvaluation:
             pixels=[one.pixels for one in errors],
             angles=angles[chosen],
             scenes=[scenes[pair] for pair in chosen.tolist()],
-            edges=self._plan.angles,
+            edges=self._settings.angles,
             samples=[f"{names[one]} > {names[other]}" for one, other in pairs.tolist()],
-            provenance=self._origin(self._known_by(found.fingerprint, pairs)),
+            provenance=self._features.provenance(self._identity(found.fingerprint, pairs)),
         )
 
     def _match_keypoints(self, dataset: str) -> KeypointMatches:
-        """Resize for the keypoints of a set's pictures in others of their class."""
-        found = self._session.keypoints(dataset)
-        chosen = choose_pairs(found.images.labels[found.pairs[:, 0]].tolist(), self._plan.pairs)
+        found = self._session.library.keypoints(dataset)
+        chosen = choose_pairs(found.images.labels[found.pairs[:, 0]].tolist(), self._settings.pairs)
         pairs = found.pairs[chosen]
-        errors = self._session.match_keypoints(self._loaded, found, pairs)
+        errors = self._session.encoder.keypoint_pairs(self._features.loaded, found, pairs, size=self._settings.size)
         return KeypointMatches(
             dataset=dataset,
             errors=np.concatenate(errors).astype(np.float64),
@@ -69,18 +81,18 @@ class CorrespondenceEvaluation:
             classes=found.images.labels[pairs[:, 0]],
             viewpoints=found.viewpoints[chosen],
             class_names=found.images.class_names,
-            provenance=self._origin(self._known_by(found.fingerprint, pairs)),
+            provenance=self._features.provenance(self._identity(found.fingerprint, pairs)),
         )
 
-    def _known_by(self, fingerprint: str, pairs: Ints) -> str:
-        return combine_digests(fingerprint, f"version {VERSION}, size {self._plan.size}, pairs {pairs.tolist()}")
+    def _identity(self, fingerprint: str, pairs: Ints) -> str:
+        return combine_digests(fingerprint, f"version {VERSION}, size {self._settings.size}, pairs {pairs.tolist()}")
 
 
 def choose_pairs(groups: Sequence[Hashable], most: int) -> Ints:
-    """Return the positions of `most` pairs, as many of every group as of every other; 0 takes all.
+    """Return the positions of `most` pairs, spread evenly over groups; 0 returns all.
 
-    Of a group come those that lie evenly in it: the first, then the middle, and so on, so that more pairs keep those
-    that fewer had.
+    Within a group they are spread evenly as well: the first, then the middle, and so on. A larger `most` only adds
+    pairs.
 
     >>> choose_pairs(["a", "a", "a", "b"], 3).tolist()
     [0, 1, 3]
@@ -99,7 +111,7 @@ def choose_pairs(groups: Sequence[Hashable], most: int) -> Ints:
 
 
 def _evenly(size: int) -> list[int]:
-    """Return the positions below `size`, each as far from those before it as may be: van der Corput's sequence.
+    """Return the positions below `size` in the order of van der Corput's sequence, each far from those before it.
 
     >>> _evenly(5)
     [0, 2, 1, 3, 4]

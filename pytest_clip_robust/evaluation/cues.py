@@ -1,20 +1,66 @@
-"""Observers: tables of what people, or other models, answered about the public cue-conflict images."""
+"""Answers of models, people and other observers to cue-conflict images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from pytest_clip_robust.datasets.images.cue_names import DecisionTable, find_decisions, read_decisions
-from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.scoring.cues import NO_ANSWER, SIXTEEN, CueAnswers
+from pytest_clip_robust.datasets.images.labels import IMAGENET, class_list
+from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
+from pytest_clip_robust.evaluation.features import ModelFeatures
+from pytest_clip_robust.evaluation.session import Session
+from pytest_clip_robust.scoring.cues import NO_ANSWER, SIXTEEN, Aggregation, CueAnswers, answers_of, sixteen_way
 
-PLACE = {name: position for position, name in enumerate(SIXTEEN)}
+Decision = Literal["direct", "imagenet_mean", "imagenet_sum", "imagenet_max"]
+"""Among the set's own classes, or among ImageNet's 1,000 with the mean, sum or maximum of each class's members."""
+
+AGGREGATIONS: Mapping[Decision, Aggregation] = {
+    "imagenet_mean": "mean",
+    "imagenet_sum": "sum",
+    "imagenet_max": "max",
+}
+
+POSITION = {name: position for position, name in enumerate(SIXTEEN)}
+
+
+class ShapeBias:
+    """Answers to the cue-conflict sets of the profile."""
+
+    def __init__(self, features: ModelFeatures, session: Session) -> None:
+        self._features, self._session = features, session
+
+    def answers(self, dataset: str, *, decision: Decision = "direct") -> CueAnswers:
+        """Return the answers among the set's own classes, or among ImageNet's 1,000 grouped to the public 16.
+
+        An answer among the 16 that is not one of the set's classes names neither shape nor texture.
+
+        Raises:
+            ConfigError: the decision is unknown, or goes through ImageNet and the set has classes outside of the 16.
+        """
+        direct = answers_of(self._features.zero_shot(dataset))
+        if decision == "direct":
+            return direct
+        if decision not in AGGREGATIONS:
+            raise ConfigError(f"no cue decision {decision!r}{did_you_mean(decision, ('direct', *AGGREGATIONS))}")
+        if not set(direct.class_names) <= set(SIXTEEN):
+            raise ConfigError(
+                f"{dataset!r} has {len(direct.class_names)} classes of its own; only the public 16 are groups of "
+                "ImageNet's"
+            )
+        names = tuple((name,) for name in class_list(IMAGENET).names)
+        logits = self._features.logits(dataset, self._features.weights(names, self._session.prompts))
+        position = {name: i for i, name in enumerate(direct.class_names)}
+        of_sixteen = np.array([position.get(name, NO_ANSWER) for name in SIXTEEN], np.int64)
+        answers = of_sixteen[sixteen_way(logits, aggregation=AGGREGATIONS[decision])]
+        return replace(direct, answers=answers, decision=decision)
 
 
 def read_observers(places: Sequence[str]) -> list[CueAnswers]:
-    """Read the tables that `places` (files or globs) name, one observer a file.
+    """Read tables of decisions, one observer per file; `places` are files or globs.
 
     Raises:
         DataError: a place names no file, or a table is wrong.
@@ -23,22 +69,22 @@ def read_observers(places: Sequence[str]) -> list[CueAnswers]:
 
 
 def answers_in(table: DecisionTable) -> CueAnswers:
-    """Turn one observer's table into answers among the 16 classes; a response that is none of them is no answer.
+    """Return one observer's answers among the 16 classes; any other response is no answer.
 
     Raises:
-        DataError: an image has a class that is none of the 16.
+        DataError: an image has a class outside of the 16.
     """
-    stranger = next((cues for cues in table.cues if not {cues.shape, cues.texture} <= PLACE.keys()), None)
-    if stranger is not None:
+    unknown = next((cues for cues in table.cues if not {cues.shape, cues.texture} <= POSITION.keys()), None)
+    if unknown is not None:
         raise DataError(
-            f"decisions of {table.observer!r}: {stranger.stem!r} has a class that is none of the public 16: "
+            f"decisions of {table.observer!r}: {unknown.stem!r} has a class that is not one of the public 16: "
             f"{', '.join(SIXTEEN)}"
         )
     return CueAnswers(
         dataset=table.observer,
-        answers=np.array([PLACE.get(response, NO_ANSWER) for response in table.responses], np.int64),
-        shapes=np.array([PLACE[cues.shape] for cues in table.cues], np.int64),
-        textures=np.array([PLACE[cues.texture] for cues in table.cues], np.int64),
+        answers=np.array([POSITION.get(response, NO_ANSWER) for response in table.responses], np.int64),
+        shapes=np.array([POSITION[cues.shape] for cues in table.cues], np.int64),
+        textures=np.array([POSITION[cues.texture] for cues in table.cues], np.int64),
         class_names=SIXTEEN,
         samples=[cues.stem for cues in table.cues],
         decision="observed",

@@ -56,7 +56,7 @@ class _Curve:
     provenance: Provenance
 
     def __len__(self) -> int:
-        return self.right.shape[1]
+        return len(self.right.T)
 
 
 def accuracy(source: Predictions | Decisions, kind: str, severity: int) -> Measurement:

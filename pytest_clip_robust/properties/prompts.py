@@ -7,7 +7,8 @@ differences between sets are paired.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ from pytest_clip_robust.core.measurement import Direction, Measurement, Metric, 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.calibration import expected_error
 from pytest_clip_robust.scoring.confidence import BINS, Confidences, bin_of
-from pytest_clip_robust.scoring.decisions import TemplateAnswers
+from pytest_clip_robust.scoring.decisions import Decisions, TemplateAnswers
 from pytest_clip_robust.scoring.ood_scores import Scores
+from pytest_clip_robust.scoring.prompted import ByPrompts
 from pytest_clip_robust.stats import roc
 from pytest_clip_robust.stats.intervals import mean_interval
 from pytest_clip_robust.stats.resampling import UNBOUNDED, interval_of
@@ -33,32 +35,92 @@ FEWER = Metric("prompts.fewer_templates_{quantity}", direction="higher", toleran
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByPromptSet:
-    """One quantity under S prompt sets.
+class Quantity:
+    """One number of a model under each of S prompt sets.
 
-    quantity: its name; direction: which values are better. names: of the S sets; templates: S numbers of templates.
+    name: its metric; direction: which values are better. names: of the prompt sets; templates: their numbers.
     values: (S,), exact. evidence: its statistic returns (B, S) values of B replicates that resample the same n samples.
-
-    Raises:
-        MeasurementError: fewer than two prompt sets.
     """
 
-    quantity: str
+    name: str
     direction: Direction
     dataset: str
     names: tuple[str, ...]
     templates: tuple[int, ...]
     values: Floats
     evidence: Evidence
-    n: int
-    provenance: Provenance = field(default_factory=Provenance)
-
-    def __post_init__(self) -> None:
-        if len(self.names) < 2:
-            raise MeasurementError(f"prompt sets {list(self.names)}: a comparison needs at least two")
+    provenance: Provenance
 
     def __len__(self) -> int:
-        return self.n
+        return sum(self.evidence.shape().values())
+
+
+def top1(found: ByPrompts[Decisions], *, name: str = "top1") -> Quantity:
+    """Return top-1 accuracy under each prompt set; `name` goes into the metric's id."""
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [*(Term(columns[f"correct.{one}"]) for one in found.answers), Term()]
+
+    def accuracies(sums: Sequence[Sums]) -> Floats:
+        *right, n = sums[0]
+        return np.hstack(right) / n
+
+    columns: dict[str, Column] = {f"correct.{one}": decisions.correct for one, decisions in found.answers.items()}
+    values = [decisions.accuracy for decisions in found.answers.values()]
+    return _quantity(
+        found, name, direction="higher", values=values, strata=[columns], terms=terms, statistic=accuracies
+    )
+
+
+def ece(found: ByPrompts[Confidences]) -> Quantity:
+    """Return ECE with 15 equal-width bins under each prompt set."""
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        of_sets = [(columns[f"confidence.{n}"].astype(np.float64), columns[f"correct.{n}"]) for n in found.answers]
+        return [*(Term(right - sure, bin_of(sure), BINS) for sure, right in of_sets), Term()]
+
+    def errors(sums: Sequence[Sums]) -> Floats:
+        *gaps, n = sums[0]
+        return np.column_stack([np.abs(gap).sum(axis=1) for gap in gaps]) / n
+
+    columns: dict[str, Column] = {
+        f"confidence.{n}": one.confidence.astype(np.float32) for n, one in found.answers.items()
+    }
+    columns |= {f"correct.{n}": one.correct for n, one in found.answers.items()}
+    values = [expected_error(one).value for one in found.answers.values()]
+    return _quantity(
+        found,
+        f"ece_{BINS}_equal_width",
+        direction="lower",
+        values=values,
+        strata=[columns],
+        terms=terms,
+        statistic=errors,
+    )
+
+
+def auroc(found: ByPrompts[tuple[Scores, Scores]]) -> Quantity:
+    """Return the AUROC of ID over OOD scores under each prompt set."""
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [Term(None, columns[f"cell.{name}"].astype(np.int64), CELLS) for name in found.answers]
+
+    def areas(sums: Sequence[Sums]) -> Floats:
+        inside, outside = sums
+        return np.column_stack(
+            [roc.auroc(one[:, ::-1], other[:, ::-1]) for one, other in zip(inside, outside, strict=True)]
+        )
+
+    strata: list[dict[str, Column]] = [{}, {}]
+    for name, pair in found.answers.items():
+        for columns, cell in zip(strata, roc.cells_of([one.values for one in pair], cells=CELLS), strict=True):
+            columns[f"cell.{name}"] = cell.astype(np.uint8)
+    exact = [roc.tally(*(one.values for one in pair)) for pair in found.answers.values()]
+    values = [float(roc.auroc(one.positives, one.negatives)) for one in exact]
+    score = next(iter(found.answers.values()))[0].score
+    return _quantity(
+        found, f"auroc_{score}", direction="higher", values=values, strata=strata, terms=terms, statistic=areas
+    )
 
 
 def agreement(found: TemplateAnswers) -> Measurement:
@@ -95,7 +157,7 @@ def agreement(found: TemplateAnswers) -> Measurement:
     )
 
 
-def spread(found: ByPromptSet) -> Measurement:
+def spread(found: Quantity) -> Measurement:
     """Measure the best minus the worst value over the prompt sets, as ``prompts.spread_<quantity>``; 0 is best.
 
     `details` has the value under each set.
@@ -108,7 +170,7 @@ def spread(found: ByPromptSet) -> Measurement:
     return _compared(found, SPREAD, width, bounds=(0.0, np.inf))
 
 
-def fewer_templates(found: ByPromptSet) -> Measurement:
+def fewer_templates(found: Quantity) -> Measurement:
     """Measure the value with the fewest templates minus that with the most, ``prompts.fewer_templates_<quantity>``.
 
     Of several sets with the fewest, or the most, the first counts. The study finds that fewer templates help OOD
@@ -134,86 +196,31 @@ def fewer_templates(found: ByPromptSet) -> Measurement:
     )
 
 
-def accuracy_by_prompts(correct: Mapping[str, NDArray[np.bool_]], **about: object) -> ByPromptSet:
-    """Compare accuracies; `correct` has (N,) booleans per prompt set. `about` are the other fields of ByPromptSet."""
-    names = tuple(correct)
-
-    def terms(columns: Mapping[str, Column]) -> list[Term]:
-        return [*(Term(columns[f"correct.{name}"]) for name in names), Term()]
-
-    def accuracies(sums: Sequence[Sums]) -> Floats:
-        *right, n = sums[0]
-        return np.hstack(right) / n
-
-    columns = {f"correct.{name}": column for name, column in correct.items()}
-    values = np.array([column.mean() for column in correct.values()])
-    return _by_prompt_set(names, values, [columns], terms, accuracies, direction="higher", about=about)
-
-
-def ece_by_prompts(found: Mapping[str, Confidences], **about: object) -> ByPromptSet:
-    """Compare ECE with 15 equal-width bins; `found` has the confidences under each prompt set."""
-    names = tuple(found)
-
-    def terms(columns: Mapping[str, Column]) -> list[Term]:
-        of_sets = [(columns[f"confidence.{n}"].astype(np.float64), columns[f"correct.{n}"]) for n in names]
-        return [*(Term(right - sure, bin_of(sure), BINS) for sure, right in of_sets), Term()]
-
-    def errors(sums: Sequence[Sums]) -> Floats:
-        *gaps, n = sums[0]
-        return np.column_stack([np.abs(gap).sum(axis=1) for gap in gaps]) / n
-
-    columns: dict[str, Column] = {f"confidence.{n}": one.confidence.astype(np.float32) for n, one in found.items()}
-    columns |= {f"correct.{n}": one.correct for n, one in found.items()}
-    values = np.array([expected_error(one).value for one in found.values()])
-    return _by_prompt_set(names, values, [columns], terms, errors, direction="lower", about=about)
-
-
-def auroc_by_prompts(found: Mapping[str, tuple[Scores, Scores]], **about: object) -> ByPromptSet:
-    """Compare the AUROC of ID over OOD scores; `found` has both under each prompt set."""
-    names = tuple(found)
-
-    def terms(columns: Mapping[str, Column]) -> list[Term]:
-        return [Term(None, columns[f"cell.{name}"].astype(np.int64), CELLS) for name in names]
-
-    def areas(sums: Sequence[Sums]) -> Floats:
-        inside, outside = sums
-        return np.column_stack(
-            [roc.auroc(one[:, ::-1], other[:, ::-1]) for one, other in zip(inside, outside, strict=True)]
-        )
-
-    strata: list[dict[str, Column]] = [{}, {}]
-    for name, pair in found.items():
-        for columns, cell in zip(strata, roc.cells_of([one.values for one in pair], cells=CELLS), strict=True):
-            columns[f"cell.{name}"] = cell.astype(np.uint8)
-    exact = [roc.tally(*(one.values for one in pair)) for pair in found.values()]
-    values = np.array([float(roc.auroc(one.positives, one.negatives)) for one in exact])
-    return _by_prompt_set(names, values, strata, terms, areas, direction="higher", about=about)
-
-
-def _by_prompt_set(
-    names: tuple[str, ...],
-    values: Floats,
-    strata: Sequence[Mapping[str, Column]],
-    terms: Terms,
-    of_sets: Statistic,
+def _quantity(
+    found: ByPrompts[Any],
+    name: str,
     *,
     direction: Direction,
-    about: Mapping[str, object],
-) -> ByPromptSet:
-    named = [Stratum(name=f"{about['dataset']}.{i}", columns=columns) for i, columns in enumerate(strata)]
-    build: Callable[..., ByPromptSet] = ByPromptSet
-    return build(
-        names=names,
-        values=values,
-        evidence=sums_evidence(named, terms, of_sets),
-        n=sum(map(len, named)),
+    values: Sequence[float],
+    strata: Sequence[Mapping[str, Column]],
+    terms: Terms,
+    statistic: Statistic,
+) -> Quantity:
+    named = [Stratum(name=f"{found.dataset}.{i}", columns=columns) for i, columns in enumerate(strata)]
+    return Quantity(
+        name=name,
         direction=direction,
-        **about,
+        dataset=found.dataset,
+        names=tuple(found.answers),
+        templates=found.templates,
+        values=np.array(values),
+        evidence=sums_evidence(named, terms, statistic),
+        provenance=found.provenance,
     )
 
 
 def _compared(
-    found: ByPromptSet,
+    found: Quantity,
     metric: Metric,
     of_values: Callable[[Floats], Floats],
     *,
@@ -227,7 +234,7 @@ def _compared(
     evidence = replace(found.evidence, statistic=lambda sums: of_values(of_sets(sums)))
     return Measurement.of(
         found,
-        metric.named(quantity=found.quantity),
+        metric.named(quantity=found.name),
         value,
         interval_of(evidence, value=value, bounds=bounds),
         evidence=evidence,

@@ -13,9 +13,8 @@ from pytest_clip_robust import properties
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError
 
-MODULES = [
-    importlib.import_module(f"{properties.__name__}.{one.name}") for one in pkgutil.iter_modules(properties.__path__)
-]
+NAMES = [one.name for one in pkgutil.iter_modules(properties.__path__)]
+MODULES = [importlib.import_module(f"{properties.__name__}.{name}") for name in NAMES]
 
 
 def measurement(**fields):

@@ -210,7 +210,7 @@ def test_recall_among_few_candidates_is_skipped(world):
     Path("pictures/captions.json").write_text(json.dumps({f"{i}.png": [f"{list(PAINT)[i]}"] for i in range(3)}))
     result, report = world("-k", "test_recall", "-rs")
     assert set(values(report)) == {f"retrieval.recall_at_1_{way}[words]" for way in ("image_to_text", "text_to_image")}
-    result.stdout.fnmatch_lines(["*recall at 5 says nothing among 3 candidates*"])
+    result.stdout.fnmatch_lines(["*recall at 5 is not defined among 3 candidates*"])
 
 
 def test_a_listing_that_is_wrong_fails_every_test_in_one_line(world):
@@ -230,14 +230,14 @@ def test_a_suite_of_one_s_own_asks_for_what_is_there(world, pytester):
         from pytest_clip_robust.properties import retrieval
 
         def test_it(model, gate):
-            assert model.captioned("words").images.shape == (36, 3)
-            gate(retrieval.recall(model.ranking("words", "image_to_text"), 5), at_least=0.1)
+            assert model.retrieval.captioned("words").images.shape == (36, 3)
+            gate(retrieval.recall(model.retrieval.ranking("words", "image_to_text"), 5), at_least=0.1)
             with pytest.raises(ConfigError, match="ask for its contrasts"):
-                model.matches("pairs")
+                model.composition.matches("pairs")
             with pytest.raises(ConfigError, match="ask for its matches"):
-                model.contrasts("wino")
+                model.composition.contrasts("wino")
             with pytest.raises(ConfigError, match=r"no data set 'word' in this run .did you mean 'words'.*"):
-                model.captioned("word")
+                model.retrieval.captioned("word")
         """
     )
     pytester.runpytest("test_own.py", "--model=py:colour_clip:load", "--clip-profile=roles.toml").assert_outcomes(

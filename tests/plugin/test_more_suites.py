@@ -244,7 +244,7 @@ def test_observers_are_matched_to_the_set(colours):
             assert isinstance(one, CueAnswers)
             assert list(one.samples) == ["cat0-car1", "dog2-car1"]
             assert one.answers.tolist() == [7, -1]
-            assert len(model.cue_answers(dataset).answers) == 4
+            assert len(model.shape_bias.answers(dataset).answers) == 4
         """
     )
     colours.runpytest("--model=py:colour_clip:load", "--clip-profile=roles.toml").assert_outcomes(passed=1)
@@ -290,12 +290,12 @@ def test_imagenets_classes_answer_for_any_of_the_sixteen(colours):
         @pytest.mark.clip_role("cue_conflict")
         def test_it(model, dataset):
             for how in ("mean", "sum", "max"):
-                found = model.cue_answers(dataset, decision=f"imagenet_{how}")
+                found = model.shape_bias.answers(dataset, decision=f"imagenet_{how}")
                 assert found.class_names == ("dog", "cat", "car")
                 assert found.decision == f"imagenet_{how}"
                 assert set(found.answers.tolist()) == {0 if "beagle" in model.spec.label else -1}, how
             with pytest.raises(ConfigError, match="no cue decision 'imagenet_men' .did you mean 'imagenet_mean'"):
-                model.cue_answers(dataset, decision="imagenet_men")
+                model.shape_bias.answers(dataset, decision="imagenet_men")
         """,
     )
     models = ("--model=py:imagenet_clip:beagle", "--model=py:imagenet_clip:rotisserie")

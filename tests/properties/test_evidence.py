@@ -12,6 +12,8 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import accuracy, calibration, ood, prompts, shape_bias, shift, visual_factors
 from pytest_clip_robust.scoring import cues, ood_scores
 from pytest_clip_robust.scoring.confidence import softmax_confidences
+from pytest_clip_robust.scoring.decisions import Decisions
+from pytest_clip_robust.scoring.prompted import ByPrompts
 from pytest_clip_robust.stats.paired import compare
 from pytest_clip_robust.stats.resampling import value_from
 
@@ -49,16 +51,17 @@ def two_models(predictions):
 
 
 def by_prompts(model, kind):
-    about = {"dataset": "photos", "templates": (1, 7)}
     if kind == "accuracy":
-        return prompts.accuracy_by_prompts(model.prompted, quantity="top1", **about)
+        labels = np.zeros(N, np.int64)
+        decided = {k: Decisions(dataset="photos", correct=one, labels=labels) for k, one in model.prompted.items()}
+        return prompts.top1(ByPrompts(dataset="photos", answers=decided, templates=(1, 7)))
     if kind == "ece":
         found = {"photo": softmax_confidences(model.photos), "many": softmax_confidences(model.photos, temperature=2.0)}
-        return prompts.ece_by_prompts(found, quantity="ece", **about)
+        return prompts.ece(ByPrompts(dataset="photos", answers=found, templates=(1, 7)))
     noise = np.random.default_rng(3).normal(size=N)
     moved = [dataclasses.replace(one, values=one.values + noise) for one in (model.inside, model.outside)]
     found = {"photo": (model.inside, model.outside), "many": tuple(moved)}
-    return prompts.auroc_by_prompts(found, quantity="auroc", **about)
+    return prompts.auroc(ByPrompts(dataset="photos", answers=found, templates=(1, 7)))
 
 
 PANEL = shift.Panel(("a", "b", "c"), np.array([0.5, 0.6, 0.8]), np.array([0.3, 0.4, 0.7]))

@@ -13,25 +13,28 @@ from hypothesis.extra import numpy as hnp
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.calibration import expected_error
 from pytest_clip_robust.properties.ood import measure
-from pytest_clip_robust.properties.prompts import (
-    accuracy_by_prompts,
-    agreement,
-    auroc_by_prompts,
-    ece_by_prompts,
-    fewer_templates,
-    spread,
-)
+from pytest_clip_robust.properties.prompts import agreement, auroc, ece, fewer_templates, spread, top1
 from pytest_clip_robust.scoring.confidence import Confidences
-from pytest_clip_robust.scoring.decisions import TemplateAnswers
+from pytest_clip_robust.scoring.decisions import Decisions, TemplateAnswers
 from pytest_clip_robust.scoring.ood_scores import Scores
+from pytest_clip_robust.scoring.prompted import ByPrompts
 from pytest_clip_robust.stats.resampling import resample
 
 ANSWERS = hnp.arrays(np.int64, st.tuples(st.integers(2, 12), st.integers(2, 5)), elements=st.integers(0, 3))
-ABOUT = {"quantity": "top1", "dataset": "set", "templates": (1, 7)}
 
 
 def answers(table):
     return TemplateAnswers(dataset="set", answers=table, labels=table[:, 0])
+
+
+def by_prompts(found, templates=(1, 7)):
+    return ByPrompts(dataset="set", answers=found, templates=templates)
+
+
+def by_accuracy(correct, templates=(1, 7)):
+    labels = np.zeros(len(next(iter(correct.values()))), np.int64)
+    decided = {name: Decisions(dataset="set", correct=one, labels=labels) for name, one in correct.items()}
+    return top1(by_prompts(decided, templates))
 
 
 @given(ANSWERS)
@@ -69,7 +72,7 @@ def test_one_template_is_refused():
 
 def test_spread_and_change_of_accuracy():
     few, many = np.array([1, 1, 0, 0, 1], bool), np.array([1, 1, 1, 1, 0], bool)
-    found = accuracy_by_prompts({"photo": few, "eighty": many}, **ABOUT)
+    found = by_accuracy({"photo": few, "eighty": many})
     assert spread(found).value == pytest.approx(0.2)
     assert spread(found).details == {"photo": 0.6, "eighty": 0.8}
     change = fewer_templates(found)
@@ -82,14 +85,14 @@ def test_spread_and_change_of_accuracy():
 def test_differences_are_paired():
     """Two sets that are right about the same images have no spread in any replicate, however few images there are."""
     same = np.array([1, 0, 0, 1, 0], bool)
-    found = accuracy_by_prompts({"a": same, "b": same}, **ABOUT)
+    found = by_accuracy({"a": same, "b": same})
     assert (fewer_templates(found).interval.low, fewer_templates(found).interval.high) == (0, 0)
 
 
 def test_the_interval_of_a_change_is_that_of_a_paired_difference():
     rng = np.random.default_rng(0)
     few, many = rng.random(400) < 0.7, rng.random(400) < 0.75
-    interval = fewer_templates(accuracy_by_prompts({"a": few, "b": many}, **ABOUT)).interval
+    interval = fewer_templates(by_accuracy({"a": few, "b": many})).interval
     standard_error = (few.astype(float) - many).std(ddof=1) / 20
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
 
@@ -101,7 +104,7 @@ def test_values_are_those_of_the_plain_metrics():
         name: Confidences(dataset="set", confidence=row, correct=rng.random(120) < row**2, n_classes=5)
         for name, row in zip("ab", confidence, strict=True)
     }
-    by_set = ece_by_prompts(found, **ABOUT)
+    by_set = ece(by_prompts(found))
     assert by_set.values == pytest.approx([expected_error(one).value for one in found.values()])
     assert by_set.direction == "lower"
     scored = {
@@ -111,7 +114,7 @@ def test_values_are_those_of_the_plain_metrics():
         )
         for name in "ab"
     }
-    by_set = auroc_by_prompts(scored, **ABOUT)
+    by_set = auroc(by_prompts(scored))
     expected = [measure(inside, outside, "auroc") for inside, outside in scored.values()]
     assert by_set.values == pytest.approx([one.value for one in expected])
     replicates = resample(by_set.evidence)[0][1:]
@@ -122,6 +125,6 @@ def test_values_are_those_of_the_plain_metrics():
 def test_what_does_not_compare_is_refused():
     same = np.array([1, 0], bool)
     with pytest.raises(MeasurementError, match="a comparison needs at least two"):
-        accuracy_by_prompts({"a": same}, **{**ABOUT, "templates": (1,)})
+        by_accuracy({"a": same}, templates=(1,))
     with pytest.raises(MeasurementError, match="all have 7 templates; compare sets"):
-        fewer_templates(accuracy_by_prompts({"a": same, "b": same}, **{**ABOUT, "templates": (7, 7)}))
+        fewer_templates(by_accuracy({"a": same, "b": same}, templates=(7, 7)))

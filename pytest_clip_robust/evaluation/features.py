@@ -1,0 +1,118 @@
+"""Features of one model: image and text features, class weights, logits, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from cachetools import LRUCache, cached
+from numpy.typing import NDArray
+
+from pytest_clip_robust.core.measurement import Provenance
+from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.evaluation.session import Session
+from pytest_clip_robust.models.protocols import KnowsItsContext, LoadedModel
+from pytest_clip_robust.prompts.templates import PromptSet
+from pytest_clip_robust.scoring.zero_shot import zero_shot_logits, zero_shot_weights
+from pytest_clip_robust.system.text import printable
+
+LOGITS_KEPT = FEATURES_KEPT = 2**30
+"""In bytes. The logits of 50,000 images and 1,000 classes are 200 MB."""
+
+WEIGHTS_KEPT = 16
+
+Array = NDArray[np.float32]
+
+
+class ModelFeatures:
+    """The features of one loaded model, with the class weights, logits and predictions computed from them.
+
+    Every method raises a ClipRobustError if a set cannot be read or encoded.
+    """
+
+    def __init__(self, loaded: LoadedModel, session: Session) -> None:
+        self.loaded = loaded
+        self.scale = float(loaded.encoder.scale)
+        self.bias = float(loaded.encoder.bias)
+        self._session = session
+        self._predictions = cached(LRUCache(LOGITS_KEPT, getsizeof=lambda one: one.logits.nbytes))(self._predict)
+        self._features = cached(LRUCache(FEATURES_KEPT, getsizeof=lambda one: one.nbytes))(self._encode)
+        self.weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._weights)
+
+    def zero_shot(self, dataset: str, prompts: PromptSet | None = None) -> Predictions:
+        """Return the zero-shot predictions on a set of the profile, with the profile's prompts by default."""
+        return self._predictions(dataset, prompts or self._session.prompts)
+
+    def images(self, dataset: str) -> Array:
+        """Return the (N, D) features of a set's images, in the set's order, not normalised and read-only."""
+        return self._features(dataset)
+
+    def texts(self, texts: Iterable[str]) -> Array:
+        """Return the (len(texts), D) features of `texts`, not normalised."""
+        return self._session.encoder.texts(self.loaded, list(texts))
+
+    def logits(self, dataset: str, weights: Array) -> Array:
+        """Return the (N, C) logits of a set's images for (C, D) class weights."""
+        return zero_shot_logits(self.images(dataset), weights, scale=self.scale, bias=self.bias)
+
+    def predictions(self, images: ImageSet, features: Array, prompts: PromptSet | None = None) -> Predictions:
+        """Return the zero-shot predictions for `images` with (N, D) `features`."""
+        prompts = prompts or self._session.prompts
+        return Predictions(
+            dataset=images.name,
+            logits=zero_shot_logits(
+                features, self.weights(images.prompt_names, prompts), scale=self.scale, bias=self.bias
+            ),
+            labels=images.labels,
+            class_names=images.class_names,
+            class_ids=images.class_ids,
+            samples=images.samples,
+            annotations=images.annotations,
+            textures=images.textures,
+            scale=self.scale,
+            bias=self.bias,
+            provenance=self.provenance(images.fingerprint, prompts),
+        )
+
+    def provenance(self, data: str, prompts: PromptSet | None = None) -> Provenance:
+        """Return the provenance of numbers of this model on `data`, a fingerprint."""
+        return Provenance(
+            model=self.loaded.spec.label,
+            weights=self.loaded.weights,
+            preprocess=self.loaded.separate_preprocess,
+            precision=self.loaded.precision,
+            data=data,
+            prompts="" if prompts is None else prompts.digest,
+        )
+
+    def count_truncated(self, texts: Sequence[str], dataset: str) -> int:
+        """Return the number of texts that are longer than the model's context, with a notice if there are any."""
+        label, encoder = self.loaded.spec.label, self.loaded.encoder
+        if not isinstance(encoder, KnowsItsContext):
+            self._session.notice(
+                f"{label}: the number of truncated captions is unknown; its encoder has no method too_long"
+            )
+            return 0
+        long = [text for text, too_long in zip(texts, encoder.too_long(list(texts)), strict=True) if too_long]
+        if long:
+            self._session.notice(
+                f"{label}: {len(long)} of {len(texts)} captions of {dataset!r} are longer than its context "
+                f"and were truncated, such as {printable(long[0][:60])!r}"
+            )
+        return len(long)
+
+    def _encode(self, dataset: str) -> Array:
+        found = self._session.encoder.images(self.loaded, self._session.library.images(dataset))
+        found.flags.writeable = False  # callers share it
+        return found
+
+    def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
+        return self.predictions(self._session.library.images(dataset), self.images(dataset), prompts)
+
+    def _weights(self, names: tuple[tuple[str, ...], ...], prompts: PromptSet) -> Array:
+        """Return the (C, D) unit weights of C classes that have one or more names each."""
+        texts = prompts.texts([name for of_class in names for name in of_class])
+        sizes = [len(of_class) * len(prompts.templates) for of_class in names]
+        return zero_shot_weights(self.texts(texts), len(names), sizes=sizes)
