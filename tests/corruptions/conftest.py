@@ -1,4 +1,4 @@
-"""A scene simple enough to know the answer: a near red disc before a far wall."""
+"""A simple scene with known results: a near red disc in front of a far wall."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ NEAR, FAR = 1.0, 4.0
 
 
 def disc(size, *, radius=None):
-    """Tell which pixels of a square image belong to a disc in its middle."""
+    """Return the mask of a disc in the middle of a square image."""
     along = torch.arange(size) - (size - 1) / 2
     return along[:, None] ** 2 + along**2 < (radius or size / 4) ** 2
 
 
 def scene_of(size=64, *, batch=1, seed=0, wall=None):
-    """Make (B, 3, H, W) images and their depth: a red disc at 1 before a wall, green or of random texture, at 4."""
+    """Return (B, 3, H, W) images and their depth: a red disc at 1 and a wall, green or with random texture, at 4."""
     inside = disc(size)
     generator = torch.Generator().manual_seed(seed)
     rgb = torch.randint(40, 216, (batch, 3, size, size), dtype=torch.uint8, generator=generator)

@@ -12,7 +12,7 @@ from pytest_clip_robust.errors import DataError
     ("size", "expected"),
     [((500, 375), (299, 224)), ((224, 500), (224, 500)), ((128, 90), (128, 90)), ((448, 448), (224, 224))],
 )
-def test_the_shorter_side_is_224_or_what_it_was(size, expected):
+def test_the_shorter_side_is_at_most_224(size, expected):
     assert canvas_size(*size) == expected
     assert to_canvas(Image.new("RGB", size)).rgb.shape == (1, 3, *expected[::-1])
 
@@ -23,7 +23,7 @@ def test_a_small_image_stays_as_it_is():
     np.testing.assert_array_equal(rgb[0].permute(1, 2, 0).numpy(), pixels)
 
 
-def test_depth_is_picked_and_never_averaged():
+def test_depth_is_sampled_and_never_averaged():
     depth = np.random.default_rng(0).choice([1.0, 9.0], (600, 800)).astype(np.float32)
     found = to_canvas(Image.new("RGB", (400, 300)), depth=depth).depth
     assert found.shape == (1, 224, 299)
@@ -32,7 +32,7 @@ def test_depth_is_picked_and_never_averaged():
     assert (to_canvas(Image.new("RGB", (400, 300)), depth=edge).depth[0, 0] == 1).sum().item() in {149, 150}
 
 
-def test_the_camera_goes_with_its_image():
+def test_intrinsics_are_scaled_with_the_image():
     camera = np.array([[525, 0, 320], [0, 525, 240], [0, 0, 1]], np.float32)
     found = to_canvas(Image.new("RGB", (640, 480)), intrinsics=camera).intrinsics[0]
     np.testing.assert_allclose(found[0], [525 * 299 / 640, 0, 299 / 2])

@@ -62,7 +62,7 @@ def test_a_missing_encoder_is_named(monkeypatch):
         corrupt(photograph(), "h265_crf", 1, seeds=[0])
 
 
-def test_flips_change_bits_of_coded_data_alone():
+def test_flips_change_entropy_coded_bits_only():
     image = photograph()[0].permute(1, 2, 0).contiguous().numpy()
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=bitstream.QUALITY, restart_marker_rows=1)
@@ -76,7 +76,7 @@ def test_flips_change_bits_of_coded_data_alone():
     assert all(before[i - 1] != 0xFF for i in changed)
 
 
-def test_milder_damage_is_part_of_worse():
+def test_damage_of_a_lower_severity_is_part_of_a_higher_one():
     stream = bytearray(b"\xff\xda\x00\x02" + bytes(range(1, 200)) + b"\xff\xd9")
     few, many = (bitstream._flip(bytearray(stream), n, generator("bit_error", 3)) for n in (5, 20))
     spoilt = [{i for i in range(len(stream)) if stream[i] != one[i]} for one in (few, many)]

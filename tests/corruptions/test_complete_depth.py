@@ -12,7 +12,7 @@ from pytest_clip_robust.errors import DataError
 
 
 def fill_slowly(depth):
-    """Walk from every hole to its neighbours, in its row and then in its column; take the farther."""
+    """Fill every hole with a loop: from the farther neighbour in its row, then in its column."""
     for _ in ("rows", "columns"):
         filled = depth.copy()
         for row in range(depth.shape[0]):
@@ -34,7 +34,7 @@ def test_holes_take_the_farther_of_their_neighbours(depth):
 
 
 @pytest.mark.parametrize("hole", [0.0, -3.0, float("nan"), float("-inf")])
-def test_what_is_no_distance_is_a_hole(hole):
+def test_values_that_are_not_distances_are_holes(hole):
     depth = torch.full((1, 4, 4), 2.0)
     depth[0, 1, 1], depth[0, 1, 2] = hole, 3.0
     assert complete_depth(depth)[0, 1].tolist() == [2, 3, 3, 2]
@@ -70,7 +70,7 @@ def test_quantiles_are_numpys_nearest(depth, share):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_edges_go_with_what_is_nearer():
+def test_edges_get_the_nearer_depth():
     depth = torch.full((1, 5, 5), 4.0)
     depth[0, 2, 2] = 1
     assert (with_edges(depth)[0] == 1).sum() == 9

@@ -48,7 +48,7 @@ def photograph():
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
 
 
-def test_a_map_has_the_size_that_the_image_is_corrupted_at(folder, photograph):
+def test_a_map_has_the_size_of_the_canvas(folder, photograph):
     depth = decode_depth(DepthEstimator(str(folder)).estimate([photograph])[0])
     assert depth.shape == (224, 299)
     assert np.median(depth) == pytest.approx(MEDIAN_CODE, abs=1)
@@ -65,14 +65,14 @@ def test_other_weights_are_another_estimator(folder, tmp_path):
     assert DepthEstimator(str(save_depth_anything(tmp_path, seed=1))).identity != DepthEstimator(str(folder)).identity
 
 
-def test_metric_models_answer_with_distances(tmp_path, photograph):
+def test_metric_models_predict_distances(tmp_path, photograph):
     estimator = DepthEstimator(str(save_depth_anything(tmp_path, depth_estimation_type="metric", max_depth=20)))
     answer = torch.rand(7, 9)
     assert torch.equal(estimator._distance(answer), answer)
     assert decode_depth(estimator.estimate([photograph])[0]).shape == (224, 299)
 
 
-def test_relative_answers_are_inverse_depth():
+def test_relative_predictions_are_inverse_depth():
     depth = from_inverse(torch.tensor([[0.0, 5.0], [10.0, 2.5]]))
     np.testing.assert_allclose(1 / depth, [[0.1, 0.55], [1.0, 0.325]], rtol=1e-6)
     assert (from_inverse(torch.full((3, 3), 7.0)) == 1).all()
@@ -93,7 +93,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_name_out_of_reach_is_named(monkeypatch):
+def test_a_model_is_named_if_the_hub_cannot_be_reached(monkeypatch):
     monkeypatch.setattr(estimation, "reachable", lambda: False)
     with pytest.raises(ConfigError, match="it is not cached, and the hub cannot be reached"):
         DepthEstimator("nobody/no-depth-model")

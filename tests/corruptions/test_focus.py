@@ -32,7 +32,7 @@ def test_disk_blur_is_the_average_over_a_disk(radius):
     np.testing.assert_allclose(found, blur_slowly(plane, radius), atol=1e-5)
 
 
-def test_a_radius_of_nothing_changes_nothing():
+def test_a_radius_of_zero_changes_nothing():
     planes = torch.rand(1, 2, 8, 8)
     assert torch.equal(disk_blur(planes, 0.0), planes)
 
@@ -46,7 +46,7 @@ def test_the_radius_is_that_of_a_thin_lens():
 
 
 @pytest.mark.parametrize("severity", [1, 5])
-def test_what_is_near_stays_sharp_and_does_not_bleed(scene, inside, severity):
+def test_the_foreground_stays_sharp_and_does_not_bleed(scene, inside, severity):
     rgb, depth = scene(96, wall=(20, 200, 20))
     found = corrupt(rgb, "near_focus", severity, seeds=[0], depth=depth)
     assert torch.equal(found[0][:, inside(96)], rgb[0][:, inside(96)])
@@ -63,7 +63,7 @@ def test_the_background_blurs(scene):
 
 
 @pytest.mark.parametrize("severity", [1, 5])
-def test_what_is_far_stays_sharp_beyond_the_reach_of_the_foreground(scene, inside, severity):
+def test_the_background_stays_sharp_away_from_the_foreground(scene, inside, severity):
     rgb, depth = scene(96)
     found = corrupt(rgb, "far_focus", severity, seeds=[0], depth=depth)
     away = ~inside(96, radius=24 + 7 * 96 / 224 + 2)

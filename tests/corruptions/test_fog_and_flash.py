@@ -32,7 +32,7 @@ def test_fog_is_koschmieders_law(severity):
         np.testing.assert_allclose(found[channel], 0.2 * share + light / 255 * (1 - share), atol=0.003)
 
 
-def test_airlight_is_the_images_own():
+def test_the_airlight_is_estimated_per_image():
     rgb = torch.randint(0, 100, (3, 3, 40, 40), dtype=torch.uint8)
     rgb[1, :, 5:20, 5:20] = torch.tensor([240, 230, 220], dtype=torch.uint8)[:, None, None]
     rgb[2] = 90
@@ -50,7 +50,7 @@ def test_the_cosine_of_a_plane_is_exact(normal):
     np.testing.assert_allclose(facing(depth, camera, reach=3)[0], expected, atol=2e-3)
 
 
-def test_an_edge_is_no_slope():
+def test_an_edge_does_not_count_as_a_slope():
     depth = torch.full((1, 64, 64), 4.0)
     depth[0, 20:44, 20:44] = 1
     camera = usual_intrinsics(64, 64)[None]
@@ -58,7 +58,7 @@ def test_an_edge_is_no_slope():
     np.testing.assert_allclose(facing(depth, camera, reach=3), level, atol=1e-3)
 
 
-def test_noise_of_a_sensor_hardly_shows():
+def test_noise_in_depth_has_little_effect():
     depth, camera, _ = sloped((0, 0, 1))
     noisy = depth * (1 + 0.002 * torch.randn(depth.shape, generator=torch.Generator().manual_seed(0)))
     away = (facing(noisy, camera, reach=3) - facing(depth, camera, reach=3)).abs()
@@ -85,7 +85,7 @@ def test_frontal_surfaces_catch_more_than_slanted_ones():
     assert frontal > slanted + 10
 
 
-def test_the_background_sinks_into_the_dark():
+def test_the_background_becomes_dark():
     rgb = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8)
     depth = torch.full((1, 64, 64), 1.0)
     depth[0, :, 32:] = 30

@@ -16,7 +16,7 @@ from pytest_clip_robust.corruptions.registry import generator
 
 
 def see_slowly(light, closeness, x, y):
-    """Put every point where the camera sees it, one after the other; of several the nearest. NaN: a hole."""
+    """Draw one point after the other; of several at one pixel the nearest stays. NaN is a hole."""
     height, width = closeness.shape
     seen, nearest = np.full_like(light, np.nan), np.full((height, width), -np.inf)
     for row in range(height):
@@ -31,7 +31,7 @@ def see_slowly(light, closeness, x, y):
 
 @given(seed=st.integers(0, 1000), tenths=st.integers(-60, 60))
 @settings(max_examples=25, deadline=None)
-def test_a_view_is_what_a_slow_camera_sees(seed, tenths):
+def test_a_view_equals_a_simple_renderer(seed, tenths):
     speed = tenths / 10 + 0.0137  # no point lands half-way between two pixels
     rng = np.random.default_rng(seed)
     rgb = torch.from_numpy(rng.integers(0, 256, (1, 3, 12, 14), np.uint8))
@@ -42,8 +42,8 @@ def test_a_view_is_what_a_slow_camera_sees(seed, tenths):
     expected, nearest = see_slowly(to_linear(rgb)[0].numpy(), closeness[0].numpy(), x[0].numpy(), y[0].numpy())
     found = views.average()[0].numpy()
     # Pixels between nearer neighbours count as cracks, and holes are filled: both are tested on their own.
-    beside = np.pad(nearest, 1, constant_values=-np.inf)
-    cracks = [np.minimum(beside[1:-1, :-2], beside[1:-1, 2:]), np.minimum(beside[:-2, 1:-1], beside[2:, 1:-1])]
+    neighbours = np.pad(nearest, 1, constant_values=-np.inf)
+    cracks = [np.minimum(neighbours[1:-1, :-2], neighbours[1:-1, 2:]), np.minimum(neighbours[:-2, 1:-1], neighbours[2:, 1:-1])]
     clear = np.isfinite(nearest) & (nearest >= cracks[0]) & (nearest >= cracks[1])
     around = np.pad(clear, 1, constant_values=True)
     clear &= around[:-2, 1:-1] & around[2:, 1:-1]
@@ -67,7 +67,7 @@ def test_a_flat_scene_is_blurred_along_a_line():
 def test_near_things_blur_more_than_far_ones():
     rgb = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     rgb[..., 50:] = 255
-    # Most of each map is at 2, so that its median is, whatever the middle does.
+    # Most of each map is at 2, so that its median is 2 for any middle.
     depth = torch.full((2, 64, 64), 2.0)
     depth[0, 24:40], depth[1, 24:40] = 1.0, 4.0
     near, far = corrupt(rgb, "z_motion_blur", 5, seeds=[1, 1], depth=depth)
@@ -89,7 +89,7 @@ def test_holes_are_filled_from_the_picture_never_with_black(kind, seed, severity
     assert torch.equal(corrupt(rgb, kind, severity, seeds=[seed], depth=depth), rgb)
 
 
-def test_what_moves_away_uncovers_the_background_and_not_itself(scene, inside):
+def test_moving_objects_uncover_the_background(scene, inside):
     rgb, depth = scene(96, wall=(20, 200, 20))
     found = corrupt(rgb, "xy_motion_blur", 5, seeds=[2], depth=depth)
     # Seen light mixes the disc and the wall along a line: nothing else, and no pixel darker than both.
@@ -113,7 +113,7 @@ def test_the_picture_grows_away_from_the_principal_point():
     np.testing.assert_allclose(rows, 70 - (60 - columns) * 50 / 40, atol=1.5)
 
 
-def test_the_nearest_are_held_at_twice_the_median_speed():
+def test_the_nearest_points_move_at_twice_the_median_speed():
     depth = torch.ones(1, 64, 64)
     depth[0, :8, :8] = 0.01
     rgb = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)

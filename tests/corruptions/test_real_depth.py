@@ -1,4 +1,4 @@
-"""Photographs with the depth of a real sensor, and renders with true depth of another's making."""
+"""Photographs with the depth of a real sensor, and third-party renders with true depth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SENSOR = np.array([[525, 0, 319.5], [0, 525, 239.5], [0, 0, 1]], np.float32)
 
 @pytest.fixture(scope="module")
 def room(shared):
-    """Give a frame of a room, its sensor's holes included."""
+    """Return a frame of a room with the holes of the sensor."""
     folder = shared / "data/open3d_rgbd"
     image = Image.open(folder / "color/00000.jpg").convert("RGB")
     depth = np.asarray(Image.open(folder / "depth/00000.png")).astype(np.float32)
@@ -25,7 +25,7 @@ def room(shared):
 
 @pytest.fixture(scope="module")
 def brick(shared):
-    """Give a render of an object on an empty background, which is infinitely far."""
+    """Return a render of an object on an empty background, which is infinitely far."""
     folder = shared / "data/nerf_lego_25"
     image = Image.open(folder / "r_0.png").convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
@@ -54,7 +54,7 @@ def test_the_sensors_holes_are_filled(room):
     assert full.max() == room.depth.max()
 
 
-def test_fog_hides_the_far_and_leaves_the_near(room):
+def test_fog_hides_far_points_more_than_near_points(room):
     depth = complete_depth(room.depth)[0]
     away = (corrupt(room.rgb, "fog_3d", 3, seeds=[0], depth=room.depth).float() - room.rgb)[0].abs().mean(dim=0)
     near, far = depth <= depth.quantile(0.03), depth >= depth.quantile(0.9)

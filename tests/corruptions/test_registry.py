@@ -13,13 +13,13 @@ from pytest_clip_robust.names import CORRUPTION_KINDS as NAMES
 from pytest_clip_robust.names import SEVERITIES
 
 DEVICE_TOLERANCE = 2
-"""Codes by which a GPU's image may differ from the CPU's, in a thousandth of the pixels."""
+"""Difference of pixel values between GPU and CPU that all but a thousandth of the pixels must not exceed."""
 
 RANDOM = ("xy_motion_blur", "iso_noise", "low_light", "bit_error")
 
 
 def photograph(size=64, seed=0):
-    """Make something between noise and a flat field: smooth light with texture, on a slope with a step."""
+    """Return an image of smooth light with texture, and the depth of a slope with a step."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
     light = 0.5 + 0.3 * np.sin(7 * x + seed) * np.cos(5 * y) + rng.normal(0, 0.05, (3, size, size))
@@ -33,7 +33,7 @@ def run(kind, severity=3, *, seeds=(5,), size=64):
     return rgb, corrupt(rgb, kind, severity, seeds=seeds, depth=depth)
 
 
-def test_the_names_are_those_of_the_plan():
+def test_the_kinds_are_those_of_the_vocabulary():
     assert tuple(KINDS) == NAMES
     assert [kind for kind in NAMES if needs_depth(kind)] == list(NAMES[:6])
 
@@ -71,7 +71,7 @@ def test_an_image_does_not_depend_on_its_batch(kind):
 
 @given(order=st.permutations([1, 2, 3]), kind=st.sampled_from(NAMES), severity=st.sampled_from(SEVERITIES))
 @settings(max_examples=20, deadline=None)
-def test_nor_on_the_order(order, kind, severity):
+def test_an_image_does_not_depend_on_the_order(order, kind, severity):
     _, found = run(kind, severity, seeds=tuple(order), size=48)
     _, sorted_ = run(kind, severity, seeds=(1, 2, 3), size=48)
     assert torch.equal(found[torch.tensor(order).argsort()], sorted_)
@@ -97,7 +97,7 @@ def test_the_seed_decides_what_is_random_and_nothing_else(kind):
     assert torch.equal(one, other) != (kind in RANDOM)
 
 
-def test_nobody_elses_random_numbers_are_touched():
+def test_global_random_generators_are_not_used():
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - the global state is what is watched
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002

@@ -14,7 +14,7 @@ from pytest_clip_robust.models.protocols import LoadedModel
 
 
 class FakeEncoder:
-    """A small convolution and a bag of characters: deterministic, real arithmetic, counts its calls."""
+    """A small deterministic encoder, a convolution and a bag of characters, that records its calls."""
 
     scale, bias, identity = 10.0, 0.0, "fake"
 
@@ -37,7 +37,7 @@ class FakeEncoder:
 
 
 def loaded_model(encoder, **changes):
-    """Wrap an encoder as the loaders do."""
+    """Return a LoadedModel for an encoder."""
     fields = {
         "spec": "fake",
         "encoder": encoder,
@@ -51,7 +51,7 @@ def loaded_model(encoder, **changes):
 
 
 def build_image_set(files, name="photos", **fields):
-    """Build an ImageSet from image files in memory."""
+    """Return an ImageSet of image files in memory."""
     return ImageSet(
         name=name,
         read=list(files).__getitem__,
@@ -66,7 +66,7 @@ def build_image_set(files, name="photos", **fields):
 
 
 def random_png(seed, size=(20, 24), mode="RGB"):
-    """Make the PNG file of a random image."""
+    """Return the PNG file of a random image."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels, "RGBA").convert(mode).save(buffer, "PNG")

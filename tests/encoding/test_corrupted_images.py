@@ -47,7 +47,7 @@ def corrupted(photos):
 
 
 def by_hand(photos, encoder, corrupted):
-    """Decode, corrupt and encode image by image, as the function is called by anyone."""
+    """Decode, corrupt and encode image by image with the public function."""
     features = []
     for severity in corrupted.severities:
         for i in range(len(photos)):
@@ -68,14 +68,14 @@ def test_features_are_those_of_the_corrupted_images(model, photos, store, corrup
 
 @pytest.mark.parametrize("kind", ["xy_motion_blur", "iso_noise", "bit_error"])
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 2), (64, 0)])
-def test_neither_batches_nor_workers_change_them(model, store, tmp_path, corrupted, kind, batch_size, workers):
+def test_batches_and_workers_do_not_change_the_features(model, store, tmp_path, corrupted, kind, batch_size, workers):
     alone = Encoder(store, LocalEngine(batch_size=5, workers=0)).images(model, corrupted(kind))
     other = FeatureStore(tmp_path / "other")
     found = Encoder(other, LocalEngine(batch_size=batch_size, workers=workers)).images(model, corrupted(kind))
     np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
-def test_nor_does_the_rest_of_the_set(model, store, photos, corrupted):
+def test_the_rest_of_the_set_does_not_change_the_features(model, store, photos, corrupted):
     whole = Encoder(store, LocalEngine(workers=0)).images(model, corrupted("iso_noise", (3,)))
     part = photos.take(np.array([5, 2]))
     encoding = Encoder(store, LocalEngine(workers=0))
@@ -101,14 +101,14 @@ def test_the_model_gets_its_threads_back(model, store, corrupted):
         torch.set_num_threads(before)
 
 
-def test_clean_features_have_rows_of_their_own(model, store, photos, corrupted):
+def test_clean_and_corrupted_features_have_different_rows(model, store, photos, corrupted):
     clean = Encoder(store, LocalEngine(workers=0)).images(model, photos)
     spoilt = Encoder(store, LocalEngine(workers=0)).images(model, corrupted(severities=(5,)))
     assert np.abs(clean - spoilt).max() > 0.01
     np.testing.assert_array_equal(Encoder(store, LocalEngine(workers=0)).images(model, photos), clean)
 
 
-def test_a_row_is_known_by_all_that_made_it(photos, corrupted):
+def test_the_digest_depends_on_every_input(photos, corrupted):
     camera = np.tile(np.array([[20, 0, 12], [0, 20, 10], [0, 0, 1]], np.float32), (7, 1, 1))
     others = [
         corrupted(),
@@ -123,7 +123,7 @@ def test_a_row_is_known_by_all_that_made_it(photos, corrupted):
     assert len(set(rows)) == len(rows) == 7 * 14
 
 
-def test_kinds_without_geometry_do_not_look_at_depth(photos, corrupted):
+def test_kinds_without_geometry_ignore_depth(photos, corrupted):
     assert corrupted("iso_noise").digests == CorruptedImages(photos, "iso_noise", (1, 4)).digests
 
 

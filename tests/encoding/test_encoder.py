@@ -35,7 +35,7 @@ def cosine_distances(features, others):
 
 
 def one_at_a_time(encoder, images):
-    """Encode as the simplest loop does."""
+    """Encode one image after the other."""
     rows = []
     for position in range(len(images)):
         pixels = torch.as_tensor(encoder.preprocess(decode(images.read(position))))[None]
@@ -76,7 +76,7 @@ def open_clip_encoder():
 
 @pytest.fixture
 def some_photos(image_set, png):
-    """Of all sizes: resizing has something to do."""
+    """Return photos of many sizes, so that resizing changes them."""
     return image_set([png(seed, size=(20 + 3 * seed, 70 - 2 * seed)) for seed in range(19)])
 
 
@@ -94,10 +94,10 @@ def plain_features(open_clip_encoder, some_photos, plain_of):
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 16, 19])
-def test_features_equal_a_plain_loop_whatever_the_engine_does(
+def test_features_equal_a_plain_loop_for_every_engine_setting(
     open_clip_encoder, load, some_photos, plain_features, tmp_path, batch_size, workers
 ):
-    """Without pixel cache, with an empty one, with a full one, and with one that has some of the images."""
+    """Without a pixel cache, and with one that is empty, full, or has some of the images."""
     model = load(open_clip_encoder)
     cache = PixelCache(tmp_path / "pixels", limit=2**30)
     others = PixelCache(tmp_path / "others", limit=2**30)
@@ -166,7 +166,7 @@ def test_another_model_encodes_again(model, photos, store, change):
     assert encoding.counts["images"] == 2 * len(photos)
 
 
-def test_a_border_that_is_cut_off_makes_other_features(model, photos, store):
+def test_a_cropped_border_gives_other_features(model, photos, store):
     whole = Encoder(store).images(model, photos)
     cut = Encoder(store).images(model, replace(photos, crop_border=2))
     assert image_key(model, photos) != image_key(model, replace(photos, crop_border=2))
@@ -191,7 +191,7 @@ def test_an_empty_set_of_texts_has_no_features(model, store):
     assert Encoder(store).texts(model, []).shape[0] == 0
 
 
-def test_a_damaged_shard_is_encoded_again_alone(model, photos, tmp_path, notices, monkeypatch):
+def test_only_the_rows_of_a_damaged_shard_are_encoded_again(model, photos, tmp_path, notices, monkeypatch):
     monkeypatch.setattr(encoder_module, "FLUSH_ROWS", 4)
     first = Encoder(FeatureStore(tmp_path), LocalEngine(batch_size=4)).images(model, photos)
     shard = min(tmp_path.rglob("*.parquet"))
@@ -347,7 +347,7 @@ def test_features_of_the_wrong_shape_are_refused(model, encoder, photos, store, 
     assert str(error.value) == "fake: features of shape (5, 3, 16, 16) for 5 samples: expected (5, D)"
 
 
-def test_a_model_that_changed_under_its_identity_is_found(model, load, make_encoder, image_set, png, store):
+def test_a_model_that_changed_without_its_identity_is_refused(model, load, make_encoder, image_set, png, store):
     Encoder(store).images(model, image_set([png(0)]))
     with pytest.raises(ModelError) as error:
         Encoder(store).images(load(make_encoder(dimensions=6)), image_set([png(0), png(1)]))
@@ -364,7 +364,7 @@ def test_half_precision_features_become_float32(model, encoder, photos, store, m
     assert Encoder(store).images(model, photos).dtype == np.float32
 
 
-def test_progress_is_told_what_was_missing(model, image_set, png, store):
+def test_progress_counts_the_missing_samples(model, image_set, png, store):
     calls = []
 
     @contextlib.contextmanager
@@ -443,7 +443,7 @@ def test_a_text_whose_features_are_nan_is_named(model, encoder, store, monkeypat
 
 
 def test_workers_and_model_overlap(model, encoder, image_set, png, store, monkeypatch):
-    """Two processes that both sleep take the time of one, not of both."""
+    """Two processes that both sleep take the time of one."""
     encode, preprocess = encoder.encode_image, encoder.preprocess
     monkeypatch.setattr(encoder, "encode_image", lambda pixels: (time.sleep(0.1), encode(pixels))[1])
     monkeypatch.setattr(encoder, "preprocess", lambda image: (time.sleep(0.025), preprocess(image))[1])

@@ -25,14 +25,14 @@ def terminal(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Make time stand still until it is set."""
+    """Replace the clock by one that the test sets."""
     now = [0.0]
     monkeypatch.setattr(progress_module, "monotonic", lambda: now[0])
     return now
 
 
 def work(clock, notices, *, seconds, stderr, whole="imagenet"):
-    # Redirected here and not in a fixture: pytest sets stderr anew between setup and call.
+    # Redirected here and not in a fixture, because pytest replaces stderr between setup and call.
     with (
         contextlib.redirect_stderr(stderr),
         show_progress("images", whole, 1000, notice=notices.append) as advance,
@@ -59,21 +59,21 @@ def test_long_work_shows_a_bar_at_a_terminal(clock, notices, terminal):
     assert "1000/1000" in terminal.getvalue()
 
 
-def test_nothing_is_printed_where_ci_is_set(clock, notices, terminal, monkeypatch):
+def test_no_bar_is_shown_if_ci_is_set(clock, notices, terminal, monkeypatch):
     monkeypatch.setenv("CI", "true")
     work(clock, notices, seconds=12.0, stderr=terminal)
     assert terminal.getvalue() == ""
     assert len(notices) == 1
 
 
-def test_nothing_is_printed_where_stderr_is_no_terminal(clock, notices, monkeypatch):
+def test_no_bar_is_shown_if_stderr_is_not_a_terminal(clock, notices, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     stderr = io.StringIO()
     work(clock, notices, seconds=12.0, stderr=stderr)
     assert stderr.getvalue() == ""
 
 
-def test_work_that_failed_says_nothing_and_gives_the_terminal_back(clock, notices, terminal):
+def test_failed_work_sends_no_line_and_restores_the_terminal(clock, notices, terminal):
     with (
         contextlib.suppress(KeyboardInterrupt),
         contextlib.redirect_stderr(terminal),
@@ -87,7 +87,7 @@ def test_work_that_failed_says_nothing_and_gives_the_terminal_back(clock, notice
     assert terminal.getvalue().index(hide_cursor) < terminal.getvalue().index(show_cursor)
 
 
-def test_a_hostile_name_does_not_drive_the_terminal(clock, notices, terminal):
+def test_control_characters_in_a_name_are_escaped(clock, notices, terminal):
     work(clock, notices, seconds=12.0, stderr=terminal, whole="\x1b[2J[bold]x[/nonsense]")
     assert "\\x1b[2J[bold]x[/nonsense]" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert "\x1b" not in notices[0]

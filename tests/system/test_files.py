@@ -5,7 +5,7 @@ import pytest
 from pytest_clip_robust.system.files import write_whole
 
 
-def test_a_file_is_written_in_a_folder_of_its_own_and_replaced(tmp_path):
+def test_a_file_is_written_to_a_new_folder_and_replaced(tmp_path):
     path = tmp_path / "new" / "file.json"
     for content in (b"one", b"two"):
         write_whole(path, content)

@@ -9,7 +9,7 @@ from pytest_clip_robust.system.rank import Rank, read_rank
 
 
 @given(digest=st.text(), world_size=st.integers(1, 50))
-def test_every_sample_is_the_share_of_exactly_one_process(digest, world_size):
+def test_every_sample_belongs_to_exactly_one_rank(digest, world_size):
     assert sum(Rank(rank, world_size).owns(digest) for rank in range(world_size)) == 1
 
 
@@ -32,7 +32,7 @@ def test_shares_are_about_equal():
         ({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}, Rank(3, 4, 1)),
     ],
 )
-def test_a_share_is_what_launchers_say(environment, share):
+def test_ranks_are_read_from_the_launchers_variables(environment, share):
     assert read_rank(environment) == share
 
 
@@ -58,7 +58,7 @@ def test_a_share_is_what_launchers_say(environment, share):
         ),
     ],
 )
-def test_what_does_not_fit_together_is_refused(environment, complaint):
+def test_inconsistent_variables_are_refused(environment, complaint):
     with pytest.raises(ConfigError) as error:
         read_rank(environment)
     assert str(error.value) == complaint

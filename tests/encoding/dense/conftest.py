@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small tensors gain nothing from threads, and other processes' threads would be waited for."""
+    """Use one thread: small tensors gain nothing from more, and threads of other processes would slow them down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -13,7 +13,7 @@ SPEC = ModelSpec.parse("py:mine:make")
 
 
 class MeansOfCells:
-    """The mean colour of every 16 x 16 pixels, and how many images each call had."""
+    """Returns the mean colour of every 16 x 16 pixels, and records the number of images per call."""
 
     def __init__(self):
         self.batches = []
@@ -39,7 +39,7 @@ def pictures():
 
 
 def giving(load, encode):
-    """Return a model whose dense features are what `encode` makes of pixels."""
+    """Return a model whose encode_dense is `encode`."""
     encoder = MeansOfCells()
     encoder.encode_dense = encode
     return load(encoder, spec=SPEC)
@@ -53,12 +53,12 @@ def test_pictures_become_float_pixels_and_their_features_come_in_order(model, pi
     np.testing.assert_allclose(features, means.transpose(0, 3, 1, 2), atol=1e-6)
 
 
-def test_pictures_may_be_those_of_pil_stacked(model, pictures):
+def test_stacked_pil_pictures_are_accepted(model, pictures):
     stacked = np.stack([np.asarray(Image.fromarray(picture)) for picture in pictures])
     assert torch.equal(encode_dense(model, stacked), encode_dense(model, pictures))
 
 
-def test_views_of_arrays_are_taken_as_they_look(model, pictures):
+def test_array_views_are_read_in_their_order(model, pictures):
     mirrored = encode_dense(model, pictures[:, :, ::-1])
     assert torch.allclose(mirrored, encode_dense(model, pictures).flip(3))
 
@@ -75,7 +75,7 @@ def test_features_do_not_depend_on_the_batch_size(model, dense, pictures, batch_
     assert dense.batches[0][0] == min(batch_size, 5)
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_said(load, dense, pictures, notices):
+def test_a_batch_that_does_not_fit_is_halved_with_a_notice(load, dense, pictures, notices):
     def encode(pixels):
         if len(pixels) > 2:
             raise torch.cuda.OutOfMemoryError("no room")
@@ -110,7 +110,7 @@ def test_a_model_without_dense_features_is_told_what_to_add(load, encoder, pictu
     assert "\n" not in str(error.value)
 
 
-def test_a_model_with_dense_features_is_taken_for_one(model, dense):
+def test_a_model_with_dense_features_is_accepted(model, dense):
     assert require_dense(model) is dense
 
 
@@ -140,7 +140,7 @@ def test_a_grid_that_changes_on_the_way_is_refused(load, pictures):
         encode_dense(model, pictures)
 
 
-def test_the_models_own_complaint_is_passed_on(load, pictures):
+def test_an_error_of_the_model_is_passed_on(load, pictures):
     def encode(pixels):
         raise ModelError("no map")
 
@@ -160,7 +160,7 @@ def test_a_picture_without_parts_is_refused_by_name(model):
 
 
 @pytest.mark.parametrize("shape", [(48, 64, 3), (1, 48, 64, 4), (0, 48, 64, 3)])
-def test_arrays_that_are_no_pictures_are_a_mistake_of_the_caller(model, shape):
+def test_arrays_that_are_not_pictures_are_a_value_error(model, shape):
     with pytest.raises(ValueError, match=r"expected uint8 of \(B, H, W, 3\)"):
         encode_dense(model, np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match="images: float64 of shape"):

@@ -13,7 +13,7 @@ RESIZE = resize_for(128, 96, size=128)
 
 
 def waves(shift=0.0, resize=RESIZE):
-    """Smooth features that differ everywhere, moved to the right by `shift` pixels."""
+    """Return smooth features that differ everywhere, moved to the right by `shift` pixels."""
     rows, columns = np.indices((resize.height // 8, resize.width // 8)) * 8 + 4.0
     rng = np.random.default_rng(0)
     down, across, phase = rng.normal(size=(3, 48)) / 25

@@ -83,7 +83,7 @@ def test_length_of_features_does_not_matter():
     assert torch.equal(two_nearest(source, target).index, two_nearest(longer, target).index)
 
 
-def test_the_weight_is_high_where_the_second_is_far_behind():
+def test_the_weight_is_high_if_the_second_nearest_is_much_farther():
     found = Neighbours(torch.tensor([0, 0, 0]), torch.tensor([0.1, 0.4, 0.0]), torch.tensor([0.4, 0.4, 0.0]))
 
     assert found.weight.tolist() == pytest.approx([0.75, 0.0, 0.0])

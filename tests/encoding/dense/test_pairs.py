@@ -77,7 +77,7 @@ def views(image_set, png):
 
 @pytest.fixture
 def keypoints(image_set, png):
-    """Pictures with three keypoints each, the third of which is not seen in the last."""
+    """Return pictures with three keypoints each; the third is not visible in the last picture."""
     points = np.random.default_rng(0).uniform(4, 16, (3, 3, 2)).astype(np.float32)
     points[2, 2] = np.nan
     return KeypointSet(
@@ -101,7 +101,7 @@ def model(encoder, load):
 
 
 def resize_and_encode(encoder, images, position):
-    """Return how a picture is looked at and its features, step by step."""
+    """Return the Resize and the features of one picture."""
     picture = Image.open(io.BytesIO(images.read(position))).convert("RGB")
     resize = resize_for(*picture.size, size=SIZE)
     pixels = torch.from_numpy(resize.apply(picture)).permute(2, 0, 1)[None].float() / 255
@@ -109,7 +109,7 @@ def resize_and_encode(encoder, images, position):
 
 
 def directly(encoder, views, pair):
-    """Match one pair as the functions below would."""
+    """Match one pair step by step."""
     looked = []
     for position in pair:
         resize, features = resize_and_encode(encoder, views.images, position)
@@ -162,7 +162,7 @@ def other_poses(views):
     ],
     ids=["poses", "depth scale", "boxes", "intrinsics", "depth"],
 )
-def test_whatever_changes_errors_makes_another_pair(encoder, model, views, store, change):
+def test_every_input_of_the_errors_changes_the_digest_of_a_pair(encoder, model, views, store, change):
     Encoder(store).view_pairs(model, views, views.pairs, size=SIZE)
 
     Encoder(store).view_pairs(model, change(views), views.pairs, size=SIZE)
@@ -179,7 +179,7 @@ def test_another_size_or_another_model_is_another_key(encoder, model, load, view
     assert encoder.seen == 12
 
 
-def test_what_can_never_be_right_is_stored_and_stays_far(encoder, model, views, store):
+def test_infinite_errors_are_stored_and_stay_large(encoder, model, views, store):
     poses = views.poses.copy()
     poses[1, 2, 3] = 50  # the points of view 0 lie behind it
     views = replace(views, poses=poses)
@@ -190,7 +190,7 @@ def test_what_can_never_be_right_is_stored_and_stays_far(encoder, model, views, 
         assert np.isfinite(found[0].metres).all()
 
 
-def test_keypoints_are_found_where_the_matcher_says(encoder, model, keypoints, store):
+def test_keypoints_are_matched_once_and_stored(encoder, model, keypoints, store):
     found = Encoder(store).keypoint_pairs(model, keypoints, keypoints.pairs, size=SIZE)
 
     assert [len(errors) for errors in found] == [3, 2]  # the third is not seen in the last picture
@@ -226,7 +226,7 @@ def test_depth_that_cannot_be_read_is_named(encoder, model, views, store):
         Encoder(store).view_pairs(model, gone, views.pairs, size=SIZE)
 
 
-def test_a_model_without_dense_features_says_so(make_encoder, load, views, store):
+def test_a_model_without_dense_features_is_refused(make_encoder, load, views, store):
     with pytest.raises(ModelError, match=r"has no encode_dense\(pixels\)"):
         Encoder(store).view_pairs(
             load(make_encoder(), spec=ModelSpec.parse("py:small:model")), views, views.pairs, size=SIZE
@@ -234,7 +234,7 @@ def test_a_model_without_dense_features_says_so(make_encoder, load, views, store
 
 
 @pytest.mark.parametrize("kind", ["views", "keypoints"])
-def test_ranks_share_pairs_out_and_a_process_after_them_finds_all(request, model, store, encoder, tmp_path, kind):
+def test_ranks_share_the_pairs_and_a_later_process_finds_all(request, model, store, encoder, tmp_path, kind):
     found = request.getfixturevalue(kind)
 
     def match(encoding):

@@ -13,7 +13,7 @@ sides = st.integers(20, 900)
 
 
 @given(sides, sides, st.integers(64, 600), st.data())
-def test_a_look_covers_its_box_and_nothing_else(width, height, size, data):
+def test_a_resize_covers_its_box_and_nothing_else(width, height, size, data):
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
 
@@ -35,7 +35,7 @@ def test_the_shape_of_the_picture_is_kept():
     ]
 
 
-def test_points_lie_in_the_pixels_of_the_picture_that_the_model_sees_there():
+def test_grid_points_are_in_the_pixels_that_the_model_sees_there():
     ramp = np.repeat(np.arange(64, dtype=np.uint8)[None] * 4, 48, axis=0)
     picture = Image.fromarray(np.stack([ramp] * 3, axis=-1))
     resize = resize_for(64, 48, size=256, box=(8, 4, 56, 40))

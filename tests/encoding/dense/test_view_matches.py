@@ -23,7 +23,7 @@ def plane_depth(pose):
 
 
 def pose_above(degrees, height=1.5):
-    """Resize straight down at the origin, turned about the vertical and tilted a little."""
+    """Return the pose of a camera that faces down at the origin, rotated about the vertical and tilted slightly."""
     turn = Rotation.from_euler("z", degrees, degrees=True) * Rotation.from_euler("x", 180 + 8, degrees=True)
     pose = np.eye(4)
     pose[:3, :3] = turn.as_matrix()
@@ -43,13 +43,13 @@ def view(pose, features=None, *, world=None):
 
 
 def known_places(pose, points):
-    """Features that know where in the world each cell is: what a perfect model would have."""
+    """Return features that encode each cell's position in the world, as a perfect model would have."""
     world = points @ pose[:3, :3].T + pose[:3, 3]
     waves = np.random.default_rng(0).normal(size=(3, 64)) * 6
     return torch.from_numpy(np.cos(world @ waves + np.arange(64)).transpose(2, 0, 1).copy()).float()
 
 
-def test_features_that_know_the_place_find_it_again():
+def test_features_that_encode_the_position_find_it_again():
     found = match_views(view(pose_above(0)), view(pose_above(50)), count=400)
 
     assert len(found.metres) == 400
@@ -58,7 +58,7 @@ def test_features_that_know_the_place_find_it_again():
     assert np.median(found.pixels) < 3
 
 
-def test_features_that_know_nothing_find_nothing():
+def test_random_features_find_nothing():
     noise = torch.randn(16, 8, 8, generator=torch.Generator().manual_seed(0))
     other = torch.randn(16, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -79,7 +79,7 @@ def test_a_view_matches_itself_exactly():
 
 @settings(max_examples=5)
 @given(st.integers(0, 2**32 - 1))
-def test_where_the_world_has_its_origin_does_not_matter(seed):
+def test_the_origin_of_the_world_does_not_matter(seed):
     rng = np.random.default_rng(seed)
     world = np.eye(4)
     world[:3, :3], world[:3, 3] = Rotation.random(random_state=seed).as_matrix(), rng.normal(size=3) * 5
@@ -113,7 +113,7 @@ def test_points_without_depth_take_no_part():
     assert len(found.source) == 32 * 16
 
 
-def test_what_lies_behind_the_second_camera_is_never_near():
+def test_points_behind_the_second_camera_are_never_near():
     one = view(pose_above(0))
     behind = pose_above(0)
     behind[:3, 3] += 10 * behind[:3, 2]

@@ -49,14 +49,14 @@ def test_a_batch_fits_into_a_share_of_the_free_memory(total, each, size):
         assert size * each <= MEMORY_FRACTION * total < 2 * size * each
 
 
-def test_what_a_model_needs_whatever_the_batch_makes_batches_smaller_never_too_large():
+def test_fixed_memory_of_a_model_makes_batches_smaller_but_never_too_large():
     memory = Memory(1000, 2, fixed=64)
     size = largest_batch(memory, memory.run)
     assert memory.fixed + size * memory.each <= memory.total
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator")
-def test_gpus_get_what_fits_and_later_sets_what_was_learnt(load, encoder, image_set, png, store, monkeypatch):
+def test_gpu_batches_are_measured_and_reused_for_later_sets(load, encoder, image_set, png, store, monkeypatch):
     memory, seen = Memory(500, 10), []
     monkeypatch.setattr(local, "CudaMemory", lambda device: memory)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -83,7 +83,7 @@ def test_every_worker_has_something_to_do(load, encoder, image_set, png, store):
     assert encoder.image_batches == [40, 40]
 
 
-def test_decoders_are_few_beside_a_model_on_the_cpu_and_share_the_cores_beside_gpus(monkeypatch):
+def test_a_cpu_model_gets_two_decoding_workers_and_processes_with_gpus_share_the_cores(monkeypatch):
     monkeypatch.setattr(local, "count_cores", lambda: 32)
     assert default_workers("cpu") == 2
     assert default_workers("cuda") == 16

@@ -13,7 +13,7 @@ def first_byte(digest):
 
 
 class RemoteEngine:
-    """An engine that needs no model: backwards, three samples at a time, features that tell the sample."""
+    """An engine without a model: in reverse order, three samples per batch, features that identify the sample."""
 
     def __init__(self, forget=0):
         self.jobs = []
@@ -44,7 +44,7 @@ def test_another_engine_encodes_images_in_any_order(model, photos, store):
     ]
 
 
-def test_an_engine_is_asked_for_what_the_store_lacks_alone(model, photos, store):
+def test_an_engine_gets_only_samples_that_the_store_lacks(model, photos, store):
     Encoder(store, RemoteEngine()).images(model, photos.take(np.arange(5)))
     engine = RemoteEngine()
     Encoder(store, engine).images(model, photos)

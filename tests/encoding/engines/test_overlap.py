@@ -18,7 +18,7 @@ def test_each_is_started_before_the_one_before_it_is_finished():
     assert log == ["start a", "start b", "a", "start c", "b", "c"]
 
 
-def test_nothing_comes_of_nothing():
+def test_no_items_give_no_results():
     assert list(one_ahead(iter(()), str, str)) == []
 
 
@@ -57,7 +57,7 @@ def test_an_error_at_the_end_of_one_is_raised_and_stops_the_source():
     assert error.value
 
 
-def test_who_stops_listening_stops_the_source():
+def test_closing_the_iterator_closes_the_source():
     closed = []
 
     def items():
@@ -86,7 +86,7 @@ def batch_of(size=2):
     return PixelBatch(list(range(size)), pixels, [True] * size, [])
 
 
-def test_what_is_left_of_preprocess_is_done_where_the_model_is(load):
+def test_normalising_runs_on_the_models_device(load):
     transfer, batch = DeviceTransfer(load(HalvingEncoder())), batch_of()
     copied = transfer.finish(transfer.start(batch))
     assert copied.batch is batch
@@ -100,7 +100,7 @@ def test_a_model_without_steps_gets_its_pixels_as_they_are(load, encoder):
     assert copied.inputs is pixels
 
 
-def test_where_a_device_divides_otherwise_the_cpu_normalises(load, monkeypatch):
+def test_the_cpu_normalises_if_the_device_rounds_differently(load, monkeypatch):
     monkeypatch.setattr(overlap, "normalises_alike", lambda steps, device: False)
     moved = []
     to = torch.Tensor.to
@@ -110,8 +110,8 @@ def test_where_a_device_divides_otherwise_the_cpu_normalises(load, monkeypatch):
     assert moved == [torch.float32]
 
 
-def test_a_gpu_copies_on_a_stream_of_its_own_and_the_model_waits_for_it(load, monkeypatch):
-    """Streams that are not there: what is called, and in which order."""
+def test_a_gpu_copies_on_a_separate_stream_and_the_model_waits_for_it(load, monkeypatch):
+    """Fake streams that record the calls in order."""
     log = []
 
     class Stream:

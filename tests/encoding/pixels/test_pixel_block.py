@@ -19,7 +19,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("block") / "block.safetensors"
 
 
-def test_a_block_gives_back_what_was_packed(path):
+def test_a_block_returns_the_packed_pixels(path):
     path.write_bytes(CONTENT)
     block = Block(path)
     assert block.digests == DIGESTS
@@ -27,7 +27,7 @@ def test_a_block_gives_back_what_was_packed(path):
         np.testing.assert_array_equal(block.read(row), pixels)
 
 
-def test_others_can_read_a_block(path):
+def test_safetensors_can_read_a_block(path):
     from safetensors.numpy import load_file
 
     path.write_bytes(CONTENT)
@@ -51,7 +51,7 @@ def test_a_wrong_byte_anywhere_never_becomes_a_wrong_pixel(path, place, change):
                 refused += 1
     except DamagedBlockError:
         refused = 4
-    # Of the header, one byte of the word "format" may change and harm nobody.
+    # A changed byte of the word "format" in the header does no harm.
     assert refused >= 1 or place < CONTENT.index(b"checksums")
 
 

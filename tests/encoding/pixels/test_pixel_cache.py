@@ -36,7 +36,7 @@ def keep(cache, seeds, resize="224"):
 
 
 def kept(cache, seeds, resize="224"):
-    """List the images that the cache gives back, all of them right."""
+    """Return the seeds of the images that the cache returns, and check their pixels."""
     shelf = cache.shelf(resize, [digest_of(seed) for seed in seeds])
     found = []
     for seed in seeds:
@@ -72,7 +72,7 @@ def test_a_later_process_finds_what_was_kept(cache, again):
     assert kept(again(), range(9)) == list(range(7))
 
 
-def test_another_way_of_resizing_finds_nothing(cache):
+def test_another_resize_finds_nothing(cache):
     keep(cache, range(3))
     assert kept(cache, range(3), resize="384") == []
 
@@ -84,7 +84,7 @@ def test_blocks_are_written_as_they_fill(cache, tmp_path, monkeypatch):
     assert kept(cache, range(7)) == list(range(7))
 
 
-def test_images_of_two_shapes_lie_in_two_blocks(cache, tmp_path):
+def test_images_of_two_shapes_are_written_to_two_blocks(cache, tmp_path):
     shelf = cache.shelf("as they are", [])
     shelf.put(digest_of(0), picture(0))
     shelf.put(digest_of(1), picture(1, (4, 4, 3)))
@@ -101,7 +101,7 @@ def test_a_shelf_can_be_pickled_into_another_process(cache):
     assert kept(cache, [9]) == []
 
 
-def test_what_was_not_used_for_longest_makes_room(cache, again, tmp_path, notices):
+def test_the_least_recently_used_blocks_are_removed(cache, again, tmp_path, notices):
     for seed in range(4):
         keep(cache, [seed])
     seed_of = {digest_of(seed): seed for seed in range(4)}
@@ -115,7 +115,7 @@ def test_what_was_not_used_for_longest_makes_room(cache, again, tmp_path, notice
     assert notices == []
 
 
-def test_all_ways_of_resizing_share_the_limit(cache, again, tmp_path):
+def test_all_kinds_of_resize_share_the_limit(cache, again, tmp_path):
     keep(cache, [0], resize="384")
     age(blocks(tmp_path), 1000)
     keep(again(limit=blocks(tmp_path)[0].stat().st_size), [1])
@@ -123,7 +123,7 @@ def test_all_ways_of_resizing_share_the_limit(cache, again, tmp_path):
     assert kept(again(), [1]) == [1]
 
 
-def test_a_set_larger_than_the_limit_does_not_push_itself_out(cache, again, tmp_path, notices):
+def test_a_set_larger_than_the_limit_does_not_remove_its_own_images(cache, again, tmp_path, notices):
     keep(cache, [0])
     limit = int(2.5 * blocks(tmp_path)[0].stat().st_size)
     for _ in range(2):
@@ -141,7 +141,7 @@ def test_a_set_larger_than_the_limit_does_not_push_itself_out(cache, again, tmp_
 @pytest.mark.parametrize(
     ("number", "reason"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")]
 )
-def test_what_cannot_be_written_is_said_once_and_done_without(cache, notices, monkeypatch, tmp_path, number, reason):
+def test_a_failed_write_is_reported_once_and_the_run_continues(cache, notices, monkeypatch, tmp_path, number, reason):
     keep(cache, [0])
 
     def fail(path, content):
@@ -169,7 +169,7 @@ def test_a_read_only_cache_is_read(cache, again, monkeypatch):
     assert kept(again(), range(2)) == [0]
 
 
-def test_the_last_gigabyte_of_a_disk_is_left_to_others(cache, notices, monkeypatch):
+def test_the_last_gigabyte_of_a_disk_stays_free(cache, notices, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=module.RESERVE_BYTES))
     keep(cache, [0])
     assert kept(cache, [0]) == []
@@ -177,7 +177,7 @@ def test_the_last_gigabyte_of_a_disk_is_left_to_others(cache, notices, monkeypat
     assert "less than 1 GiB is free on its disk" in line
 
 
-def test_a_damaged_table_of_images_is_thrown_away(cache, again, tmp_path, notices):
+def test_a_block_with_a_damaged_table_is_removed(cache, again, tmp_path, notices):
     keep(cache, [0])
     keep(cache, [1])
     first, second = blocks(tmp_path)
@@ -189,7 +189,7 @@ def test_a_damaged_table_of_images_is_thrown_away(cache, again, tmp_path, notice
     assert blocks(tmp_path) == [second]
 
 
-def test_a_block_that_another_process_threw_out_is_missing_and_nothing_else(cache, tmp_path):
+def test_a_block_that_another_process_removed_is_only_missing(cache, tmp_path):
     keep(cache, [0])
     shelf = cache.shelf("224", [digest_of(0)])
     blocks(tmp_path)[0].unlink()
@@ -198,7 +198,7 @@ def test_a_block_that_another_process_threw_out_is_missing_and_nothing_else(cach
     assert kept(cache, [0]) == []
 
 
-def test_half_written_files_of_the_dead_are_removed(cache, tmp_path):
+def test_abandoned_temporary_files_are_removed(cache, tmp_path):
     keep(cache, [0])
     folder = blocks(tmp_path)[0].parent
     dead, alive = folder / "dead.part", folder / "alive.part"

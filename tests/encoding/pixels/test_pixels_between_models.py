@@ -1,4 +1,4 @@
-"""What the pixel cache saves, and what it must never do, seen from the encoder."""
+"""The pixel cache between two models, through the Encoder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def normalise(pixels):
 
 
 class SteppingEncoder:
-    """The colours of the corners; its preprocess is known in steps, and its pixels are seen."""
+    """Returns the colours of the corners; its preprocess is split into steps."""
 
     scale, bias, identity = 1.0, 0.0, "stepping"
     preprocess_steps = PreprocessSteps(identity="16 x 12", resize=resize, normalise=normalise)
@@ -49,13 +49,13 @@ def first(load):
 
 @pytest.fixture
 def second(load):
-    """The next checkpoint: other weights, the same way of resizing."""
+    """Return the next checkpoint: other weights, the same resize."""
     return load(SteppingEncoder(), weights="bb" * 32)
 
 
 @pytest.fixture
 def run(tmp_path, notices):
-    """Encode as a process of its own does."""
+    """Return a function that encodes with a new cache object, as another process does."""
 
     def encode(model, images, *, workers=0, limit=2**30, **options):
         cache = PixelCache(tmp_path / "pixels", limit=limit, notice=notices.append)
@@ -83,14 +83,14 @@ def test_the_next_checkpoint_reads_no_image_file(run, first, second, photos, wor
     np.testing.assert_array_equal(again, features)
 
 
-def test_another_way_of_resizing_decodes(run, first, second, photos):
+def test_another_resize_decodes_again(run, first, second, photos):
     run(first, photos)
     second.encoder.preprocess_steps = replace(SteppingEncoder.preprocess_steps, identity="another")
     with pytest.raises(AssertionError, match="was read"):
         run(second, unreadable(photos))
 
 
-def test_a_border_that_is_cut_off_makes_other_pixels(run, first, second, photos):
+def test_a_cropped_border_gives_other_pixels(run, first, second, photos):
     run(first, photos)
     cut = run(second, replace(photos, crop_border=3))
     expected = [SteppingEncoder().preprocess(Image.fromarray(_cut(photos, i))) for i in range(len(photos))]
@@ -135,7 +135,9 @@ def test_what_was_decoded_before_an_unreadable_image_is_kept(run, first, second,
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("place", [0.5, 0.9, 0.999])
-def test_a_damaged_pixel_is_decoded_again_and_said_once(run, first, second, photos, tmp_path, notices, workers, place):
+def test_a_damaged_image_is_decoded_again_and_reported_once(
+    run, first, second, photos, tmp_path, notices, workers, place
+):
     features = run(first, photos)
     (block,) = blocks(tmp_path)
     content = bytearray(block.read_bytes())

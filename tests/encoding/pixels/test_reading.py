@@ -59,7 +59,7 @@ def test_only_the_positions_asked_for_are_read_and_in_that_order(photos, workers
 
 
 def test_pinned_memory_reaches_the_pixels(photos, monkeypatch):
-    """DataLoader pins what is in tuples; there is no GPU here that would want it."""
+    """DataLoader pins tensors in tuples; the GPU is simulated."""
     from torch.utils.data._utils.pin_memory import pin_memory
 
     pinned = []
@@ -95,7 +95,7 @@ def test_an_image_that_is_all_border_is_refused(image_set, png):
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_bytes_that_are_no_image_are_refused_by_set_and_sample(image_set, png, workers):
+def test_bytes_that_are_not_an_image_are_refused_with_set_and_sample(image_set, png, workers):
     images = image_set([png(0), png(1), b"not an image", png(2), png(3)])
     assert refusal(images, workers=workers) == (
         "photos: image '2.png': it cannot be decoded (Pillow does not know its format): replace or remove it"
@@ -122,7 +122,7 @@ def test_a_decompression_bomb_is_refused(image_set, png, monkeypatch, factor):
     )
 
 
-def test_other_warnings_of_pillow_pass_in_silence():
+def test_other_warnings_of_pillow_are_suppressed():
     palette = Image.new("P", (4, 4))
     palette.putpalette([0, 0, 0] * 256)
     content = file_of(palette, transparency=bytes(range(256)))
@@ -131,7 +131,7 @@ def test_other_warnings_of_pillow_pass_in_silence():
         assert decode(content).mode == "RGB"
 
 
-def test_a_file_that_is_gone_is_refused(image_set, png, tmp_path):
+def test_a_missing_file_is_refused(image_set, png, tmp_path):
     images = image_set([png(0)])
     gone = tmp_path / "gone.png"
 
@@ -204,7 +204,7 @@ def test_no_worker_outlives_an_error(image_set, png, preprocess, error):
     del kept
 
 
-def test_more_workers_than_cores_are_no_warning(photos):
+def test_more_workers_than_cores_do_not_warn(photos):
     assert len(read_all(photos, batch_size=1, workers=(os.cpu_count() or 1) + 2)) == len(photos)
 
 
@@ -219,11 +219,11 @@ def test_one_batch_needs_no_worker(photos):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork is used on Linux only")
-def test_on_linux_a_reader_that_no_pickle_carries_works_in_workers(photos):
+def test_on_linux_workers_accept_a_reader_that_cannot_be_pickled(photos):
     assert len(read_all(photos, lambda image: as_pixels(image), workers=2)) == 6  # noqa: PLW0108 - a lambda on purpose
 
 
-def test_where_workers_must_spawn_what_no_pickle_carries_is_decoded_in_process(photos, monkeypatch):
+def test_with_spawn_a_reader_that_cannot_be_pickled_decodes_in_process(photos, monkeypatch):
     monkeypatch.setattr(images_module.sys, "platform", "darwin")
     notices = []
     batches = list(

@@ -58,7 +58,7 @@ def test_samples_that_are_missing_are_marked_and_zero(store, key):
     assert not read[2].any()
 
 
-def test_a_digest_asked_for_twice_is_answered_twice(store, key):
+def test_a_repeated_digest_is_returned_twice(store, key):
     digests, features = digests_of(2), features_of(2)
     store.write(key, digests, features)
     read, found = store.read(key, [digests[1], digests[0], digests[1]])
@@ -73,7 +73,7 @@ def test_another_key_holds_other_features(store, key, field):
     assert not store.read(other, digests_of(1))[1].any()
 
 
-def test_hostile_key_fields_stay_inside_the_store():
+def test_untrusted_key_fields_stay_inside_the_store():
     folder = StoreKey(kind="image", weights="../../etc", transform="x", precision="\x1b/..").folder
     assert "/" not in folder
     assert "." not in folder
@@ -104,7 +104,7 @@ def test_a_shard_is_plain_parquet_with_page_checksums_and_provenance(store, key,
     assert key.weights.encode() in table.schema.metadata[b"clip_robust.key"]
 
 
-def test_nothing_unfinished_is_left_beside_a_shard(store, key, tmp_path):
+def test_no_temporary_file_is_left_next_to_a_shard(store, key, tmp_path):
     store.write(key, digests_of(3), features_of(3))
     assert [path.suffix for path in (tmp_path / "features").rglob("*") if path.is_file()] == [".parquet"]
 
@@ -161,7 +161,7 @@ def test_without_a_callback_notices_are_logged_not_warned(key, tmp_path, caplog)
     assert "is set aside" in caplog.text
 
 
-def test_an_odd_shard_of_other_dimensions_is_set_aside(store, key, tmp_path, notices):
+def test_a_shard_with_other_dimensions_is_set_aside(store, key, tmp_path, notices):
     digests, features = digests_of(4), features_of(4)
     for row in range(4):
         store.write(key, digests[row : row + 1], features[row : row + 1])
@@ -173,7 +173,7 @@ def test_an_odd_shard_of_other_dimensions_is_set_aside(store, key, tmp_path, not
     assert "it has 2 dimensions, the other shards have 4" in line
 
 
-def test_a_whole_file_that_is_no_shard_is_set_aside(store, key, tmp_path, notices):
+def test_an_intact_file_that_is_not_a_shard_is_set_aside(store, key, tmp_path, notices):
     folder = tmp_path / "features" / key.folder
     folder.mkdir(parents=True)
     content = b"not parquet"
@@ -191,7 +191,7 @@ def test_other_files_in_the_folder_are_left_alone(store, key, tmp_path, notices)
     assert notices == []
 
 
-def test_shards_of_an_unknown_format_are_ignored_and_said_once(store, key, tmp_path, notices, monkeypatch):
+def test_shards_of_an_unknown_format_are_ignored_with_one_notice(store, key, tmp_path, notices, monkeypatch):
     monkeypatch.setattr(shard_module, "FORMAT_VERSION", "99")
     store.write(key, digests_of(1), features_of(1))
     store.write(key, digests_of(1), features_of(1, seed=1))
@@ -215,7 +215,7 @@ def test_features_that_are_not_finite_are_refused(store, key, tmp_path, value):
 
 @contextmanager
 def files_no_larger_than(size):
-    """Let the kernel refuse larger files, as a full disk does."""
+    """Limit the file size, so that writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -282,7 +282,7 @@ def test_an_unknown_protocol_is_an_error_of_one_line():
     assert "\n" not in line
 
 
-def test_a_store_behind_a_url_is_shared_by_whoever_opens_it(key):
+def test_a_store_at_a_url_is_shared_by_all_that_open_it(key):
     digests, features = digests_of(3), features_of(3)
     FeatureStore("memory://bucket/features").write(key, digests, features)
     read, found = FeatureStore("memory://bucket/features/").read(key, digests)
