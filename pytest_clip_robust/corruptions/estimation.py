@@ -91,16 +91,22 @@ def _load(source: str) -> tuple[Any, Any]:
         with quiet():
             from transformers import AutoImageProcessor, AutoModelForDepthEstimation  # noqa: PLC0415 - seconds
 
-            processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-                source, local_files_only=local
-            )
-            model = AutoModelForDepthEstimation.from_pretrained(source, local_files_only=local)
+            # Without trust_remote_code=False, transformers would ask on the terminal whether to run code of the folder.
+            settings = {"local_files_only": local, "trust_remote_code": False}
+            processor = AutoImageProcessor.from_pretrained(source, **settings)  # type: ignore[no-untyped-call]
+            model, loading = AutoModelForDepthEstimation.from_pretrained(source, output_loading_info=True, **settings)
     except Exception as error:  # transformers raises many types for an unusable folder
         reason = "it is not cached, and the hub cannot be reached" if local else one_line(error)
         raise ConfigError(
             f"depth model {source!r} cannot be loaded: {reason}; "
             "give the folder or hub name of a transformers depth-estimation model"
         ) from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ConfigError(
+            f"depth model {source!r}: its checkpoint has no weights for {len(missing)} parameters, such as "
+            f"{missing[0]!r}; transformers would use random ones"
+        )
     return processor, model
 
 

@@ -43,6 +43,9 @@ FLUSH_ROWS = 2048
 FLUSH_SECONDS = 30.0
 """A killed run loses at most this much work."""
 
+PROMPT_LOCK_SECONDS = 600.0
+"""How long to wait for another worker that encodes the same prompts; then both encode them, which only costs time."""
+
 PROBE_TEXT = "a photo."
 """Encoded to learn the width of a model's features when a rank has no sample of its own."""
 
@@ -98,7 +101,7 @@ class Encoder:
 
         def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
             positions = {digest: position_of[digest] for digest in missing}
-            return self._engine.encode_images(ImageJob(model=model, images=sources, positions=positions, alter=alter))
+            return self._engine.encode(ImageJob(model=model, images=sources, positions=positions, alter=alter))
 
         return complete(
             self._store,
@@ -120,7 +123,7 @@ class Encoder:
 
         def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
             job = TextJob(model=model, texts={digest: text_of[digest] for digest in missing})
-            return self._engine.encode_texts(job)
+            return self._engine.encode(job)
 
         key = text_key(model)
         return complete(
@@ -130,7 +133,7 @@ class Encoder:
             self._own_share("texts", encode, width=partial(self._width, model)),
             show=partial(self._progress, "texts", _name(model)),
             name=_name(model),
-            lock=None if self._lock_folder is None else hold_lock(self._lock_folder / f"{key.folder}.lock"),
+            lock=self._prompt_lock(key),
         )
 
     def view_pairs(
@@ -185,8 +188,15 @@ class Encoder:
 
         return encode_missing
 
+    def _prompt_lock(self, key: StoreKey) -> AbstractContextManager[None] | None:
+        if self._lock_folder is None:
+            return None
+        file = self._lock_folder / f"{key.folder}.lock"
+        activity = "encodes the same prompts"
+        return hold_lock(file, activity=activity, limit=PROMPT_LOCK_SECONDS, required=False, notice=self._notice)
+
     def _width(self, model: LoadedModel) -> int:
-        (probe,) = self._engine.encode_texts(TextJob(model=model, texts={PROBE_TEXT: PROBE_TEXT}))
+        (probe,) = self._engine.encode(TextJob(model=model, texts={PROBE_TEXT: PROBE_TEXT}))
         return len(probe.features[0])
 
 

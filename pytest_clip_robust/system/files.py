@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,37 @@ from pytest_clip_robust.errors import ClipRobustError, DataError
 from pytest_clip_robust.system.text import one_line, printable
 
 
+def user_path(text: str) -> Path:
+    """Return the path with ``~`` and ``~USER`` replaced by the home folder; an unknown user is left as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+
+
+def exists(path: Path) -> bool:
+    """Return whether a file or folder exists; False also for a text that cannot be a path, such as a very long one."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for such a text
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a regular file exists, with the same exception."""
+    return os.path.isfile(path)  # noqa: PTH113 - as above
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a folder exists, with the same exception."""
+    return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
 def read_text(path: Path, where: str, *, error: type[ClipRobustError] = DataError) -> str:
     """Return the text of a UTF-8 file, without a byte order mark; `where` begins every message.
 
     Raises:
         ClipRobustError: an `error`, if the file does not exist or cannot be read.
     """
-    if not path.is_file():
+    if not exists(path):
         raise error(f"{where}: no file {printable(str(path))}")
+    if not path.is_file():  # reading a pipe or a device might never end
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise error(f"{where}: {printable(str(path))} is {kind}; expected a file")
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
@@ -33,8 +57,8 @@ def read_json(path: Path, kind: type, where: str, *, error: type[ClipRobustError
     """
     try:
         content = json.loads(read_text(path, where, error=error))
-    except ValueError as cause:
-        raise error(f"{where}: {printable(str(path))}: {cause}; expected JSON") from None
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{where}: {printable(str(path))}: {one_line(cause)}; expected JSON") from None
     if not isinstance(content, kind):
         expected = "a list" if kind is list else "an object"
         raise error(f"{where}: {printable(str(path))} holds a {type(content).__name__}; expected {expected}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from pytest_clip_robust.corruptions import estimation
 from pytest_clip_robust.corruptions.estimation import FAR_OVER_NEAR, MEDIAN_CODE, DepthEstimator, from_inverse
@@ -91,6 +94,36 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"depth model .* cannot be loaded") as caught:
         DepthEstimator(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_without_some_weights_is_refused(tmp_path):
+    file = save_depth_anything(tmp_path) / "model.safetensors"
+    weights = load_file(file)
+    removed = [name for name in weights if name.startswith("head.")]
+    save_file(
+        {name: tensor for name, tensor in weights.items() if name not in removed}, file, metadata={"format": "pt"}
+    )
+    with pytest.raises(
+        ConfigError, match=rf"its checkpoint has no weights for {len(removed)} parameters, such as 'head"
+    ):
+        DepthEstimator(str(tmp_path))
+
+
+def test_code_in_a_model_folder_is_never_run(tmp_path):
+    save_depth_anything(tmp_path)
+    marker = tmp_path / "marker"
+    (tmp_path / "code.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    for name, key in (
+        ("config.json", "AutoModelForDepthEstimation"),
+        ("preprocessor_config.json", "AutoImageProcessor"),
+    ):
+        content = json.loads((tmp_path / name).read_text())
+        content |= {"auto_map": {key: "code.Thing"}, "model_type": "own"}
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"depth model .* cannot be loaded") as error:
+        DepthEstimator(str(tmp_path))
+    assert "\n" not in str(error.value)
+    assert not marker.exists()
 
 
 def test_a_model_is_named_if_the_hub_cannot_be_reached(monkeypatch):

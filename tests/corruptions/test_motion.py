@@ -43,7 +43,10 @@ def test_a_view_equals_a_simple_renderer(seed, tenths):
     found = views.average()[0].numpy()
     # Pixels between nearer neighbours count as cracks, and holes are filled: both are tested on their own.
     neighbours = np.pad(nearest, 1, constant_values=-np.inf)
-    cracks = [np.minimum(neighbours[1:-1, :-2], neighbours[1:-1, 2:]), np.minimum(neighbours[:-2, 1:-1], neighbours[2:, 1:-1])]
+    cracks = [
+        np.minimum(neighbours[1:-1, :-2], neighbours[1:-1, 2:]),
+        np.minimum(neighbours[:-2, 1:-1], neighbours[2:, 1:-1]),
+    ]
     clear = np.isfinite(nearest) & (nearest >= cracks[0]) & (nearest >= cracks[1])
     around = np.pad(clear, 1, constant_values=True)
     clear &= around[:-2, 1:-1] & around[2:, 1:-1]

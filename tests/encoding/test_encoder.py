@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.encoding import encoder as encoder_module
-from pytest_clip_robust.encoding.encoder import Encoder, image_key
+from pytest_clip_robust.encoding.encoder import Encoder, image_key, text_key
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
@@ -429,6 +430,17 @@ def test_workers_that_lack_the_same_prompts_encode_them_once(model, encoder, tmp
         (first, first_count), (second, second_count) = pool.map(work, range(2))
     np.testing.assert_array_equal(first, second)
     assert first_count + second_count == len(set(TEXTS)) * (1 if locked else 2)
+
+
+def test_prompts_are_encoded_after_a_limit_if_another_process_keeps_the_lock(model, tmp_path, notices, monkeypatch):
+    monkeypatch.setattr(encoder_module, "PROMPT_LOCK_SECONDS", 0.05)
+    encoding = Encoder(FeatureStore(tmp_path / "features"), lock_folder=tmp_path, notice=notices.append)
+    with FileLock(tmp_path / f"{text_key(model).folder}.lock"):
+        assert encoding.texts(model, TEXTS).shape == (len(TEXTS), 8)
+    assert encoding.counts["texts"] == len(set(TEXTS))
+    assert notices[-1].startswith(
+        "continuing without a lock: another process, which encodes the same prompts, has held"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "\ud800", "naïve ☃", "x\x00y"])

@@ -1,20 +1,108 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 import time
 
+import pytest
 from filelock import FileLock
 
+from pytest_clip_robust.system import lock as lock_module
 from pytest_clip_robust.system.lock import hold_lock
 
+HOLD = """
+import sys, time
+from filelock import FileLock
+FileLock(sys.argv[1]).acquire()
+print("held", flush=True)
+time.sleep(600)
+"""
 
-def test_the_wait_for_a_lock_is_limited(tmp_path):
-    with FileLock(tmp_path / "held"):
-        started = time.monotonic()
-        with hold_lock(tmp_path / "held", limit=0.05):
-            assert time.monotonic() - started < 5
+
+@pytest.fixture
+def notices():
+    return []
 
 
-def test_work_goes_on_without_a_folder_for_the_lock(tmp_path):
+@pytest.fixture
+def held(tmp_path):
+    """Return a lock file that another holder has locked."""
+    lock = FileLock(tmp_path / "held.lock")
+    with lock:
+        yield tmp_path / "held.lock"
+
+
+def test_a_free_lock_is_held_without_a_notice(tmp_path, notices):
+    with hold_lock(tmp_path / "free.lock", activity="measures", limit=1, notice=notices.append):
+        other = FileLock(tmp_path / "free.lock")
+        with pytest.raises(TimeoutError):
+            other.acquire(timeout=0.01)
+    other.acquire(timeout=1)
+    other.release()
+    assert notices == []
+
+
+def test_a_long_wait_is_announced_and_ends_when_the_lock_is_released(tmp_path, notices, monkeypatch):
+    monkeypatch.setattr(lock_module, "NOTICE_SECONDS", 0.05)
+    other = FileLock(tmp_path / "held.lock", thread_local=False)
+    other.acquire()
+    timer = threading.Timer(0.3, other.release)
+    timer.start()
+    started = time.monotonic()
+    with hold_lock(tmp_path / "held.lock", activity="encodes the same prompts", limit=60, notice=notices.append):
+        assert 0.2 < time.monotonic() - started < 30
+    timer.join()
+    assert notices == [
+        f"waiting up to 60 s for another process, which encodes the same prompts (lock file {tmp_path / 'held.lock'})"
+    ]
+
+
+def test_a_lock_that_is_not_released_is_an_error_of_one_line(held, notices):
+    with (
+        pytest.raises(TimeoutError) as error,
+        hold_lock(held, activity="writes baselines", limit=0.05, notice=notices.append),
+    ):
+        pytest.fail("the lock is held by another process")
+    assert str(error.value) == (
+        f"another process, which writes baselines, has held the lock file {held} for more than 0.05 s: "
+        "end that process, or remove the file"
+    )
+
+
+def test_work_continues_without_an_optional_lock(held, notices):
+    with hold_lock(held, activity="encodes the same prompts", limit=0.05, required=False, notice=notices.append):
+        entered = True
+    assert entered
+    (line,) = notices
+    assert line.startswith("continuing without a lock: another process, which encodes the same prompts, has held ")
+
+
+def test_a_lock_file_that_cannot_be_created_is_named(tmp_path, notices):
     (tmp_path / "file").write_text("")
-    with hold_lock(tmp_path / "file" / "lock", limit=0.05):
+    file = tmp_path / "file" / "some.lock"
+    with pytest.raises(OSError, match=f"the lock file {file} cannot be created") as error, hold_lock(file, activity=""):
+        pytest.fail("there is no lock")
+    assert "\n" not in str(error.value)
+    with hold_lock(file, activity="", required=False, notice=notices.append):
+        entered = True
+    assert entered
+    assert len(notices) == 1
+
+
+def test_the_system_releases_the_lock_of_a_killed_process(tmp_path, notices):
+    file = tmp_path / "held.lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        process.kill()
+    with hold_lock(file, activity="", limit=5, notice=notices.append):
         pass
+    assert notices == []
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt, TimeoutError])
+def test_an_error_of_the_work_is_passed_on_and_the_lock_released(tmp_path, error):
+    for required in (True, False):
+        with pytest.raises(error), hold_lock(tmp_path / "some.lock", activity="", required=required):
+            raise error
+        FileLock(tmp_path / "some.lock").acquire(timeout=1)

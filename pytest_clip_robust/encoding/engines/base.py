@@ -1,7 +1,7 @@
 """Engines: the interface between the feature store and whatever runs the model.
 
-An engine has one method for images and one for texts. To run models elsewhere, such as on a cluster, write another
-class with these methods. A job names all inputs; batches can come in any order and of any size.
+An engine is one method. To run models elsewhere, such as on a cluster, write another class with it. A job names all
+inputs; batches can come in any order and of any size. A new kind of job does not change the protocol.
 """
 
 from __future__ import annotations
@@ -76,15 +76,13 @@ class EncodedBatch(NamedTuple):
 
 
 class Engine(Protocol):
-    """Encodes samples that the store lacks.
+    """Encodes samples that the store lacks."""
 
-    Both methods yield the features of every sample of a job once. Every batch that was yielded is stored, also if an
-    error follows. They raise a DataError if an image cannot be read, a ModelError if the model fails or its features
-    are unusable, and a ConfigError if the machine lacks what the engine's settings require.
-    """
+    def encode(self, job: ImageJob | TextJob, /) -> Iterator[EncodedBatch]:
+        """Yield the features of every sample of `job`, each once. Yielded batches are stored, also if an error follows.
 
-    def encode_images(self, job: ImageJob, /) -> Iterator[EncodedBatch]:
-        """Yield the features of the images of `job`."""
-
-    def encode_texts(self, job: TextJob, /) -> Iterator[EncodedBatch]:
-        """Yield the features of the texts of `job`."""
+        Raises:
+            DataError: an image cannot be read.
+            ModelError: the model fails, or its features are unusable.
+            ConfigError: the machine lacks what the engine's settings require.
+        """

@@ -53,8 +53,12 @@ class LocalEngine:
         self._pixels, self._notice = pixels, notice
         self._limits: dict[tuple[str, ...], BatchLimit] = {}
 
-    def encode_images(self, job: ImageJob, /) -> Iterator[EncodedBatch]:
-        """Yield the features of the images of `job`; reading, altering, copying and encoding overlap. See Engine."""
+    def encode(self, job: ImageJob | TextJob, /) -> Iterator[EncodedBatch]:
+        """Yield the features of every sample of `job`, each once; see Engine."""
+        return self._images(job) if isinstance(job, ImageJob) else self._texts(job)
+
+    def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
+        """Yield the features of images; reading, altering, copying and encoding overlap."""
         model, images, steps = job.model, job.images, job.model.steps
         digest_of = {position: digest for digest, position in job.positions.items()}
         workers = default_workers(model.device, self._processes) if self._workers is None else self._workers
@@ -87,8 +91,8 @@ class LocalEngine:
 
         return one_ahead(one_ahead(batches, transfer.start, transfer.finish), start, finish)
 
-    def encode_texts(self, job: TextJob, /) -> Iterator[EncodedBatch]:
-        """Yield the features of the texts of `job`; see Engine.
+    def _texts(self, job: TextJob) -> Iterator[EncodedBatch]:
+        """Yield the features of texts.
 
         Texts of similar length share a batch, so that tokenizers that pad to the longest text pad little.
         """
