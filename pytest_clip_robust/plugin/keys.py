@@ -1,4 +1,4 @@
-"""Stash keys: what the plugin keeps on pytest's config and on its items."""
+"""Stash keys for pytest's config and items, and names of entries that workers exchange."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pytest_clip_robust.evaluation.session import Session
     from pytest_clip_robust.gates.record import Record
     from pytest_clip_robust.models.spec import ModelSpec
-    from pytest_clip_robust.plugin.parallel.capacity import Capacity
 
 PARAMETER = "clip_model_spec"
 """The test parameter that holds the model spec."""
@@ -24,25 +23,27 @@ TURNS = "clip_robust_turns"
 
 RUN: pytest.StashKey[RunConfig] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
-CAPACITY: pytest.StashKey[Capacity] = pytest.StashKey()
 
 MODELS: pytest.StashKey[dict[ModelSpec, EvaluatedModel]] = pytest.StashKey()
-"""Models that are loaded. A session fixture keeps only its last value, and a reference alternates with the model."""
+"""Loaded models. A session fixture keeps only its last value, and the reference alternates with the model."""
 
 GATED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
-"""Node ids of the tests with a gate, each with its position in the collection; alpha is divided by their number."""
+"""Position in the collection of every test with a gate, by node id."""
+
+ALPHA: pytest.StashKey[float] = pytest.StashKey()
+"""The level of a single gate: ``--clip-alpha`` divided by the number of tests with a gate that are not skipped."""
 
 RECORDS: pytest.StashKey[list[Record]] = pytest.StashKey()
-"""Of a test: the records of its gates, until its report takes them."""
+"""Of a test: the records of its gates, until they are moved to its report."""
 
 UPDATES: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
-"""Of a test: the baselines to record, until its report takes them."""
+"""Of a test: the baselines to record, until they are moved to its report."""
 
-BASELINE_FOLDER: pytest.StashKey[Path] = pytest.StashKey()
-"""Of a test: the folder of its model's baselines."""
+BASELINE_FILE: pytest.StashKey[Path] = pytest.StashKey()
+"""Of a test: the file of its model's baselines."""
 
 REFERENCE_MEASURED: pytest.StashKey[dict[str, Measurement]] = pytest.StashKey()
-"""Of a test that runs for the reference: what it measured, by key."""
+"""Of a reference item: what it measured, by key."""
 
 REFERENCE: pytest.StashKey[tuple[dict[str, Measurement], str]] = pytest.StashKey()
-"""Of a test: what the reference measured in it, and why that failed, or ``""``."""
+"""Of a test: what its reference item measured, and why that failed, or ``""``."""

@@ -1,4 +1,4 @@
-"""How many workers a run has room for, and the environment that keeps each in its place."""
+"""Capacity: how many xdist workers the GPUs or the CPU can hold, and the environment that pins each worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pytest
 
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.plugin.keys import CAPACITY
 from pytest_clip_robust.plugin.options import device_asked, worker_gpus_asked, worker_memory_asked
 from pytest_clip_robust.plugin.parallel.devices import Device, find_devices
 from pytest_clip_robust.plugin.parallel.slots import Slot, cpu_slots, gpu_slots
@@ -18,18 +17,20 @@ from pytest_clip_robust.system.machine import count_cores, free_memory
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 GPU_MEMORY = "CLIP_ROBUST_GPU_MEMORY"
-"""Tells a worker how many GiB it may use on each of its GPUs, such as ``16,16``."""
+"""Environment variable: the GiB that a worker can use on each of its GPUs, such as ``16,16``."""
 
 AUTO_WORKERS = "PYTEST_XDIST_AUTO_NUM_WORKERS"
-"""The variable of pytest-xdist that says how many workers ``-n auto`` is."""
+"""The environment variable of pytest-xdist that sets the number of workers for ``-n auto``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The GPUs of a run, none where it works on the CPU, and those of each worker there is room for.
+    """The workers that fit on the devices of a run.
 
-    worker_memory: the GiB that a worker needs, or None for a GPU to itself. worker_gpus: how many the first worker has.
-    pins: whether workers are to see their GPUs alone, as they must not where the user names one by its number.
+    devices: the GPUs, empty on the CPU. slots: the GPUs of each worker that fits.
+    worker_memory: the GiB that a worker needs, or None if each worker has a GPU to itself.
+    worker_gpus: the number of GPUs of the first worker.
+    pins: whether each worker sees only its GPUs; it must see all of them if the user gave a device number.
     """
 
     devices: tuple[Device, ...]
@@ -39,11 +40,11 @@ class Capacity:
     pins: bool
 
     def refusal(self, asked: int | None = None) -> str:
-        """Say in one line why there is no room for `asked` workers, and for how many there is."""
+        """Return one line: why `asked` workers do not fit, and how many do."""
         gpus = count(len(self.devices), "GPU")
         most = f"{max(device.free for device in self.devices):.1f} GiB"
         if not self.slots and self.worker_gpus > 1:
-            return f"--clip-worker-gpus {self.worker_gpus}: this run has {gpus} that one worker could see; lower it"
+            return f"--clip-worker-gpus {self.worker_gpus}: this run has only {gpus}; lower it"
         if not self.slots:
             return (
                 f"--clip-worker-memory {self.worker_memory:g}: no worker fits on {gpus} with at most {most} free; "
@@ -60,11 +61,14 @@ class Capacity:
         return f"-n {asked}: {gpus} {verb} room for {fits}, {why}; use -n {len(self.slots)}, or {way_out}"
 
 
+CAPACITY: pytest.StashKey[Capacity] = pytest.StashKey()
+
+
 def capacity_of(config: pytest.Config) -> Capacity:
-    """Resize for GPUs, once a run.
+    """Return the capacity of this run; the GPUs are queried once.
 
     Raises:
-        pytest.UsageError: ``--clip-worker-memory`` is no amount of memory, or ``--clip-worker-gpus`` no number.
+        pytest.UsageError: ``--clip-worker-memory`` or ``--clip-worker-gpus`` is not a valid number.
     """
     if CAPACITY not in config.stash:
         try:
@@ -84,31 +88,31 @@ def capacity_of(config: pytest.Config) -> Capacity:
 
 
 def auto_workers(config: pytest.Config) -> int | None:
-    """Count the workers of ``-n auto``; None leaves it to xdist, whose environment variable stands before us.
+    """Return the number of workers for ``-n auto``, or None if xdist's environment variable sets it.
 
     Raises:
-        pytest.UsageError: no GPU has the memory that a worker needs, or the first worker needs more than there are.
+        pytest.UsageError: no GPU has the memory that a worker needs, or the run has too few for the first worker.
     """
     if os.environ.get(AUTO_WORKERS):
         return None
-    room = capacity_of(config)
-    if not room.devices:
-        return cpu_slots(count_cores(), free_memory(), room.worker_memory)
-    if not room.slots:
-        raise pytest.UsageError(room.refusal())
-    return len(room.slots)
+    capacity = capacity_of(config)
+    if not capacity.devices:
+        return cpu_slots(count_cores(), free_memory(), capacity.worker_memory)
+    if not capacity.slots:
+        raise pytest.UsageError(capacity.refusal())
+    return len(capacity.slots)
 
 
 def gpus_of(config: pytest.Config) -> list[float]:
-    """Return how many GiB this process may use on each of its GPUs: what the controller said, or what is free."""
-    said = os.environ.get(GPU_MEMORY)
-    if said is not None:
-        return [float(memory) for memory in said.split(",")]
+    """Return the GiB that this process can use on each of its GPUs, as the controller set them or as are free."""
+    assigned = os.environ.get(GPU_MEMORY)
+    if assigned is not None:
+        return [float(memory) for memory in assigned.split(",")]
     return [device.free for device in capacity_of(config).devices]
 
 
 def pin(slot: Slot, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that show a worker its devices; numbers are nvidia-smi's unless the user said whose."""
+    """Return the environment of a worker that sees only its devices, in nvidia-smi's order or the user's."""
     return {
         "CUDA_VISIBLE_DEVICES": ",".join(device.id for device in slot),
         "CUDA_DEVICE_ORDER": environment.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
@@ -116,9 +120,9 @@ def pin(slot: Slot, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def thread_caps(cores: int, workers: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the limits that keep `workers` from using more than `cores` threads in all; the user's own stand.
+    """Return the environment that limits `workers` to `cores` threads in total, without variables that the user set.
 
-    The first of them is what the others fall back to, so a user who set it set them all.
+    The other libraries fall back to the first variable, so a user who set that one set them all.
     """
     if THREAD_CAPS[0] in environment:
         return {}
@@ -127,7 +131,7 @@ def thread_caps(cores: int, workers: int, environment: Mapping[str, str]) -> dic
 
 
 def count(number: int, thing: str) -> str:
-    """Write a number of things.
+    """Return a number with its noun.
 
     >>> count(1, "GPU"), count(2, "GPU")
     ('1 GPU', '2 GPUs')
@@ -136,7 +140,7 @@ def count(number: int, thing: str) -> str:
 
 
 def _devices_for(asked: str) -> list[Device]:
-    """List the GPUs that ``--clip-device`` leaves: all for auto and cuda, one for cuda:1, none for the rest."""
+    """Return the GPUs that ``--clip-device`` allows: all for auto and cuda, one for cuda:1, else none."""
     if asked in {"auto", "cuda"}:
         return find_devices()
     kind, _, index = asked.partition(":")

@@ -19,14 +19,9 @@ class RemoteEngine:
         self.jobs = []
         self.forget = forget
 
-    def encode_images(self, job):
-        return self._encode(job, job.positions)
-
-    def encode_texts(self, job):
-        return self._encode(job, job.texts)
-
-    def _encode(self, job, samples):
+    def encode(self, job):
         self.jobs.append(job)
+        samples = job.positions if isinstance(job, ImageJob) else job.texts
         digests = list(samples)[::-1][self.forget :]
         for start in range(0, len(digests), 3):
             batch = digests[start : start + 3]
