@@ -6,15 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+from strategies import TIED_LOGITS
 
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.accuracy import mean_per_class, top_k
 from pytest_clip_robust.scoring.decisions import decide
-
-SMALL = hnp.arrays(
-    np.float32, st.tuples(st.integers(1, 20), st.just(4)), elements=st.sampled_from([0.0, 0.5, 1.0, 2.0])
-)
 
 
 def build(logits, labels, **fields):
@@ -47,7 +44,7 @@ def test_mean_per_class_weighs_classes_not_samples(predictions):
     assert mean_per_class(found).details == {"classes": 2, "worst_class": 0.0}
 
 
-@given(SMALL, st.data())
+@given(TIED_LOGITS, st.data())
 def test_ties_rank_by_class_and_k_only_helps(logits, data):
     labels = data.draw(hnp.arrays(np.int64, len(logits), elements=st.integers(0, 3)))
     found = build(logits, labels)
@@ -59,7 +56,7 @@ def test_ties_rank_by_class_and_k_only_helps(logits, data):
     assert values == sorted(values)
 
 
-@given(SMALL, st.data())
+@given(TIED_LOGITS, st.data())
 def test_the_order_of_samples_and_classes_does_not_matter(logits, data):
     rng = np.random.default_rng(0)
     logits = logits + rng.normal(scale=1e-3, size=logits.shape).astype(np.float32)  # no ties, which rank by class

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.special import softmax
 from sklearn.metrics import brier_score_loss, log_loss
+from strategies import CONFIDENT_ANSWERS, logits
 
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
@@ -31,10 +31,6 @@ from pytest_clip_robust.scoring.confidence import (
     softmax_confidences,
 )
 from pytest_clip_robust.stats.resampling import interval_of
-
-ANSWERS = st.lists(
-    st.tuples(st.sampled_from([0.0, 1 / 15, 0.2, 0.4, 0.5, 0.8, 0.999, 1.0]), st.booleans()), min_size=1, max_size=60
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -175,14 +171,14 @@ def slow_ece(confidence, correct):
     return total / len(confidence)
 
 
-@given(ANSWERS)
+@given(CONFIDENT_ANSWERS)
 def test_ece_is_the_slow_one_on_the_edges_of_bins(answers):
     # 1/15 lies in the first bin, 0.2 in the third, 1.0 in the last, 0.0 in the first.
     confidence, correct = zip(*answers, strict=True)
     assert value(reliability(confidence, correct), "ece_15_equal_width") == pytest.approx(slow_ece(confidence, correct))
 
 
-@given(ANSWERS, st.randoms(use_true_random=False), st.integers(2, 3))
+@given(CONFIDENT_ANSWERS, st.randoms(use_true_random=False), st.integers(2, 3))
 def test_order_changes_nothing_and_copies_only_what_counts_samples(answers, random, copies):
     shuffled = random.sample(answers, len(answers))
     one, other, many = (reliability(*zip(*rows, strict=True)) for rows in (answers, shuffled, answers * copies))
@@ -192,7 +188,7 @@ def test_order_changes_nothing_and_copies_only_what_counts_samples(answers, rand
         assert value(one, metric) == pytest.approx(value(many, metric), abs=1e-12)
 
 
-@given(ANSWERS)
+@given(CONFIDENT_ANSWERS)
 def test_bounds_and_the_order_of_the_errors(answers):
     found = reliability(*zip(*answers, strict=True))
     measured = {metric: calibration.measure(found, metric) for metric in ("ece_15_equal_width", "mce_15", "aurc")}
@@ -246,7 +242,7 @@ def slow_aurc(confidence, correct, rng):
     return (np.cumsum(wrong) / np.arange(1, len(wrong) + 1)).mean()
 
 
-@given(ANSWERS)
+@given(CONFIDENT_ANSWERS)
 def test_aurc_is_the_mean_over_random_orders_of_ties(answers):
     confidence, correct = zip(*answers, strict=True)
     rng = np.random.default_rng(0)
@@ -301,10 +297,9 @@ def test_a_bias_and_a_common_shift_of_logits_change_no_confidence(random_predict
 
 
 UPPER = {"nll": np.inf, "brier": 2.0}
-LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(30, 50), st.integers(2, 5)), elements=st.floats(-9, 9, width=32))
 
 
-@given(LOGITS, st.integers(0, 99), st.integers(1, 60))
+@given(logits((30, 50), (2, 5), limit=9), st.integers(0, 99), st.integers(1, 60))
 def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, logits.shape[1], len(logits))
@@ -319,7 +314,7 @@ def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, see
         assert value(shuffled, metric) == pytest.approx(one.value, abs=1e-6), metric
 
 
-@given(LOGITS, st.integers(0, 99), st.integers(1, 60))
+@given(logits((30, 50), (2, 5), limit=9), st.integers(0, 99), st.integers(1, 60))
 def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
     rng = np.random.default_rng(seed)
     labels, order = rng.integers(0, logits.shape[1], len(logits)), rng.permutation(len(logits))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.integrate import trapezoid
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import entropy as scipy_entropy
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
+from strategies import FEW_SCORES, logits
 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import ood
@@ -21,15 +21,12 @@ from pytest_clip_robust.scoring import ood_scores
 from pytest_clip_robust.scoring.ood_scores import Scores, shared_classes
 from pytest_clip_robust.stats import roc
 
-LOGITS = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(2, 6)), elements=st.floats(-30, 30, width=32))
-FEW = st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.0]), min_size=1, max_size=20)
-
 
 def scores(values, name="ood", score="msp", **fields):
     return Scores(dataset=name, score=score, values=np.asarray(values, float), **fields)
 
 
-@given(LOGITS, st.floats(-5, 5))
+@given(logits((1, 12), (2, 6), limit=30), st.floats(-5, 5))
 def test_scores_of_logits_are_scipys(logits, bias):
     exact = logits.astype(float)
     near = pytest.approx
@@ -43,13 +40,13 @@ def test_scores_of_logits_are_scipys(logits, bias):
     assert found == near(log_softmax(cosines, axis=1).max(axis=1), abs=1e-5)
 
 
-@given(LOGITS, st.floats(1, 100))
+@given(logits((1, 12), (2, 6), limit=30), st.floats(1, 100))
 def test_mcm_at_the_models_own_temperature_is_msp(logits, scale):
     own = ood_scores.maximum_concept_matching(logits, scale=scale, temperature=1 / scale)
     assert own == pytest.approx(ood_scores.maximum_softmax_probability(logits), abs=1e-5)
 
 
-@given(LOGITS, st.data())
+@given(logits((1, 12), (2, 6), limit=30), st.data())
 def test_classes_may_come_in_any_order_and_samples_in_any_batch(logits, data):
     columns = data.draw(st.permutations(range(logits.shape[1])))
     for name, score in ood_scores.OF_LOGITS.items():
@@ -112,7 +109,7 @@ def test_negatives_are_the_labels_least_like_any_class():
         ood_scores.choose_negatives(classes, corpus[:0])
 
 
-@given(LOGITS)
+@given(logits((1, 12), (2, 6), limit=30))
 def test_negative_labels_take_their_share_of_the_mass(logits):
     both = np.concatenate([logits, -logits], axis=1).astype(float)
     expected = np.log(softmax(both, axis=1)[:, : logits.shape[1]].sum(axis=1))
@@ -143,7 +140,7 @@ def test_the_two_conventions_of_fpr95_differ_on_the_same_scores():
     assert both == [1 / 2, 10 / 100]
 
 
-@given(FEW, FEW)
+@given(FEW_SCORES, FEW_SCORES)
 def test_bounds_and_symmetry(inside, outside):
     for metric in ("auroc", "fpr95_id"):
         one = measure(scores(inside), scores(outside), metric)
@@ -154,7 +151,7 @@ def test_bounds_and_symmetry(inside, outside):
     assert swapped == pytest.approx(measure(scores(inside), scores(outside), "fpr95_ood").value)
 
 
-@given(FEW, FEW, st.integers(2, 4), st.randoms(use_true_random=False))
+@given(FEW_SCORES, FEW_SCORES, st.integers(2, 4), st.randoms(use_true_random=False))
 def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies, random):
     def every(of_inside, of_outside):
         counted = roc.tally(np.asarray(of_inside, float), np.asarray(of_outside, float))
@@ -166,7 +163,7 @@ def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies
     assert every(inside * copies, outside * copies) == pytest.approx(expected)
 
 
-@given(FEW, FEW)
+@given(FEW_SCORES, FEW_SCORES)
 def test_the_curve_runs_from_corner_to_corner_and_its_area_is_near(inside, outside):
     one = measure(scores(inside), scores(outside), "auroc")
     false, true = one.plot["false_positive_rate"], one.plot["true_positive_rate"]

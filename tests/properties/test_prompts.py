@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from strategies import TEMPLATE_ANSWERS
 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.calibration import expected_error
@@ -19,8 +19,6 @@ from pytest_clip_robust.scoring.decisions import Decisions, TemplateAnswers
 from pytest_clip_robust.scoring.ood_scores import Scores
 from pytest_clip_robust.scoring.prompted import ByPrompts
 from pytest_clip_robust.stats.resampling import resample
-
-ANSWERS = hnp.arrays(np.int64, st.tuples(st.integers(2, 12), st.integers(2, 5)), elements=st.integers(0, 3))
 
 
 def answers(table):
@@ -37,7 +35,7 @@ def by_accuracy(correct, templates=(1, 7)):
     return top1(by_prompts(decided, templates))
 
 
-@given(ANSWERS)
+@given(TEMPLATE_ANSWERS)
 def test_agreement_is_the_share_of_agreeing_pairs(table):
     pairs = [np.mean(table[:, i] == table[:, j]) for i, j in combinations(range(table.shape[1]), 2)]
     found = agreement(answers(table))
@@ -46,7 +44,7 @@ def test_agreement_is_the_share_of_agreeing_pairs(table):
     assert found.details["unanimous"] == pytest.approx(np.mean([len(set(row)) == 1 for row in table.tolist()]))
 
 
-@given(ANSWERS, st.data())
+@given(TEMPLATE_ANSWERS, st.data())
 def test_agreement_knows_no_order_and_no_names(table, data):
     rows = data.draw(st.permutations(range(len(table))))
     columns = data.draw(st.permutations(range(table.shape[1])))

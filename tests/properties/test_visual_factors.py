@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import FACTOR_ROWS
 
 from pytest_clip_robust.datasets.images.annotations import PROTOTYPES, read_factor_annotations
 from pytest_clip_robust.errors import MeasurementError
@@ -72,12 +73,7 @@ def test_no_factor_on_any_image_has_no_worst():
         visual_factors.worst_factor(decisions([1, 0], pose=[0, 0]))
 
 
-ROWS = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=4, max_size=60).filter(
-    lambda rows: not all(row[0] for row in rows) and any(row[1] for row in rows) and any(row[2] for row in rows)
-)
-
-
-@given(ROWS, st.integers(1, 4))
+@given(FACTOR_ROWS, st.integers(1, 4))
 def test_copies_change_nothing_but_n(rows, copies):
     one, many = build(rows), build(rows * copies)
     for measure in (lambda d: visual_factors.error_ratio(d, "pose"), visual_factors.worst_factor):
@@ -85,7 +81,7 @@ def test_copies_change_nothing_but_n(rows, copies):
         assert measure(many).n == copies * measure(one).n
 
 
-@given(ROWS)
+@given(FACTOR_ROWS)
 def test_values_lie_in_their_bounds_and_the_worst_is_no_better_than_any(rows):
     found = build(rows)
     accuracies = [visual_factors.accuracy(found, factor).value for factor in ("pose", "style")]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import PROPORTIONS
 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.stats.intervals import (
@@ -15,8 +16,6 @@ from pytest_clip_robust.stats.intervals import (
     wilson_of_mean,
     without_spread,
 )
-
-PROPORTIONS = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
 def wilson_by_hand(k, n, z=1.959963984540054):

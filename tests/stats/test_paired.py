@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from scipy.stats import norm, ttest_rel
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from strategies import PAIRED_OUTCOMES
 
 from pytest_clip_robust.core.evidence import Stratum, Term, auroc_evidence, mean_evidence, sums_evidence
 from pytest_clip_robust.core.measurement import Interval
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.stats import paired
-
-OUTCOMES = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60)
 
 
 def of_pairs(*, lost, gained, both=50, neither=50):
@@ -38,7 +37,7 @@ def mean_of_sums(dataset, outcomes):
     )
 
 
-@given(OUTCOMES)
+@given(PAIRED_OUTCOMES)
 def test_mcnemar_is_that_of_statsmodels(pairs):
     before, after = np.array(pairs).T
     found = paired.mcnemar(before, after)
@@ -48,7 +47,7 @@ def test_mcnemar_is_that_of_statsmodels(pairs):
     assert found.difference == pytest.approx(after.mean() - before.mean())
 
 
-@given(OUTCOMES)
+@given(PAIRED_OUTCOMES)
 def test_mcnemar_knows_no_order_and_turns_with_its_sides(pairs):
     before, after = np.array(pairs).T
     found, turned = paired.mcnemar(before, after), paired.mcnemar(after, before)

@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from strategies import FINITE_SCORES, SCORES
 
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.stats import roc
-
-SCORES = hnp.arrays(np.float64, st.integers(1, 30), elements=st.sampled_from([-3.0, 0.0, 0.5, 1.0, 2.0, 7.0]))
-FINITE = hnp.arrays(np.float64, st.integers(1, 25), elements=st.floats(-1e6, 1e6))
 
 
 def area(positives, negatives):
@@ -56,7 +53,7 @@ def test_what_keeps_the_order_keeps_the_area(positives, negatives):
         assert area(transform(positives), transform(negatives)) == expected
 
 
-@given(FINITE, FINITE)
+@given(FINITE_SCORES, FINITE_SCORES)
 def test_scores_of_any_magnitude_stay_in_bounds(positives, negatives):
     counted = roc.tally(positives, negatives)
     interval = roc.auroc_interval(counted)
