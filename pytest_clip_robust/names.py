@@ -1,11 +1,13 @@
-"""The vocabulary that profiles, code and reports share. Imports nothing, so that every module can use it."""
+"""Vocabulary that profiles, code and reports share. Imports no other module of this package."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 ROLES = {
     "id": "the in-distribution set, at most one",
     "shift": "sets whose classes are among the ID set's, measured against it",
-    "transfer": "sets with classes of their own, measured by zero-shot accuracy only",
+    "transfer": "sets with other classes than the ID set, measured by zero-shot accuracy only",
     "factors": "sets annotated with visual factors",
     "cue_conflict": "sets whose images have the shape of one class and the texture of another",
     "ood": "sets with no class of the ID set",
@@ -38,7 +40,7 @@ FACTORS = (
 )
 """The 16 visual factors, in the order of ImageNet-X (Idrissi et al. 2023)."""
 
-CORRUPTION_KINDS = (
+CorruptionKind = Literal[
     "near_focus",
     "far_focus",
     "fog_3d",
@@ -51,15 +53,19 @@ CORRUPTION_KINDS = (
     "bit_error",
     "h265_abr",
     "h265_crf",
-)
+]
+CORRUPTION_KINDS: tuple[CorruptionKind, ...] = get_args(CorruptionKind)
 """The kinds of ImageNet-3DCC (Kar et al. 2022); the first six need depth."""
 
-SEVERITIES = (1, 2, 3, 4, 5)
+Severity = Literal[1, 2, 3, 4, 5]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
-ALSO_UNDER_CORRUPTION = ("calibration", "ood")
-"""What can be measured under corruption besides accuracy."""
+AlsoUnderCorruption = Literal["calibration", "ood"]
+ALSO_UNDER_CORRUPTION: tuple[AlsoUnderCorruption, ...] = get_args(AlsoUnderCorruption)
+"""What can be measured under corruption in addition to accuracy."""
 
-OOD_SCORES = ("mcm", "msp", "max_logit", "energy", "entropy", "neglabel", "knn10", "mahalanobis")
+OodScore = Literal["mcm", "msp", "max_logit", "energy", "entropy", "neglabel", "knn10", "mahalanobis"]
+OOD_SCORES: tuple[OodScore, ...] = get_args(OodScore)
 
 VIEW_FORMATS = ("blender", "navi", "open3d", "scannet-pairs")
 KEYPOINT_FORMATS = ("spair",)

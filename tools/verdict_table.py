@@ -9,9 +9,12 @@ regressed are listed, lowest p-value first.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
+
+from pytest_clip_robust.errors import ReportError
+from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.report.document import Document, read_report
 
 LISTED = 6
 """Regressed gates that are listed per run."""
@@ -26,11 +29,14 @@ LABELS = {
 
 
 def main() -> None:
-    """Read the reports and print the table and the list."""
+    """Read the reports and print the table and the lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", nargs="+", metavar="NAME=report.json")
     named = [one.partition("=") for one in parser.parse_args().reports]
-    reports = {name: json.loads(Path(path).read_text(encoding="utf-8"))["gates"] for name, _, path in named}
+    try:
+        reports = {name: _measured(read_report(Path(path))) for name, _, path in named}
+    except ReportError as error:
+        parser.error(str(error))
     aspects = list(dict.fromkeys(gate["metric"].partition(".")[0] for gates in reports.values() for gate in gates))
     print("| aspect | gates | " + " | ".join(reports) + " |")
     print("|---|---|" + "---|" * len(reports))
@@ -51,9 +57,14 @@ def main() -> None:
             print(f"| and {len(regressed) - LISTED} more | | | |")
 
 
-def counted(gates: list[dict[str, object]]) -> str:
+def _measured(report: Document) -> list[Record]:
+    """Return the gates that measured something."""
+    return [gate for gate in report["gates"] if "metric" in gate]
+
+
+def counted(gates: list[Record]) -> str:
     """Return the number of gates per verdict in words, without those that passed."""
-    counts = Counter(str(gate["verdict"]) for gate in gates)
+    counts = Counter(gate["verdict"] for gate in gates)
     return (
         ", ".join(f"{counts[verdict]} {label}" for verdict, label in LABELS.items() if counts[verdict]) or "all passed"
     )

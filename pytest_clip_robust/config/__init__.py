@@ -1,1 +1,1 @@
-"""Configuration: profile, options and their checks."""
+"""Settings of a run: the profile, and the checked command-line and ini options."""

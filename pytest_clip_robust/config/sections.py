@@ -1,99 +1,107 @@
-"""Which corruptions a run applies: the kinds and severities by name, and what the profile says of them.
-
-Imports nothing heavy; `corruptions` has what the names stand for.
-"""
+"""Sections of a profile: one dataclass per TOML table, read by its annotations. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.names import ALSO_UNDER_CORRUPTION, CORRUPTION_KINDS, SEVERITIES
+from pytest_clip_robust.core.plain import Count
+from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.names import (
+    CORRUPTION_KINDS,
+    SEVERITIES,
+    AlsoUnderCorruption,
+    CorruptionKind,
+    OodScore,
+    Severity,
+)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorruptionSettings:
-    """What the section ``[corruptions]`` of a profile says.
-
-    images: how many images of each set are corrupted, spread evenly over its classes; 0 for all.
-    seed: another one gives other noise, directions and flipped bits.
-    depth: a transformers depth-estimation model (a folder or a hub name) for sets without depth.
-    also: which of ALSO_UNDER_CORRUPTION are measured under corruption as well.
-    """
-
-    kinds: tuple[str, ...] = CORRUPTION_KINDS
-    severities: tuple[int, ...] = SEVERITIES
-    images: int = 0
-    seed: int = 0
-    depth: str = ""
-    also: tuple[str, ...] = ()
-
-
-def read_plan(table: Mapping[str, Any], *, source: str) -> CorruptionSettings:
-    """Read the section as TOML gives it.
-
-    Raises:
-        ConfigError: an unknown key, kind or severity, or a value of the wrong kind; the message names `source`.
-    """
-    known = [field.name for field in fields(CorruptionSettings)]
-    where = f"{source}: corruptions"
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where} has {key!r}{did_you_mean(key, known)}; expected {', '.join(known)}")
-    plan: dict[str, Any] = {}
-    for key, allowed in (("kinds", CORRUPTION_KINDS), ("severities", SEVERITIES), ("also", ALSO_UNDER_CORRUPTION)):
-        if key in table:
-            plan[key] = _some_of(table[key], allowed, where=f"{where}.{key}")
-    for key in ("images", "seed"):
-        if key in table:
-            plan[key] = read_count(table[key], where=f"{where}.{key}")
-    if "depth" in table:
-        if not isinstance(table["depth"], str):
-            raise ConfigError(f"{where}.depth={table['depth']!r}; expected a folder or a hub name")
-        plan["depth"] = table["depth"]
-    return CorruptionSettings(**plan)
-
-
-def _some_of(value: object, allowed: tuple[Any, ...], *, where: str) -> tuple[Any, ...]:
-    """Read a list of allowed values, in the allowed order."""
-    if not isinstance(value, list) or (not value and allowed is not ALSO_UNDER_CORRUPTION):
-        raise ConfigError(f"{where}={value!r}; expected a list of some of {', '.join(map(str, allowed))}")
-    for one in value:
-        if one not in allowed or isinstance(one, bool):
-            near = did_you_mean(one, [str(known) for known in allowed]) if isinstance(one, str) else ""
-            raise ConfigError(f"{where} has {one!r}{near}; expected some of {', '.join(map(str, allowed))}")
-    return tuple(one for one in allowed if one in value)
-
-
-def read_count(value: object, *, where: str) -> int:
-    """Return a whole number of at least 0, as TOML gives it.
-
-    Raises:
-        ConfigError: it is none; the message names `where`.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{where}={value!r}; expected a whole number, 0 or more")
-    return value
-
-
+DEFAULT_NEGATIVES = "imagenet-22k/10"
 LEAST_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CorrespondenceSettings:
-    """What the section ``[correspondence]`` of a profile says.
+class PromptSettings:
+    """The section ``[prompts]``; at most one of `set`, `file` and `templates` is given.
 
-    size: pixels of a picture's longer side, as the model sees it.
+    set: the name of a built-in prompt set.
+    file: a text file with one template per line.
+    templates: the templates themselves.
+    compare: names of prompt sets, or files, between which sensitivity to wording is measured.
+    """
+
+    set: str | None = None
+    file: str | None = None
+    templates: tuple[str, ...] | None = None
+    compare: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("set", "file", "templates") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} are given; give one of set, file, templates")
+        if self.templates == ():
+            raise ConfigError("templates is empty; give at least one, such as 'a photo of a {}.'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OodSettings:
+    """The section ``[ood]``.
+
+    negatives: the corpus that negative labels are chosen from: a built-in one, or a file with one label per line.
+    scores: the scores that OOD detection is measured by; empty for all.
+    """
+
+    negatives: str = DEFAULT_NEGATIVES
+    scores: tuple[OodScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptionSettings:
+    """The section ``[corruptions]``.
+
+    kinds, severities: the corruptions to apply.
+    images: how many images of each set are corrupted, spread evenly over its classes; 0 for all.
+    seed: of the random noise, directions and flipped bits.
+    depth: a transformers depth-estimation model (a folder or a hub name) for sets without depth.
+    also: what is measured under corruption in addition to accuracy.
+    """
+
+    kinds: tuple[CorruptionKind, ...] = CORRUPTION_KINDS
+    severities: tuple[Severity, ...] = SEVERITIES
+    images: Count = 0
+    seed: Count = 0
+    depth: str = ""
+    also: tuple[AlsoUnderCorruption, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, known in (("kinds", CORRUPTION_KINDS), ("severities", SEVERITIES)):
+            if not getattr(self, name):
+                raise ConfigError(
+                    f"{name} is empty; name some of {', '.join(map(str, known))}, or leave it out for all"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrespondenceSettings:
+    """The section ``[correspondence]``.
+
+    size: pixels of an image's longer side, as the model sees it; at least 64.
     pairs: how many pairs of each set are compared, spread evenly over scenes and angles, or classes; 0 for all.
     angles: edges of the bins of view angles, in degrees.
     """
 
-    size: int = 512
-    pairs: int = 0
+    size: Count = 512
+    pairs: Count = 0
     angles: tuple[float, ...] = (0, 30, 60, 90, 120)
+
+    def __post_init__(self) -> None:
+        if self.size < LEAST_SIZE:
+            raise ConfigError(f"size={self.size}; expected at least {LEAST_SIZE} pixels")
+        rising = all(low < high for low, high in pairwise(self.angles))
+        if len(self.angles) < 2 or not rising or self.angles[0] < 0 or self.angles[-1] > 180:
+            raise ConfigError(
+                f"angles={[*self.angles]}; expected two or more rising edges from 0 to 180 degrees, such as [0, 30, 60]"
+            )
 
     @property
     def bins(self) -> tuple[tuple[float, float], ...]:
@@ -102,42 +110,10 @@ class CorrespondenceSettings:
 
 
 def bin_name(edges: tuple[float, float]) -> str:
-    """Name a bin of view angles.
+    """Return the name of a bin of view angles.
 
     >>> bin_name((30, 60))
     '30-60'
     """
     low, high = edges
     return f"{low:g}-{high:g}"
-
-
-def read_correspondence_plan(table: Mapping[str, Any], *, source: str) -> CorrespondenceSettings:
-    """Read the section as TOML gives it.
-
-    Raises:
-        ConfigError: an unknown key, or a value of the wrong kind; the message names `source`.
-    """
-    known = [field.name for field in fields(CorrespondenceSettings)]
-    where = f"{source}: correspondence"
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where} has {key!r}{did_you_mean(key, known)}; expected {', '.join(known)}")
-    plan: dict[str, Any] = {
-        key: read_count(table[key], where=f"{where}.{key}") for key in ("size", "pairs") if key in table
-    }
-    if plan.get("size", LEAST_SIZE) < LEAST_SIZE:
-        raise ConfigError(f"{where}.size={plan['size']}; expected at least {LEAST_SIZE} pixels")
-    if "angles" in table:
-        plan["angles"] = _edges(table["angles"], where=f"{where}.angles")
-    return CorrespondenceSettings(**plan)
-
-
-def _edges(value: object, *, where: str) -> tuple[float, ...]:
-    numbers = isinstance(value, list) and all(
-        isinstance(one, int | float) and not isinstance(one, bool) for one in value
-    )
-    if not isinstance(value, list) or not numbers or len(value) < 2:
-        raise ConfigError(f"{where}={value!r}; expected a list of degrees, such as [0, 30, 60, 90, 120]")
-    if value[0] < 0 or value[-1] > 180 or any(low >= high for low, high in pairwise(value)):
-        raise ConfigError(f"{where}={value!r}; expected rising degrees from 0 to 180")
-    return tuple(value)

@@ -54,7 +54,7 @@ def read_section(
     """
     if not isinstance(table, Mapping):
         raise error(f"{where} is {shown(table)}; expected a table")
-    hints = _hints(cls)  # type: ignore[arg-type] - mypy takes a dataclass for a Hashable that it may not be
+    hints = _hints(cls)  # type: ignore[arg-type]
     known = [field.name for field in fields(cls) if field.name not in given]  # type: ignore[arg-type]
     for key in table:
         if key not in known:
@@ -161,12 +161,13 @@ class _Reader:
     def _typed_dict(self, kind: Any, value: Any, where: str) -> Any:
         read = self._table(_hints(kind), Any, value, where)
         for key in sorted(kind.__required_keys__ - set(read)):
-            raise self._error(f"{where} has no {key!r}")
+            raise self._error(f"{where or 'the top level'} has no {key!r}")
         return read
 
     def _table(self, kinds: Mapping[str, Any], other: Any, value: Any, where: str) -> dict[str, Any]:
         self._expect(isinstance(value, Mapping), value, where, "a table")
-        return {key: self.read(kinds.get(key, other), one, f"{where}.{key}") for key, one in value.items()}
+        prefix = f"{where}." if where else ""
+        return {key: self.read(kinds.get(key, other), one, f"{prefix}{key}") for key, one in value.items()}
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 
@@ -20,6 +20,30 @@ class RunSummary(TypedDict):
     texts_encoded: int
     left_to_others: int
     rows_lost: int
+
+
+def changed_models(loads: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Return one line for each model that was loaded with different content under one name.
+
+    Each of `loads` maps label -> identity, as `RunSummary` does. A checkpoint that is replaced while a run starts gives
+    its processes different weights, and the run has no result then.
+
+    >>> changed_models([{"a": {"weights": "0123456789"}}, {"a": {"weights": "abcdefghij"}}])
+    ['a: its weights were 01234567 in one load and abcdefgh in another; run again with a file that is not replaced']
+    """
+    first: dict[tuple[str, str], str] = {}
+    lines: dict[tuple[str, str], str] = {}
+    for models in loads:
+        for label, identity in models.items():
+            for part in ("weights", "preprocess", "text"):
+                digest = str(identity.get(part, ""))
+                earlier = first.setdefault((label, part), digest)
+                if digest != earlier:
+                    lines[label, part] = (
+                        f"{label}: its {part} were {earlier[:8]} in one load and {digest[:8]} in another; run again "
+                        "with a file that is not replaced"
+                    )
+    return list(lines.values())
 
 
 def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:

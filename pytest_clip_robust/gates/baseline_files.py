@@ -1,8 +1,8 @@
-"""Baselines on disk: ``<suite>.json`` to read and review, ``<suite>.parquet`` with every sample's part in it.
+"""Baseline files: ``<suite>.json`` for people to read and review, ``<suite>.parquet`` with the numbers of every sample.
 
-The JSON file has a line a gate, sorted and rounded. Its ``outcomes`` names the gate's evidence in the Parquet file by
-digest; without it a comparison is merely unpaired. In the Parquet file each distinct column of numbers is a row, in the
-list of its type, and the schema's metadata says which columns make up which evidence.
+The JSON file has one line per gate, sorted and rounded. ``outcomes`` names the gate's evidence in the Parquet file by
+its digest. In the Parquet file each distinct column of numbers is a row, in the list of its type, and the schema's
+metadata says which columns make up which evidence. Digests are verified when a file is read.
 """
 
 from __future__ import annotations
@@ -15,41 +15,83 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.core.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence
 from pytest_clip_robust.core.measurement import Measurement
-from pytest_clip_robust.errors import BaselineError
+from pytest_clip_robust.core.plain import read_value
+from pytest_clip_robust.errors import BaselineError, shown
 from pytest_clip_robust.system.files import write_whole
+from pytest_clip_robust.system.lock import hold_lock
+from pytest_clip_robust.system.notice import Notice, log_notice
+from pytest_clip_robust.system.text import one_line
 
 FORMAT = 1
 DIGITS = 6
+LOCK_SECONDS = 30.0
+"""How long to wait for another process that writes baselines, which takes milliseconds."""
+
 EVIDENCE = "evidence"
-RESTORE = "restore it from version control, or remove it and record anew with --snapshot-update"
+RESTORE = "restore it from version control, or delete it and re-record with --snapshot-update"
 
-Entry = dict[str, Any]
-"""One gate as the JSON file has it, its run spelled out."""
-
-Column = tuple[str, str, NDArray[Any]]
+StoredColumn = tuple[str, str, NDArray[Any]]
 """Name of the stratum, name of the column, and its values (N,)."""
+
+Value = TypeVar("Value")
+
+
+class Run(TypedDict):
+    """What a baseline was measured with; digests have 12 hex digits."""
+
+    model: str
+    weights: str
+    preprocess: str
+    precision: str
+    versions: dict[str, str]
+
+
+class Entry(TypedDict):
+    """One gate of a JSON file, with its run written out. `outcomes` is the digest of its evidence, or ``""``."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    data: str
+    prompts: str
+    outcomes: str
+    run: Run
+
+
+class _Gate(TypedDict):
+    """One gate as the file has it: `run` is the id of its run."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    data: str
+    prompts: str
+    outcomes: str
+    run: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What a run found and wants recorded in the JSON file `path`; `columns` are the evidence that `entry` names."""
+    """An entry to record in the JSON file `path` under `key`; `columns` are the evidence that it names."""
 
     path: Path
     key: str
     entry: Entry
-    columns: tuple[Column, ...]
+    columns: tuple[StoredColumn, ...]
 
 
 def entry_of(measurement: Measurement, *, versions: Mapping[str, str]) -> Entry:
-    """Turn a measurement into what is stored of it, rounded to six digits."""
+    """Return what is stored of a measurement, rounded to six digits."""
     origin = measurement.provenance
     return {
         "value": round(float(measurement.value), DIGITS),
@@ -69,39 +111,47 @@ def entry_of(measurement: Measurement, *, versions: Mapping[str, str]) -> Entry:
     }
 
 
-def columns_of(evidence: Evidence | None) -> tuple[Column, ...]:
-    """List the columns of all strata; none, where there is no evidence."""
+def columns_of(evidence: Evidence | None) -> tuple[StoredColumn, ...]:
+    """Return the columns of all strata; empty without evidence."""
     if evidence is None:
         return ()
     return tuple((one.name, name, values) for one in evidence.strata for name, values in one.columns.items())
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """Read every gate of a JSON file, by key; none, where there is no file.
+    """Return every gate of a JSON file by key; empty if there is no file.
 
     Raises:
-        BaselineError: the file is damaged, or of a later format.
+        BaselineError: the file is damaged, or of another format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"baseline {path} cannot be read: {error}; {RESTORE}") from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BaselineError(f"baseline {path} has format {found!r}, and this version reads {FORMAT}; {RESTORE}")
+        if not path.is_symlink():
+            return {}
+        raise BaselineError(f"baseline {path} is a link to a file that does not exist; {RESTORE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"baseline {path} cannot be read: {one_line(error)}; {RESTORE}") from error
     try:
-        return {key: {**entry, "run": content["runs"][entry["run"]]} for key, entry in content["gates"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BaselineError(f"baseline {path} lacks {error}; {RESTORE}") from error
+        content = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"baseline {path} cannot be read: {one_line(error)}; {RESTORE}") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT or isinstance(found, bool):
+        raise BaselineError(f"baseline {path} has format {shown(found)}, and this version reads {FORMAT}; {RESTORE}")
+    try:
+        runs = read_value(dict[str, Run], content.get("runs"), where="runs", error=BaselineError)
+        gates = read_value(dict[str, _Gate], content.get("gates"), where="gates", error=BaselineError)
+        return {key: _entry_from(gate, runs, key) for key, gate in gates.items()}
+    except BaselineError as error:
+        raise BaselineError(f"baseline {path} is damaged: {error}; {RESTORE}") from None
 
 
-def read_columns(path: Path) -> dict[str, tuple[Column, ...]]:
-    """Read the columns of every evidence of a Parquet file, by digest; none, where there is no file.
+def read_columns(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
+    """Return the columns of every evidence of a Parquet file by digest; empty if there is no file.
 
     Raises:
-        BaselineError: the file is damaged.
+        BaselineError: the file is damaged: it cannot be read, or its numbers do not have the digests it names.
     """
     import pyarrow as pa  # noqa: PLC0415 - a third of a second, for runs that compare
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -114,18 +164,34 @@ def read_columns(path: Path) -> dict[str, tuple[Column, ...]]:
         arrays: dict[str, NDArray[Any]] = {}
         for name in COLUMN_TYPES:
             kept = table.filter(pa.compute.is_valid(table[name]))
-            for digest, values in zip(kept["digest"].to_pylist(), kept[name], strict=True):
-                arrays[digest] = values.values.to_numpy(zero_copy_only=False).astype(name)
-        return {
-            digest: tuple((stratum, name, arrays[column]) for stratum, name, column in columns)
-            for digest, columns in parts.items()
+            for row, values in zip(kept["digest"].to_pylist(), kept[name], strict=True):
+                arrays[row] = values.values.to_numpy(zero_copy_only=False).astype(name)
+        found = {
+            key: tuple((str(stratum), str(name), arrays[column]) for stratum, name, column in columns)
+            for key, columns in parts.items()
         }
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise BaselineError(f"baseline {path} cannot be read: {str(error).splitlines()[0]}; {RESTORE}") from error
+        damaged = [key for key, columns in found.items() if digest_of(columns) != key]
+    except Exception as error:
+        # A damaged file makes pyarrow raise anything, from OSError to TypeError.
+        raise BaselineError(
+            f"baseline {path} cannot be read: {one_line(error) or type(error).__name__}; {RESTORE}"
+        ) from error
+    if damaged:
+        raise BaselineError(f"baseline {path} is damaged: its numbers do not have the digest {damaged[0]}; {RESTORE}")
+    return found
+
+
+def digest_of(columns: Sequence[StoredColumn]) -> str:
+    """Return the digest of evidence with these columns, as `Evidence.digest` does."""
+    found = hashlib.sha256()
+    for stratum, name, values in columns:
+        found.update(f"{stratum}|{name}|{values.dtype.str}|{len(values)}|".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()[:SHORT_DIGEST]
 
 
 def pack(update: Update) -> dict[str, Any]:
-    """Turn an update into plain data, fit for xdist's wire and for whoever writes test reports as JSON."""
+    """Return an update as plain data, for xdist's wire and for plugins that write test reports as JSON."""
     columns = [
         [stratum, name, values.dtype.name, base64.b85encode(values.tobytes()).decode()]
         for stratum, name, values in update.columns
@@ -133,43 +199,47 @@ def pack(update: Update) -> dict[str, Any]:
     return {"path": str(update.path), "key": update.key, "entry": update.entry, "columns": columns}
 
 
-def unpack(parcel: Mapping[str, Any]) -> Update:
-    """Undo `pack`."""
+def unpack(packed: Mapping[str, Any]) -> Update:
+    """Return the update that `pack` was called with."""
     columns = tuple(
-        (stratum, name, np.frombuffer(base64.b85decode(raw), kind)) for stratum, name, kind, raw in parcel["columns"]
+        (stratum, name, np.frombuffer(base64.b85decode(raw), kind)) for stratum, name, kind, raw in packed["columns"]
     )
-    return Update(path=Path(parcel["path"]), key=parcel["key"], entry=parcel["entry"], columns=columns)
+    return Update(path=Path(packed["path"]), key=packed["key"], entry=packed["entry"], columns=columns)
 
 
-def record(path: Path, updates: Iterable[Update]) -> None:
-    """Put `updates` into the JSON file `path` and the Parquet file beside it; every other entry stays as it is.
+def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice) -> None:
+    """Write `updates` into the JSON file `path` and the Parquet file next to it; all other entries stay.
 
-    Both are replaced whole. In between the Parquet file has the old columns and the new ones, so that whenever the
-    process is killed, each entry of the JSON file finds its own. One process of a user writes at a time, whichever file
-    it is: that takes milliseconds, and a lock for each path would leave a file for each, as removing one is a race.
+    Both files are replaced whole. In between, the Parquet file has the old columns and the new ones, so that each entry
+    of the JSON file finds its columns whenever the process is killed. One process per user writes at a time, regardless
+    of the file: writing takes milliseconds, and one lock file per baseline could not be removed without a race.
 
     Raises:
-        BaselineError: a file is damaged, or cannot be written; then nothing was changed, or the entries still hold.
+        BaselineError: a file is damaged, or cannot be written; then nothing was changed, or the old entries still hold.
     """
-    lock = FileLock(Path(tempfile.gettempdir(), f"pytest-clip-robust-{os.getuid()}.lock"))
-    beside = path.with_suffix(".parquet")
+    parquet = path.with_suffix(".parquet")
     try:
-        with lock:
-            entries, columns = read_entries(path), read_columns(beside)
+        with hold_lock(lock_file(), activity="writes baselines", limit=LOCK_SECONDS, notice=notice):
+            entries, columns = read_entries(path), read_columns(parquet)
             for update in updates:
                 entries[update.key] = update.entry
                 if update.columns:
                     columns[update.entry["outcomes"]] = update.columns
             used = {entry["outcomes"] for entry in entries.values()}
-            _write_columns(beside, columns)
+            _write_columns(parquet, columns)
             _replace(path, dump_entries(entries).encode())
-            _write_columns(beside, {digest: one for digest, one in columns.items() if digest in used})
+            _write_columns(parquet, {digest: one for digest, one in columns.items() if digest in used})
     except OSError as error:
         raise BaselineError(f"baseline {path} cannot be written: {error.strerror or error}") from error
 
 
+def lock_file() -> Path:
+    """Return the file that processes of this user lock while they write baselines."""
+    return Path(tempfile.gettempdir(), f"pytest-clip-robust-{os.getuid()}.lock")
+
+
 def dump_entries(entries: Mapping[str, Entry]) -> str:
-    """Write a line a gate, sorted by key, with runs named once."""
+    """Return the text of a JSON file: one line per gate, sorted by key, with each run written once."""
     runs = {run_id(entry["run"]): entry["run"] for entry in entries.values()}
     lines = ["{", f' "format": {FORMAT},', ' "runs": {']
     lines += _lines(runs)
@@ -179,8 +249,32 @@ def dump_entries(entries: Mapping[str, Entry]) -> str:
 
 
 def run_id(run: Mapping[str, Any]) -> str:
-    """Identify weights, preprocessing, precision and versions, 12 hex digits."""
-    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:SHORT_DIGEST]
+    """Return the digest of weights, preprocessing, precision and versions, 12 hex digits."""
+    return digest(run)[:SHORT_DIGEST]
+
+
+def _entry_from(gate: _Gate, runs: Mapping[str, Run], key: str) -> Entry:
+    """Return a gate with its run written out; raise BaselineError if they contradict themselves or each other."""
+    run = runs.get(gate["run"])
+    if run is None:
+        raise BaselineError(f"{key!r} names the run {shown(gate['run'])}, which it does not have")
+    if run_id(run) != gate["run"]:
+        raise BaselineError(f"the run {gate['run']} was edited: its digest is {run_id(run)}")
+    if not gate["low"] <= gate["high"] or gate["n"] < 1:
+        raise BaselineError(f"{key!r} has low={gate['low']}, high={gate['high']}, n={gate['n']}")
+    return {**gate, "run": run}
+
+
+def _without_duplicates(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return table
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
@@ -188,7 +282,7 @@ def _lines(table: Mapping[str, Any]) -> list[str]:
     return [f"{row}," for row in rows[:-1]] + rows[-1:]
 
 
-def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
+def _write_columns(path: Path, columns: Mapping[str, Sequence[StoredColumn]]) -> None:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -196,8 +290,8 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
         return
     parts: dict[str, list[tuple[str, str, str]]] = {}
     arrays: dict[str, NDArray[Any]] = {}
-    for digest, of_evidence in sorted(columns.items()):
-        parts[digest] = [(stratum, name, _remember(values, arrays)) for stratum, name, values in of_evidence]
+    for name, of_evidence in sorted(columns.items()):
+        parts[name] = [(stratum, column, _remember(values, arrays)) for stratum, column, values in of_evidence]
     digests = sorted(arrays)
     typed = {
         name: pa.array([arrays[one] if arrays[one].dtype == name else None for one in digests], pa.list_(kind))
@@ -212,11 +306,9 @@ def _write_columns(path: Path, columns: Mapping[str, Sequence[Column]]) -> None:
 
 
 def _remember(values: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256(values.dtype.name.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()[
-        :SHORT_DIGEST
-    ]
-    arrays[digest] = values
-    return digest
+    found = hashlib.sha256(values.dtype.name.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
+    arrays[found[:SHORT_DIGEST]] = values
+    return found[:SHORT_DIGEST]
 
 
 def _replace(path: Path, content: bytes) -> None:

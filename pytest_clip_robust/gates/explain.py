@@ -1,4 +1,4 @@
-"""The words that explain a judgement: everything that somebody needs to decide what to do about it."""
+"""Explanation of a judgement: the lines that a failing gate prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MISSES_SHOWN = 10
 
 
 def explain(judgement: Judgement) -> str:
-    """Say what is wrong with a value: what it was held against, how sure that is, and the samples behind it."""
+    """Return what is wrong with a value, what it was compared with, the uncertainty, and the samples involved."""
     found = judgement.measurement
     if judgement.objection:
         return f"{found.key} = {found.value:.4f}: {judgement.objection}"
@@ -33,24 +33,24 @@ def explain(judgement: Judgement) -> str:
 
 def _headline(judgement: Judgement) -> str:
     change, threshold, value = judgement.change, judgement.threshold, judgement.measurement.value
-    said = []
+    clauses = []
     if change is not None and judgement.verdict in {Verdict.REGRESSED, Verdict.INCONCLUSIVE}:
-        certain = "is worse" if judgement.verdict is Verdict.REGRESSED else "looks worse, which may be chance,"
-        said.append(f"{certain} than {change.earlier.value:.4f} of {change.earlier.name}")
+        doubt = ", but not significantly" if judgement.verdict is Verdict.INCONCLUSIVE else ""
+        clauses.append(f"is worse than {change.baseline.value:.4f} of {change.baseline.name}{doubt}")
     if threshold is not None and not threshold.admits(value):
         bound = threshold.bound_for(value)
-        said.append(f"is {'below' if value < bound else 'above'} its threshold {bound:.4f}")
+        clauses.append(f"is {'below' if value < bound else 'above'} its threshold {bound:.4f}")
     if change is not None and judgement.verdict is Verdict.IMPROVED:
-        said.append(f"is better than {change.earlier.value:.4f} of {change.earlier.name}")
-    return " and ".join(said)
+        clauses.append(f"is better than {change.baseline.value:.4f} of {change.baseline.name}")
+    return " and ".join(clauses)
 
 
 def _threshold_lines(judgement: Judgement, threshold: Threshold) -> list[str]:
     bound = threshold.bound_for(judgement.measurement.value)
     noise = (
-        "inside the noise: other images of the same kind could decide otherwise"
+        "within the noise: the threshold is inside the interval, so other samples could change the verdict"
         if judgement.within_noise
-        else "outside the noise"
+        else "more than the noise: the threshold is outside the interval"
     )
     return [
         f"  threshold   {threshold} ({threshold.source})",
@@ -63,27 +63,27 @@ def _change_lines(change: Change) -> list[str]:
     p = found.p_worse if change.loss > 0 else found.p_better
     band = _range(found.interval.low, found.interval.high, signed=True)
     lines = [
-        f"  before      {change.earlier.value:.4f} ({change.earlier.name})",
+        f"  baseline    {change.baseline.value:.4f} ({change.baseline.name})",
         f"  difference  {found.difference:+.4f}, {band} ({found.interval.level:.0%} {found.interval.method})",
-        f"  p           {p:.2g} ({found.method}), significant up to {change.alpha:.2g}",
-        f"  tolerance   {change.tolerance:.4g}; detectable {change.detectable:.4g} (in four of five cases)",
+        f"  p           {p:.2g} ({found.method}), significant at {change.alpha:.2g} or less",
+        f"  tolerance   {change.tolerance:.4g}; smallest detectable loss {change.detectable:.4g} (power 80%)",
     ]
     if change.detectable > change.tolerance:
-        lines.append("              the noise is wider than the tolerance: more images would decide")
+        lines.append("              too few samples to detect a loss of the size of the tolerance")
     return lines
 
 
 def _flip_lines(flips: tuple[Flip, ...]) -> list[str]:
     if not flips[0].truth:
-        return ["  right before and wrong now:", *(f"    {printable(flip.sample)}" for flip in flips)]
+        return ["  correct before, wrong now:", *(f"    {printable(flip.sample)}" for flip in flips)]
     names = [[printable(text) for text in (flip.sample, flip.truth, flip.before, flip.after)] for flip in flips]
     widths = [max(len(row[column]) for row in names) for column in range(4)]
-    lines = ["  right before and wrong now, the largest loss of confidence in the truth first:"]
+    lines = ["  correct before, wrong now; largest loss of confidence in the true class first:"]
     for flip, (sample, truth, before, after) in zip(flips, names, strict=True):
         confidences = [0.0 if one is None else one for one in (flip.confidence_before, flip.confidence_after)]
         lines.append(
-            f"    {sample:<{widths[0]}}  is {truth:<{widths[1]}}  said {before:<{widths[2]}} ({confidences[0]:4.0%})"
-            f"  now {after:<{widths[3]}} ({confidences[1]:4.0%})"
+            f"    {sample:<{widths[0]}}  true {truth:<{widths[1]}}  "
+            f"before {before:<{widths[2]}} ({confidences[0]:4.0%})  now {after:<{widths[3]}} ({confidences[1]:4.0%})"
         )
     return lines
 
@@ -94,10 +94,10 @@ def _miss_lines(misses: tuple[Miss, ...]) -> list[str]:
     sample = max(len(printable(miss.sample)) for miss in misses)
     truth = max(len(printable(miss.truth)) for miss in misses)
     return [
-        "  worst misses, the most confident first:",
+        "  wrong decisions, most confident first:",
         *(
-            f"    {printable(miss.sample):<{sample}}  is {printable(miss.truth):<{truth}}  "
-            f"said {printable(miss.predicted)} ({miss.confidence:.1%})"
+            f"    {printable(miss.sample):<{sample}}  true {printable(miss.truth):<{truth}}  "
+            f"predicted {printable(miss.predicted)} ({miss.confidence:.1%})"
             for miss in misses
         ),
     ]

@@ -1,4 +1,4 @@
-"""Whether a model got worse: a measurement against the same one made before, or of another model."""
+"""Comparison of a measurement with its baseline: a stored one, or the measurement of a reference model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLACK = 1e-9
 
 
 class Trend(StrEnum):
-    """What became of a value."""
+    """How a value changed."""
 
     WORSE = "worse"
     UNCLEAR = "unclear"
@@ -29,10 +29,10 @@ class Trend(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
-    """What a measurement is held against. `evidence` is None where only the value is known.
+class Baseline:
+    """The value that a measurement is compared with. `evidence` is None if only the value is known.
 
-    name: what it is, for people: the baseline's file, or the reference model.
+    name: for people: the baseline's file, or the reference model.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A sample that was decided rightly and is no longer.
+    """A sample that was classified correctly before and is not any more.
 
-    before, after: the answers. confidence_before, confidence_after: the probability (0-1) given to the truth; None and
-    "" where a decision is all that is known.
+    before, after: the predicted classes. confidence_before, confidence_after: the probability (0-1) of the true class.
+    They are ``""`` and None if only the decision is known.
     """
 
     sample: str
@@ -61,14 +61,15 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became of a measurement since `earlier`.
+    """The difference between a measurement and its baseline.
 
-    loss: how much worse it is, in the units of the value; below 0 where it is better.
-    alpha: the level of this one test, the run's divided by its number of gates.
-    detectable: the loss that this test finds in four of five cases.
+    loss: how much worse the measurement is, in the units of the value; negative if it is better.
+    tolerance: the largest loss that does not count as a regression.
+    alpha: the level of this one test: the run's, divided by its number of gates.
+    detectable: the loss that this test detects with a probability of 80 %.
     """
 
-    earlier: Earlier
+    baseline: Baseline
     comparison: Comparison
     loss: float
     tolerance: float
@@ -78,7 +79,7 @@ class Change:
 
     @property
     def trend(self) -> Trend:
-        """Tell a loss or gain of at least the tolerance that chance does not explain from what it may explain."""
+        """Whether the loss or gain reaches the tolerance, and whether it is statistically significant."""
         if self.loss >= self.tolerance - SLACK and self.loss > SLACK:
             return Trend.WORSE if self.comparison.p_worse <= self.alpha else Trend.UNCLEAR
         if -self.loss >= self.tolerance - SLACK and -self.loss > SLACK and self.comparison.p_better <= self.alpha:
@@ -86,36 +87,36 @@ class Change:
         return Trend.SAME
 
 
-def change_since(measurement: Measurement, earlier: Earlier, *, tolerance: float, alpha: float) -> Change:
-    """Compare a measurement with an earlier one of the same samples.
+def change_since(measurement: Measurement, baseline: Baseline, *, alpha: float) -> Change:
+    """Compare a measurement with a baseline on the same samples; its own tolerance applies.
 
     Raises:
-        MeasurementError: the evidence of both cannot be paired.
+        MeasurementError: the evidence of the two cannot be paired.
     """
-    difference = measurement.value - earlier.value
+    difference = measurement.value - baseline.value
     apart = unpaired(
-        (earlier.value, earlier.interval), (measurement.value, measurement.interval), direction=measurement.direction
+        (baseline.value, baseline.interval), (measurement.value, measurement.interval), direction=measurement.direction
     )
-    if measurement.evidence is None or earlier.evidence is None:
+    if measurement.evidence is None or baseline.evidence is None:
         found, flips = apart, tuple[Flip, ...]()
     else:
-        found = compare(earlier.evidence, measurement.evidence, direction=measurement.direction, difference=difference)
-        flips = find_flips(measurement, earlier.evidence)
+        found = compare(baseline.evidence, measurement.evidence, direction=measurement.direction, difference=difference)
+        flips = find_flips(measurement, baseline.evidence)
     return Change(
-        earlier=earlier,
+        baseline=baseline,
         comparison=found,
         loss=-difference if measurement.direction == "higher" else difference,
-        tolerance=tolerance,
+        tolerance=measurement.tolerance,
         alpha=alpha,
-        # Where nothing changed, nothing says how much a change would vary; unpaired samples vary more.
+        # If no sample changed, the paired error is 0 and says nothing about other changes; the unpaired one is larger.
         detectable=(found if found.error > 0 else apart).minimum_detectable_effect(alpha),
         flips=flips,
     )
 
 
-def earlier_from(measurement: Measurement, *, name: str) -> Earlier:
-    """Turn another model's measurement into what one is held against."""
-    return Earlier(
+def baseline_from(measurement: Measurement, *, name: str) -> Baseline:
+    """Return the measurement of a reference model as a baseline."""
+    return Baseline(
         name=name,
         value=measurement.value,
         interval=measurement.interval,
@@ -125,26 +126,26 @@ def earlier_from(measurement: Measurement, *, name: str) -> Earlier:
     )
 
 
-def differences(earlier: Earlier, measurement: Measurement, *, across_models: bool = False) -> list[str]:
-    """Spell out what makes two numbers incomparable: other data, prompts, precision or preprocessing.
+def incompatibilities(baseline: Baseline, measurement: Measurement, *, across_models: bool = False) -> list[str]:
+    """Return what makes two numbers incomparable: other data, prompts, precision or preprocessing.
 
-    Models compared with each other may preprocess in ways of their own; a model and its own past may not.
+    Different models may preprocess images differently; a model and its own baseline may not.
     """
-    then, now = earlier.provenance, measurement.provenance
     fields = ("data", "prompts", "precision") if across_models else ("data", "prompts", "precision", "preprocess")
     found = []
     for field in fields:
-        before, after = getattr(then, field)[:SHORT_DIGEST], getattr(now, field)[:SHORT_DIGEST]
-        if before != after:
-            sizes = (f" (n={earlier.n})", f" (n={measurement.n})") if field == "data" else ("", "")
-            found.append(f"{field} {before or 'none'}{sizes[0]} then, {after or 'none'}{sizes[1]} now")
+        before = getattr(baseline.provenance, field)[:SHORT_DIGEST]
+        now = getattr(measurement.provenance, field)[:SHORT_DIGEST]
+        if before != now:
+            sizes = (f" (n={baseline.n})", f" (n={measurement.n})") if field == "data" else ("", "")
+            found.append(f"{field} was {before or 'none'}{sizes[0]} and is {now or 'none'}{sizes[1]}")
     return found
 
 
-def with_columns(measurement: Measurement, stored: Sequence[tuple[str, str, NDArray[Any]]]) -> Evidence | None:
-    """Rebuild earlier evidence from stored columns (stratum, name, values), with the statistic of today's.
+def evidence_from(measurement: Measurement, stored: Sequence[tuple[str, str, NDArray[Any]]]) -> Evidence | None:
+    """Return the evidence of a baseline: its stored columns (stratum, name, values) with the measurement's statistic.
 
-    None where the columns are others than today's, as after a change of what a property keeps.
+    None if the measurement has other columns, such as after a change of what its property records.
     """
     evidence = measurement.evidence
     if evidence is None:
@@ -160,7 +161,7 @@ def with_columns(measurement: Measurement, stored: Sequence[tuple[str, str, NDAr
 
 
 def find_flips(measurement: Measurement, before: Evidence) -> tuple[Flip, ...]:
-    """Find the samples that were right and are wrong now, those with the largest loss of confidence first."""
+    """Return samples that were correct and are wrong now, those with the largest loss of confidence first."""
     after = measurement.evidence
     if after is None or after.test != "mean" or after.strata[0].columns["outcome"].dtype != np.bool_:
         return ()

@@ -1,4 +1,4 @@
-"""Thresholds: what a value must reach, looked up from the most specific key to the most general."""
+"""Thresholds and tolerances of a profile, looked up from the most specific key to the most general."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_clip_robust.core.measurement import Measurement
-from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.errors import ConfigError
 
-Entry = TypeVar("Entry")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A closed range that a value must lie in, and where that demand was written."""
+    """A closed range that a value must be in, and `source`: where it was written.
+
+    Raises:
+        ConfigError: there is no bound, or no value can be in the range.
+    """
 
     at_least: float = -math.inf
     at_most: float = math.inf
     source: str = ""
 
     def __post_init__(self) -> None:
-        if math.isnan(self.at_least) or math.isnan(self.at_most) or self.at_least > self.at_most:
-            raise ConfigError(
-                f"threshold at_least={self.at_least}, at_most={self.at_most} ({self.source}) can never be met; "
-                "give at_least <= at_most"
-            )
         if math.isinf(self.at_least) and math.isinf(self.at_most):
-            raise ConfigError(f"a threshold ({self.source}) without bounds gates nothing; give at_least or at_most")
+            raise ConfigError("a threshold needs a bound; give at_least or at_most, as in { at_least = 0.5 }")
+        if not self.at_least <= self.at_most:
+            raise ConfigError(f"at_least={self.at_least} is above at_most={self.at_most}, so no value passes")
 
     def admits(self, value: float) -> bool:
-        """Tell whether `value` lies in the range, bounds included."""
+        """Return whether `value` is in the range, bounds included."""
         return self.at_least <= value <= self.at_most
 
     def bound_for(self, value: float) -> float:
-        """Return the bound that `value` violates, or else the one nearest to it."""
+        """Return the bound that `value` violates, or else the nearer one."""
         if value < self.at_least:
             return self.at_least
         if value > self.at_most:
@@ -51,26 +52,20 @@ class Threshold:
         return " and ".join(parts)
 
 
-def threshold_from_table(table: object, *, key: str, source: str) -> Threshold:
-    """Read ``{ at_least = 0.5 }`` as TOML gives it.
-
-    Raises:
-        ConfigError: `table` is no table, has another key, or a bound is not a number.
-    """
-    where = f"threshold {key!r} in {source}"
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where} is {table!r}; expected a table such as {{ at_least = 0.5 }}")
-    for name, bound in table.items():
-        if name not in {"at_least", "at_most"}:
-            raise ConfigError(f"{where}: unknown key {name!r}{did_you_mean(name, ('at_least', 'at_most'))}")
-        if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise ConfigError(f"{where}: {name}={bound!r} is not a number")
-    return Threshold(**{name: float(bound) for name, bound in table.items()}, source=source)
-
-
-def most_specific(measurement: Measurement, entries: Mapping[str, Entry]) -> Entry | None:
-    """Return the entry for ``metric[set/subset]``, else for ``metric[set]``, else for ``metric``."""
-    for key in (measurement.key, f"{measurement.metric}[{measurement.dataset}]", measurement.metric):
-        if key in entries:
-            return entries[key]
+def most_specific(measurement: Measurement, table: Mapping[str, Value]) -> Value | None:
+    """Return the value of the key ``metric[set/subset]``, else of ``metric[set]``, else of ``metric``."""
+    for key in keys_for(measurement.metric, measurement.dataset, measurement.key):
+        if key in table:
+            return table[key]
     return None
+
+
+def find_tolerance(measurement: Measurement, tolerances: Mapping[str, float]) -> float:
+    """Return the profile's most specific tolerance for `measurement`, or else the one that its property set."""
+    found = most_specific(measurement, tolerances)
+    return measurement.tolerance if found is None else found
+
+
+def keys_for(metric: str, dataset: str, key: str) -> tuple[str, str, str]:
+    """Return the keys of thresholds and tolerances that apply to a measurement, the most specific first."""
+    return key, f"{metric}[{dataset}]", metric

@@ -1,4 +1,4 @@
-"""The verdict on one measurement."""
+"""Verdict on one measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_clip_robust.gates.threshold import Threshold
 
 
 class Verdict(StrEnum):
-    """What the gate says, the most urgent first. Fail closed: what could not be measured is an ERROR, never a pass."""
+    """The result of a gate, most urgent first. What could not be measured is an ERROR, never a pass."""
 
     ERROR = "error"
     REGRESSED = "regressed"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     PASSED = "passed"
 
     def fails(self, *, strict: bool) -> bool:
-        """Tell whether the test must fail: what may be a loss or noise fails where only what is certain passes."""
+        """Return whether the test must fail; with `strict`, an inconclusive comparison fails too."""
         return self in {Verdict.ERROR, Verdict.REGRESSED, Verdict.BELOW_THRESHOLD} or (
             strict and self is Verdict.INCONCLUSIVE
         )
@@ -29,9 +29,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A measurement, what it was held against, and the verdict.
+    """A measurement, what it was compared with, and the verdict.
 
-    change: None where there is no baseline and no reference. objection: why nothing could be judged, or ``""``.
+    change: None without a baseline or reference. objection: why the measurement could not be judged, or ``""``.
     """
 
     measurement: Measurement
@@ -42,7 +42,7 @@ class Judgement:
 
     @property
     def within_noise(self) -> bool:
-        """Tell whether the bound lies inside the confidence interval, so that other images could decide otherwise."""
+        """Whether the bound is inside the confidence interval, so that other samples could change the verdict."""
         if self.threshold is None:
             return False
         interval = self.measurement.interval
@@ -60,9 +60,9 @@ OF_TREND = {
 def judge(
     measurement: Measurement, threshold: Threshold | None, change: Change | None = None, *, objection: str = ""
 ) -> Judgement:
-    """Hold `measurement` against `threshold` and against what was measured before; the more urgent verdict counts.
+    """Judge `measurement` by its threshold and by its change since the baseline; the more urgent verdict counts.
 
-    Without either the value is only recorded, which passes. An `objection` is an error whatever the value.
+    Without either, it passes. An `objection` is an error, regardless of the value.
     """
     of_threshold = (
         Verdict.PASSED if threshold is None or threshold.admits(measurement.value) else Verdict.BELOW_THRESHOLD

@@ -1,8 +1,8 @@
-"""Baselines as syrupy snapshots: its flags say what to do, this extension says how.
+"""Baselines as syrupy snapshots: syrupy's flags say whether to record or compare, this extension says how.
 
-Where syrupy's rules would lose a baseline, they are switched off for this extension alone. A snapshot that was not
-asserted is not obsolete: a run with fewer sets, a crash or ``-k`` would delete it. And no test writes: what is to be
-recorded leaves with the test's report, and the process that owns the terminal writes it when all is over.
+Two of syrupy's rules would lose baselines, so they are switched off for this extension. A snapshot that was not
+asserted is not obsolete: a run with fewer data sets, a crash or ``-k`` would delete it. And no test writes: what is to
+be recorded travels with the test's report, and the process that owns the terminal writes it at the end of the run.
 """
 
 from __future__ import annotations
@@ -14,46 +14,41 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.data import Snapshot, SnapshotCollection, SnapshotCollections
 from syrupy.extensions.base import AbstractSyrupyExtension
 from syrupy.location import PyTestLocation
 
 from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
+from pytest_clip_robust.errors import BaselineError
 from pytest_clip_robust.gates.baseline_files import (
-    Column,
+    RESTORE,
     Entry,
+    StoredColumn,
     Update,
     columns_of,
     entry_of,
     read_columns,
     read_entries,
 )
-from pytest_clip_robust.gates.regression import Change, Earlier, Trend, with_columns
-from pytest_clip_robust.plugin.keys import BASELINE_FOLDER
+from pytest_clip_robust.gates.regression import Baseline, Change, Trend, evidence_from
+from pytest_clip_robust.plugin.keys import BASELINE_FILE
 from pytest_clip_robust.stats.intervals import LEVEL
 from pytest_clip_robust.system.versions import installed_versions
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "numpy")
-"""Their versions may move a number in its last digits."""
+"""Packages whose version can change the last digits of a value."""
 
-Compare = Callable[[Earlier], Change]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """What a test asserts: a measurement, and how it is held against an earlier one."""
-
-    measurement: Measurement
-    compare: Compare
-    updating: bool
+Compare = Callable[[Baseline], Change]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asserted:
-    """What came of it: a change where a baseline was compared, and an update where one is to be recorded.
+class Compared:
+    """The result of comparing a measurement with its baseline.
 
-    known: whether there is a baseline now, compared, recorded or found to be the same to the last digit.
+    change: None if there was no baseline, or it is being recorded. update: the baseline to record, if any.
+    known: whether there is a baseline now: compared, recorded, or found to be equal to the last stored digit.
     """
 
     change: Change | None = None
@@ -62,50 +57,52 @@ class Asserted:
 
 
 class BaselineExtension(AbstractSyrupyExtension):
-    """Stores one measurement a snapshot, named by its key, in the JSON file of its suite; compares with statistics."""
+    """Stores one measurement per snapshot, named by its key, in the JSON file of its suite; compares statistically."""
 
     file_extension = "json"
 
     def __init__(self) -> None:
+        self.compare: Compare | None = None
+        self.updating = False
         self.change: Change | None = None
-        self._candidate: Candidate | None = None
+        self._measurement: Measurement | None = None
         self._path = Path()
 
     @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        """Return the folder of the model under test."""
-        return str(test_location.item.stash[BASELINE_FOLDER])
+    def get_location(cls, *, test_location: PyTestLocation, index: Any) -> str:  # noqa: ARG003 - syrupy's signature
+        """Return the baseline file of the test."""
+        return str(test_location.item.stash[BASELINE_FILE])
 
     @classmethod
     def discovery_dirname(cls, **_: Any) -> str:
-        """Name no folder: syrupy asks for that of tests that never ran as well, and nothing is discovered anyway."""
+        """Return no folder: syrupy asks for tests that never ran, too, and nothing is discovered anyway."""
         return ""
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: Any = 0) -> str:
-        """Return ``test[key]``: syrupy wants to find the test's name in it."""
+        """Return ``test[key]``: syrupy expects the test's name in it."""
         return f"{test_location.methodname}[{index}]"
 
-    def serialize(self, data: Candidate, **_: Any) -> str:
-        """Return the entry as text; `matches`, which is given text alone, finds the measurement here."""
-        self._candidate = data
-        return _text(entry_of(data.measurement, versions=versions()))
+    def serialize(self, data: Measurement, **_: Any) -> str:
+        """Return the entry as text and remember the measurement, since `matches` is only given text."""
+        self._measurement = data
+        return _text(entry_of(data, versions=versions()))
 
     def matches(self, *, serialized_data: str, snapshot_data: str) -> bool:
-        """Tell whether it got no worse; while updating, whether it is the same to the last digit that is stored."""
-        candidate = self._candidate
-        assert candidate is not None  # noqa: S101 - syrupy serialises before it compares
-        if candidate.updating:
+        """Return whether the value got no worse; while updating, whether it is equal to the last stored digit."""
+        assert self._measurement is not None  # noqa: S101 - syrupy serialises before it compares
+        assert self.compare is not None  # noqa: S101 - set before the assertion
+        if self.updating:
             return serialized_data == snapshot_data
-        self.change = candidate.compare(self._earlier(json.loads(snapshot_data), candidate.measurement))
+        self.change = self.compare(stored_baseline(self._path, json.loads(snapshot_data), self._measurement))
         return self.change.trend is not Trend.WORSE
 
     def discover_snapshots(self, **_: Any) -> SnapshotCollections:
-        """Find none, so that syrupy never takes one for unused."""
+        """Return none, so that syrupy never considers one unused."""
         return SnapshotCollections()
 
     def read_snapshot_collection(self, *, snapshot_location: str) -> SnapshotCollection:
-        """Name the snapshots of a file."""
+        """Return the names of the snapshots in a file."""
         collection = SnapshotCollection(location=snapshot_location)
         for key in entries_in(Path(snapshot_location)):
             collection.add(Snapshot(name=key))
@@ -114,7 +111,7 @@ class BaselineExtension(AbstractSyrupyExtension):
     def read_snapshot_data_from_location(
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> str | None:
-        """Return an entry as text, or None where there is none."""
+        """Return an entry as text, or None if there is none."""
         del session_id
         path = Path(snapshot_location)
         entry = entries_in(path).get(snapshot_name[snapshot_name.index("[") + 1 : -1])
@@ -125,69 +122,86 @@ class BaselineExtension(AbstractSyrupyExtension):
 
     @classmethod
     def write_snapshot_collection(cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None) -> None:
-        """Write nothing: the update goes with the test's report to the process that writes."""
+        """Write nothing: the update travels with the test's report to the process that writes."""
 
     def delete_snapshots(self, *, snapshot_location: str, snapshot_names: set[str]) -> None:
-        """Delete nothing: no run knows that a baseline is obsolete."""
-
-    def _earlier(self, entry: Entry, measurement: Measurement) -> Earlier:
-        run = entry["run"]
-        columns = columns_in(self._path.with_suffix(".parquet")).get(entry["outcomes"], ())
-        return Earlier(
-            name=f"baseline {self._path.parent.name}/{self._path.name}",
-            value=entry["value"],
-            interval=Interval(entry["low"], entry["high"], LEVEL, "baseline"),
-            n=entry["n"],
-            provenance=Provenance(
-                model=run["model"],
-                weights=run["weights"],
-                preprocess=run["preprocess"],
-                precision=run["precision"],
-                data=entry["data"],
-                prompts=entry["prompts"],
-            ),
-            evidence=with_columns(measurement, columns),
-        )
+        """Delete nothing: no run knows whether a baseline is obsolete."""
 
 
-def assert_baseline(snapshot: SnapshotAssertion, candidate: Candidate) -> Asserted:
-    """Assert `candidate` as a snapshot of syrupy's, and say what came of it.
+def check_baseline(
+    item: pytest.Item, measurement: Measurement, compare: Compare, *, snapshot: SnapshotAssertion | None, updating: bool
+) -> Compared:
+    """Compare `measurement` with its baseline, or record it if syrupy was asked to.
 
-    Without a baseline and without a flag to record one nothing is asserted: syrupy would count a failure.
+    Without a baseline and a flag to record one, nothing is asserted: syrupy would count a failure. Without syrupy
+    (`snapshot` is None), baselines are compared all the same and cannot be recorded.
 
     Raises:
-        ClipRobustError: the baseline is damaged, or does not compare.
+        ClipRobustError: the baseline is damaged, or cannot be compared.
     """
+    path = item.stash[BASELINE_FILE]
+    entry = entries_in(path).get(measurement.key)
+    recording = snapshot is not None and (snapshot.update_snapshots or snapshot.update_new_snapshots_only)
+    if entry is None and not recording:
+        return Compared()
+    if snapshot is None:
+        assert entry is not None  # noqa: S101 - nothing is recorded without syrupy
+        return Compared(change=compare(stored_baseline(path, entry, measurement)), known=True)
     assertion = snapshot.use_extension(BaselineExtension)
-    key = candidate.measurement.key
-    location = Path(BaselineExtension.get_location(test_location=snapshot.test_location, index=key))
-    recording = snapshot.update_snapshots or snapshot.update_new_snapshots_only
-    if not recording and key not in entries_in(location):
-        return Asserted()
-    _ = assertion(name=key) == candidate
+    extension = assertion.extension
+    assert isinstance(extension, BaselineExtension)  # noqa: S101 - what it was made with
+    extension.compare, extension.updating = compare, updating
+    _ = assertion(name=measurement.key) == measurement
     (result,) = assertion.executions.values()
     if result.exception is not None:
         raise result.exception
-    extension = assertion.extension
-    assert isinstance(extension, BaselineExtension)  # noqa: S101 - what it was made with
     written = result.created or result.updated
-    update = _update(location, candidate.measurement) if written else None
-    return Asserted(change=extension.change, update=update, known=True)
+    return Compared(change=extension.change, update=_update(path, measurement) if written else None, known=True)
+
+
+def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Baseline:
+    """Return what the JSON file `path` and the Parquet file next to it store for `measurement`.
+
+    Raises:
+        BaselineError: the Parquet file is damaged, or lacks the evidence that the entry names.
+    """
+    run, parquet = entry["run"], path.with_suffix(".parquet")
+    stored = columns_in(parquet)
+    if entry["outcomes"] and stored and entry["outcomes"] not in stored:
+        raise BaselineError(
+            f"baseline {path}: {measurement.key} names the evidence {entry['outcomes']}, which {parquet.name} lacks; "
+            f"the two files do not belong together; {RESTORE}"
+        )
+    return Baseline(
+        name=f"baseline {path.parent.name}/{path.name}",
+        value=entry["value"],
+        interval=Interval(entry["low"], entry["high"], LEVEL, "baseline"),
+        n=entry["n"],
+        provenance=Provenance(
+            model=run["model"],
+            weights=run["weights"],
+            preprocess=run["preprocess"],
+            precision=run["precision"],
+            data=entry["data"],
+            prompts=entry["prompts"],
+        ),
+        evidence=evidence_from(measurement, stored.get(entry["outcomes"], ())),
+    )
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Name the versions that a baseline was recorded with."""
+    """Return the versions that a baseline is recorded with."""
     return installed_versions(PACKAGES)
 
 
 def entries_in(path: Path) -> dict[str, Entry]:
-    """Read a JSON file once for as long as it does not change."""
+    """Return the entries of a JSON file, which is read again only if it changes."""
     return _read_entries(path, _stamp(path))
 
 
-def columns_in(path: Path) -> dict[str, tuple[Column, ...]]:
-    """Read a Parquet file once for as long as it does not change."""
+def columns_in(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
+    """Return the columns of a Parquet file, which is read again only if it changes."""
     return _read_columns(path, _stamp(path))
 
 
@@ -197,16 +211,16 @@ def _read_entries(path: Path, _: object) -> dict[str, Entry]:
 
 
 @lru_cache(maxsize=4)
-def _read_columns(path: Path, _: object) -> dict[str, tuple[Column, ...]]:
+def _read_columns(path: Path, _: object) -> dict[str, tuple[StoredColumn, ...]]:
     return read_columns(path)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _text(entry: Entry) -> str:

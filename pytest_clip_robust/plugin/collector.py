@@ -1,7 +1,7 @@
-"""Gathers every record of a run in the process that owns the terminal, prints the table and writes report.json.
+"""Collector of a run's records, in the process that owns the terminal; prints the tables and writes report.json.
 
-Under xdist the records arrive with each test's report, so that a worker that dies later loses nothing; what a worker
-knows of its models, sets and encodes comes with its farewell.
+Under xdist, records arrive with each test's report, so that a worker that dies later loses nothing. A worker sends its
+summary of models, data and encoded samples when it ends.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import pytest
 
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.summary import RunSummary, merge_summaries
-from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.plugin.gate import how_to_compare
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
-from pytest_clip_robust.report.terminal import render_aspects, render_table, unused_thresholds
+from pytest_clip_robust.report.terminal import render_aspects, render_table, unmatched_keys
 
-FAREWELL = "clip_robust_summary"
+SUMMARY = "clip_robust_summary"
 
 Summarise = Callable[[], RunSummary]
-"""Says what this process has loaded and encoded so far."""
+"""Returns what this process has loaded and encoded so far."""
 
 
 class WorkerSide:
-    """An xdist worker's half: says at the end what it loaded and encoded."""
+    """Part of an xdist worker: sends the worker's summary at the end."""
 
     def __init__(self, config: pytest.Config, summarise: Summarise) -> None:
         self._config = config
@@ -37,11 +38,11 @@ class WorkerSide:
 
     def pytest_sessionfinish(self) -> None:
         """Send the worker's summary to the controller."""
-        self._config.workeroutput[FAREWELL] = self._summarise()  # type: ignore[attr-defined]
+        self._config.workeroutput[SUMMARY] = self._summarise()  # type: ignore[attr-defined]
 
 
 class Collector:
-    """The controller's half, or all of it where there are no workers."""
+    """Part of the controller, or of the only process of a run without xdist."""
 
     def __init__(self, config: pytest.Config, run: RunConfig, summarise: Summarise) -> None:
         self._config = config
@@ -49,55 +50,63 @@ class Collector:
         self._summarise = summarise
         self._records: list[Record] = []
         self._summaries: list[RunSummary] = []
-        # A test file, or a test, on the command line is a part, like a selection with -k.
+        # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
         self._report_line = ""
         self._recorder = Recorder()
         self._recorded: list[str] = []
 
     def pytest_report_header(self) -> str:
-        """Say in one line what this run measures, and how."""
+        """Return one line about what this run measures, and how."""
         return headline(self._run)
 
     def pytest_deselected(self) -> None:
-        """Remember that only a part was asked for."""
+        """Remember that only a part of the tests runs."""
         self._whole_run = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records and the baselines to be off a test's report."""
+        """Take the records, and the baselines to record, from a test's report."""
         self._recorder.take(getattr(report, "clip_updates", []))
-        self._records += [{**record, "test": report.nodeid} for record in getattr(report, "clip_records", [])]
+        self._records += getattr(report, "clip_records", [])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Take a worker's summary, if it lived to send one."""
-        summary = getattr(node, "workeroutput", {}).get(FAREWELL)
+        """Take a worker's summary, unless the worker died before it could send one."""
+        summary = getattr(node, "workeroutput", {}).get(SUMMARY)
         if summary is not None:
             self._summaries.append(summary)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write baselines and report.json where they were asked for; one that cannot be written fails the run."""
-        self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir)
+        """Write baselines and report.json if asked to; the run fails if one cannot be written."""
+        self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir, notice=self._show)
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self._run.report is None:
             return
-        document = build_document(self._run, self._records, self._summary(), exitstatus=int(exitstatus))
+        document = build_document(
+            self._records,
+            self._summary(),
+            profile=self._run.profile.name,
+            precision=self._run.precision,
+            alpha=self._run.alpha,
+            reference="" if self._run.reference is None else self._run.reference.label,
+            exit_status=int(exitstatus),
+        )
         path = self._run.report / "report.json"
         try:
             write_document(document, path)
-        except ConfigError as error:
+        except ReportError as error:
             self._report_line = str(error)
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
             self._report_line = f"report: {os.path.relpath(path, self._config.invocation_params.dir)}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table, worst first, if anything was judged."""
+        """Print the tables, worst gates first, if anything was judged."""
         if self._records:
             terminalreporter.section("clip robustness")
-            # pytest takes 80 columns where it finds no terminal; a CI log is as wide as its lines.
+            # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
             width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             every = terminalreporter.verbosity > 0
@@ -112,25 +121,37 @@ class Collector:
         if self._report_line:
             terminalreporter.write_line(self._report_line)
 
+    def _show(self, line: str) -> None:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(line)
+
     def _closing_lines(self) -> list[str]:
         summary = self._summary()
         lines = [f"{label}: {note}" for label, model in summary["models"].items() for note in model["notes"]]
         lines += summary["notices"]
         lines.append(
             f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
-            "everything else came from the store"
+            "everything else came from the feature store"
         )
         lines += uncompared(self._run, self._records)
         if self._whole_run:
-            lines += unused_thresholds(self._run.profile.thresholds, self._records)
+            lines += self._unmatched()
         return lines
+
+    def _unmatched(self) -> list[str]:
+        profile = self._run.profile
+        return [
+            *unmatched_keys("thresholds", profile.thresholds, self._records),
+            *unmatched_keys("tolerances", profile.tolerances, self._records),
+        ]
 
     def _summary(self) -> RunSummary:
         return merge_summaries([*self._summaries, self._summarise()])
 
 
 def headline(run: RunConfig) -> str:
-    """Name models, what they are compared with, profile, device and cache in one line."""
+    """Return one line that names the models, the reference, the profile, the device and the cache."""
     models = ", ".join(spec.label for spec in run.models)
     against = "" if run.reference is None else f" against {run.reference.label}"
     return (
@@ -140,16 +161,18 @@ def headline(run: RunConfig) -> str:
 
 
 def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
-    """Say which models have no baseline yet, and for how many of their gates."""
+    """Return one line about each model that has gates without a baseline: how many, and what to do about it."""
     if run.reference is not None:
         return []
+    specs = {spec.label: spec for spec in run.models}
     lines = []
     for label in dict.fromkeys(record["model"] for record in records):
         own = [record for record in records if record["model"] == label and record["verdict"] != Verdict.ERROR]
         new = sum(not record["known"] for record in own)
         if new:
             gates = "any gate" if new == len(own) else f"{new} of {len(own)} gates"
-            lines.append(f"no baseline yet for {gates} of {label or 'the tests'}: record one with --snapshot-update")
+            way_out = how_to_compare(run, specs.get(label))
+            lines.append(f"no baseline yet for {gates} of {label or 'tests without a model'}; {way_out}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The fixtures and hooks of a run that names a model."""
+"""Fixtures and hooks of a run that names a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gate import Gate, baseline_folder, is_recording, model_label, model_spec, short_name
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
-from pytest_clip_robust.plugin.keys import GATED, MODELS, RECORDS, RUN, SESSION, TURNS, UPDATES
+from pytest_clip_robust.plugin.keys import ALPHA, GATED, MODELS, RECORDS, RUN, SESSION, TURNS, UPDATES
 from pytest_clip_robust.plugin.parametrize import _no_set
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.quiet import quiet
@@ -31,17 +31,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def clip_model_spec(request: pytest.FixtureRequest) -> ModelSpec:
-    """Give the spec of the model under test; `pytest_generate_tests` lists them."""
+    """Return the spec of the model under test, one of those that `pytest_generate_tests` lists."""
+    if not hasattr(request, "param"):
+        raise ConfigError("`model` must be an argument of the test or its fixtures; getfixturevalue comes too late")
     spec: ModelSpec = request.param
     return spec
 
 
 @pytest.fixture(scope="session")
 def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedModel:
-    """Give the model under test: `model.zero_shot(dataset)` answers with Predictions."""
+    """Return the model under test: `model.zero_shot(dataset)` returns Predictions."""
     session = _session(pytestconfig)
     with quiet():
-        from pytest_clip_robust.evaluation.model import EvaluatedModel  # noqa: PLC0415 - as heavy as the session
+        from pytest_clip_robust.evaluation.model import EvaluatedModel  # noqa: PLC0415 - imports torch
     models = pytestconfig.stash.setdefault(MODELS, {})
     if clip_model_spec not in models:
         if pytestconfig.stash[RUN].reference is None:
@@ -52,20 +54,22 @@ def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedM
 
 @pytest.fixture(scope="session")
 def clip_profile(pytestconfig: pytest.Config) -> Profile:
-    """Give the run's Profile: roles, data sets, prompts, thresholds and panels."""
+    """Return the run's Profile: roles, data sets, prompts, thresholds and panels."""
     return pytestconfig.stash[RUN].profile
 
 
 @pytest.fixture
 def dataset(request: pytest.FixtureRequest) -> str:
-    """Give the name of a data set in the role that the test's ``clip_role`` marker names."""
+    """Return the name of a data set in the role that the test's ``clip_role`` marker names."""
+    if not hasattr(request, "param"):
+        raise ConfigError('`dataset` needs a role: mark the test with @pytest.mark.clip_role("id"), or another role')
     name: str = request.param
     return name
 
 
 @pytest.fixture(scope="session")
 def id_set(clip_profile: Profile) -> str:
-    """Give the name of the in-distribution set, which shifts are measured against."""
+    """Return the name of the in-distribution set, which shifts are measured against."""
     names = clip_profile.sets("id")
     if not names:
         raise ConfigError(_no_set("id", clip_profile))
@@ -74,7 +78,7 @@ def id_set(clip_profile: Profile) -> str:
 
 @pytest.fixture(scope="session")
 def ood_groups(clip_profile: Profile) -> dict[str, list[str]]:
-    """Give the OOD sets of each group that has any, and of ``all``."""
+    """Return the OOD sets by group, and all of them as the group ``all``."""
     groups: dict[str, list[str]] = {}
     for name in clip_profile.sets("ood"):
         for group in (clip_profile.data[name].group, "all"):
@@ -84,36 +88,41 @@ def ood_groups(clip_profile: Profile) -> dict[str, list[str]]:
 
 @pytest.fixture
 def panel(dataset: str, clip_profile: Profile) -> Panel:
-    """Give the reference models that effective robustness on `dataset` is measured against."""
+    """Return the reference models that effective robustness on `dataset` is measured against."""
     from pytest_clip_robust.properties.shift import read_panel  # noqa: PLC0415 - SciPy, once a test needs it
 
     if dataset not in clip_profile.panels:
-        pytest.skip(f"no panel of reference models for {dataset!r}: name a CSV file in the profile's [panels]")
+        pytest.skip(f"no panel of reference models for {dataset!r}; name a CSV file in the profile's [panels]")
     return read_panel(clip_profile.panels[dataset])
 
 
 @pytest.fixture
 def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
-    """Give what people, or other models, answered about the cue-conflict set `dataset`."""
+    """Return the decisions of people, or of other models, on the cue-conflict set `dataset`."""
     from pytest_clip_robust.evaluation.cues import read_observers  # noqa: PLC0415 - NumPy, once a test needs it
 
     if dataset not in clip_profile.observers:
-        pytest.skip(f"no observers of {dataset!r}: name tables of decisions in the profile's [observers]")
+        pytest.skip(f"no observers of {dataset!r}; name tables of decisions in the profile's [observers]")
     return read_observers(clip_profile.observers[dataset])
 
 
 @pytest.fixture
 def gate(request: pytest.FixtureRequest) -> Gate:
-    """Give the gate: `gate(measurement)` fails the test where a value is below its threshold or got worse.
+    """Return the gate: `gate(measurement)` fails the test if the value is below its threshold or got worse.
 
-    `gate(measurement, at_least=0.8)`, ``at_most`` and ``tolerance`` stand before the profile's.
+    `gate(measurement, at_least=0.8)`, ``at_most`` and ``tolerance`` take precedence over the profile's.
     """
+    if "gate" not in request.node.fixturenames:
+        raise ConfigError(
+            "`gate` must be an argument of the test or its fixtures; gates are counted before the first test runs, so "
+            "getfixturevalue comes too late"
+        )
     return Gate(request)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
-    """Measure the reference first, where there is one."""
+    """Measure the reference model first, if there is one."""
     spec = item.config.stash[RUN].reference
     if spec is not None:
         run_for_reference(item, spec)
@@ -121,32 +130,33 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test that asks for GPUs where this process does not have them."""
+    """Fail a test that asks for GPUs that this process does not have."""
     need = gpu_need(item)
     if need is None:
         return
-    from pytest_clip_robust.plugin.parallel.capacity import gpus_of  # noqa: PLC0415 - asks nvidia-smi, for tests that need it
+    from pytest_clip_robust.plugin.parallel.capacity import gpus_of  # noqa: PLC0415 - runs nvidia-smi
 
     gpus = gpus_of(item.config)
     if need.fits(gpus):
         return
-    found = f"only {', '.join(f'{free:.1f}' for free in gpus)} GiB" if gpus else "none"
+    found = f"only {', '.join(f'{free:.1f} GiB' for free in gpus)}" if gpus else "none"
     worker = hasattr(item.config, "workerinput")
-    way_out = "start with -n and --clip-worker-gpus, or fewer workers" if worker else "run it where they are"
-    raise ConfigError(f"this test asks for {need} ({MARKER}) and has {found}: {way_out}")
+    way_out = "raise --clip-worker-gpus, or use fewer workers" if worker else "run it on a machine that has them"
+    raise ConfigError(f"this test needs {need} ({MARKER}), but this process has {found}; {way_out}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the tests with a gate, for a family-wise error; every worker of xdist collects the same."""
-    gated = [item.nodeid for item in session.items if "gate" in getattr(item, "fixturenames", ())]
-    session.config.stash[GATED] = {nodeid: place for place, nodeid in enumerate(gated)}
+    """Count the tests with a gate and derive the level of each; every worker of xdist collects the same tests."""
+    gated = [item for item in session.items if "gate" in getattr(item, "fixturenames", ())]
+    session.config.stash[GATED] = {item.nodeid: place for place, item in enumerate(gated)}
+    session.config.stash[ALPHA] = session.config.stash[RUN].alpha / max(1, len(gated))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show our errors as one line, and hand the records to whoever collects reports, over xdist's wire too."""
+    """Show our errors as one line, and attach the records to the report, which xdist sends to the controller."""
     report = yield
     records = item.stash.setdefault(RECORDS, [])
     error = call.excinfo.value if call.excinfo else None
@@ -156,7 +166,12 @@ def pytest_runtest_makereport(
     if unjudged and _is_ours(item):
         line = str(error) if isinstance(error, ClipRobustError) else f"{type(error).__name__}: {error}".splitlines()[0]
         records.append(
-            record_error(line, model=model_label(item), measurement=short_name(item.name, model_label(item)))
+            record_error(
+                line,
+                model=model_label(item),
+                measurement=short_name(item.name, model_label(item)),
+                test=item.nodeid,
+            )
         )
         report.user_properties.append(("clip_verdict", "error"))
     if report.when == "call" or report.failed:
@@ -167,43 +182,42 @@ def pytest_runtest_makereport(
 
 
 def check_recording(config: pytest.Config, run: RunConfig) -> None:
-    """Refuse to record baselines where it is not clear whose they are.
+    """Check that baselines can be recorded, if syrupy is asked to.
 
     Raises:
-        ConfigError: two models would write the same folder, a model has none, or the process only encodes a share.
+        ConfigError: two models would write the same folder, a model has none, or the process only encodes its share.
     """
     if not is_recording(config):
         return
     if run.rank is not None:
         raise ConfigError(
-            f"--snapshot-update: {run.rank} measures nothing, so it has nothing to record; record in a run without "
-            "RANK and WORLD_SIZE"
+            f"--snapshot-update: {run.rank} only encodes and measures nothing; record without RANK and WORLD_SIZE"
         )
     owners: dict[Path, str] = {}
     for spec in run.models:
         folder = baseline_folder(run, spec)
         if folder is None:
             raise ConfigError(
-                f"--snapshot-update: {spec.label} names no architecture; say whose baselines these are with "
-                "--clip-baseline-name"
+                f"--snapshot-update: {spec.label} does not name its architecture; name the folder of its baselines "
+                "with --clip-baseline-name=NAME"
             )
         if folder in owners:
             raise ConfigError(
                 f"--snapshot-update: {owners[folder]} and {spec.label} would both be recorded in {folder.name!r}; "
-                "record one at a time"
+                "record one model at a time"
             )
         owners[folder] = spec.label
 
 
 def summarise(config: pytest.Config) -> RunSummary:
-    """Say what this process has loaded and encoded; nothing, where no test has needed a model yet."""
+    """Return what this process has loaded and encoded so far."""
     if SESSION not in config.stash:
         return merge_summaries([])
     return config.stash[SESSION].summary()
 
 
 def _session(config: pytest.Config) -> Session:
-    """Import what is heavy only when the first test asks for a model."""
+    """Return the run's session; it imports torch, so it is created when the first test asks for a model."""
     with quiet():
         from pytest_clip_robust.evaluation.session import Session  # noqa: PLC0415
 
@@ -219,7 +233,7 @@ def _session(config: pytest.Config) -> Session:
 
 
 def _uncaptured(config: pytest.Config) -> Callable[[], AbstractContextManager[None]]:
-    """Let progress through pytest's capture, so that long work is seen while it happens."""
+    """Return a context in which output passes pytest's capture, so that the progress of long work is visible."""
 
     @contextmanager
     def opened() -> Iterator[None]:

@@ -1,43 +1,43 @@
-"""What stands behind the `gate` fixture: a measurement is held against threshold, baseline and reference."""
+"""Gate behind the `gate` fixture: judges a measurement by its threshold and its baseline or reference."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.measurement import Measurement
+from pytest_clip_robust.core.plain import NotNegative, read_section, read_value
 from pytest_clip_robust.errors import BaselineError, ClipRobustError
 from pytest_clip_robust.gates import (
+    Baseline,
     Change,
-    Earlier,
     Judgement,
     Threshold,
     Verdict,
+    baseline_from,
     change_since,
-    earlier_from,
     explain,
     find_tolerance,
     judge,
     most_specific,
-    tolerance_from_value,
 )
 from pytest_clip_robust.gates.baseline_files import pack
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
-from pytest_clip_robust.gates.regression import differences
+from pytest_clip_robust.gates.regression import incompatibilities
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.plugin import keys, reference
-from pytest_clip_robust.plugin.baselines import Asserted, Candidate, assert_baseline
-from pytest_clip_robust.plugin.keys import BASELINE_FOLDER, GATED, RECORDS, RUN, UPDATES
+from pytest_clip_robust.plugin.baselines import Compared, check_baseline
+from pytest_clip_robust.plugin.keys import ALPHA, BASELINE_FILE, GATED, RECORDS, RUN, UPDATES
 
-NONE_YET = (
-    "no baseline yet, and --clip-strict lets nothing pass that is not compared; record one with --snapshot-update"
-)
+FAMILIES_SHOWN = 5
 
 
 class Gate:
-    """Called with a measurement, it records the verdict and fails the test if that is none to release with."""
+    """A callable that records the verdict on a measurement, and fails the test unless the verdict allows a release."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -52,10 +52,10 @@ class Gate:
         at_most: float | None = None,
         tolerance: float | None = None,
     ) -> None:
-        """Hold `measurement` against the profile's threshold and against its baseline, or the reference model.
+        """Judge `measurement` by the profile's threshold and by its baseline, or the reference model.
 
-        `at_least`, `at_most` and `tolerance` (in the units of the value) stand before the profile's. A process that
-        only encodes its share judges nothing.
+        `at_least`, `at_most` and `tolerance` (in the units of the value) take precedence over the profile's. A process
+        that only encodes its share of the samples judges nothing.
         """
         if reference.is_reference_item(self._item):
             reference.note(self._item, measurement)
@@ -64,95 +64,135 @@ class Gate:
             if why := reference.failure(self._item):
                 raise BaselineError(f"the reference could not be measured: {why}")
             return
-        threshold = _inline_threshold(at_least, at_most, self._item.nodeid)
-        if threshold is None:
-            threshold = most_specific(measurement, self._run.profile.thresholds)
+        source = f"the test {self._item.nodeid.rpartition('::')[2]}"
+        where = f"gate({measurement.metric}) in {source}"
+        bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
+        threshold = most_specific(measurement, self._run.profile.thresholds)
+        if bounds:
+            threshold = read_section(Threshold, bounds, where=where, source=source)
         if tolerance is None:
             tolerance = find_tolerance(measurement, self._run.profile.tolerances)
-        else:
-            tolerance = tolerance_from_value(tolerance, key=measurement.metric, source=_test_of(self._item.nodeid))
-        objection, held = "", Asserted()
+        tolerance = read_value(NotNegative, tolerance, where=f"{where}: tolerance")
+        measurement = replace(measurement, tolerance=tolerance)
+        objection, compared = "", Compared()
         try:
-            held = self._hold(measurement, tolerance)
+            compared = self._compare(measurement)
         except ClipRobustError as error:
             objection = str(error)
-        if self._run.strict and not objection and not held.known:
-            objection = NONE_YET
-        self._settle(judge(measurement, threshold, held.change, objection=objection), held)
+        if self._run.strict and not objection and not compared.known:
+            way_out = how_to_compare(self._run, model_spec(self._item))
+            objection = f"no baseline yet, and --clip-strict fails every gate that has none; {way_out}"
+        self._settle(judge(measurement, threshold, compared.change, objection=objection), compared)
 
-    def _hold(self, measurement: Measurement, tolerance: float) -> Asserted:
-        """Compare with the reference where there is one, and with the stored baseline otherwise or to record one."""
+    def _compare(self, measurement: Measurement) -> Compared:
+        """Compare with the reference if there is one, else with the stored baseline; record one if asked to."""
         config = self._request.config
-        alpha = self._run.alpha / len(config.stash[GATED])
-        updating = bool(config.getoption("update_snapshots", default=False))
-
-        def compare(earlier: Earlier, *, across_models: bool = False) -> Change:
-            objections = differences(earlier, measurement, across_models=across_models)
-            if objections:
-                way_out = "" if across_models else "; measure as it was, or record anew with --snapshot-update"
-                raise BaselineError(f"{earlier.name} does not compare: {'; '.join(objections)}{way_out}")
-            return change_since(measurement, earlier, tolerance=tolerance, alpha=alpha)
-
-        held = Asserted()
-        # Without syrupy (`-p no:syrupy`) there are no baselines; a run may want only thresholds, or a reference.
-        stored = config.pluginmanager.hasplugin("syrupy")
-        folder = baseline_folder(self._run, model_spec(self._item)) if stored else None
+        compare = partial(_change, measurement, alpha=config.stash[ALPHA])
+        compared = Compared()
+        folder = baseline_folder(self._run, model_spec(self._item))
         if folder is not None and (is_recording(config) or self._run.reference is None):
-            self._item.stash[BASELINE_FOLDER] = folder
-            candidate = Candidate(measurement=measurement, compare=compare, updating=updating)
-            held = assert_baseline(self._request.getfixturevalue("snapshot"), candidate)
+            self._item.stash[BASELINE_FILE] = folder / f"{self._item.path.stem}.json"
+            syrupy = config.pluginmanager.hasplugin("syrupy")
+            compared = check_baseline(
+                self._item,
+                measurement,
+                compare,
+                snapshot=self._request.getfixturevalue("snapshot") if syrupy else None,
+                updating=bool(config.getoption("update_snapshots", default=False)),
+            )
         if self._run.reference is None:
-            return held
+            return compared
         other = reference.measured(self._item, measurement.key)
-        earlier = earlier_from(other, name=f"reference {self._run.reference.label}")
-        return Asserted(change=compare(earlier, across_models=True), update=held.update, known=True)
+        baseline = baseline_from(other, name=f"reference {self._run.reference.label}")
+        return Compared(change=compare(baseline, across_models=True), update=compared.update, known=True)
 
-    def _settle(self, judgement: Judgement, held: Asserted) -> None:
+    def _settle(self, judgement: Judgement, compared: Compared) -> None:
         fails = judgement.verdict.fails(strict=self._run.strict)
         message = "" if judgement.verdict in {Verdict.PASSED, Verdict.IMPROVED} else explain(judgement)
-        record = record_judgement(judgement, model=model_label(self._item), message=message, failed=fails)
-        record["known"] = held.known
-        record["place"] = self._request.config.stash[GATED][self._item.nodeid]
+        record = record_judgement(
+            judgement,
+            model=model_label(self._item),
+            message=message,
+            failed=fails,
+            known=compared.known,
+            test=self._item.nodeid,
+            place=self._request.config.stash[GATED][self._item.nodeid],
+        )
         self._item.stash.setdefault(RECORDS, []).append(record)
         self._item.user_properties.extend(junit_properties(record))
-        if held.update is not None:
-            self._item.stash.setdefault(UPDATES, []).append(pack(held.update))
+        if compared.update is not None:
+            self._item.stash.setdefault(UPDATES, []).append(pack(compared.update))
         if fails:
             pytest.fail(message, pytrace=False)
 
 
+def _change(measurement: Measurement, baseline: Baseline, *, alpha: float, across_models: bool = False) -> Change:
+    """Return how `measurement` changed since `baseline`.
+
+    Raises:
+        BaselineError: they were measured on other data, or in another way.
+    """
+    differences = incompatibilities(baseline, measurement, across_models=across_models)
+    if differences:
+        way_out = "" if across_models else "; rerun with the baseline's settings, or re-record with --snapshot-update"
+        raise BaselineError(f"{baseline.name} cannot be compared: {'; '.join(differences)}{way_out}")
+    return change_since(measurement, baseline, alpha=alpha)
+
+
+def how_to_compare(run: RunConfig, spec: ModelSpec | None) -> str:
+    """Return what to do about a gate of the model `spec` that has no baseline.
+
+    A baseline is only worth something if it comes from a model that is trusted, so a fine-tune or a user's model is
+    never advised to record its own.
+    """
+    folder, existing = baseline_folder(run, spec), families(run.baselines)
+    if folder is not None and folder.name in existing:
+        return (
+            "record the missing ones with --snapshot-update-new-only and the model that the other baselines in "
+            f"{folder.name} come from"
+        )
+    if existing:
+        names = ", ".join(existing[:FAMILIES_SHOWN]) + (", ..." if len(existing) > FAMILIES_SHOWN else "")
+        return (
+            f"baselines exist for {names}: compare with --clip-baseline-name={existing[0]}, or with another model in "
+            "the same run with --clip-reference=SPEC; record new ones with --snapshot-update only for a trusted model"
+        )
+    if spec is not None and not spec.is_published:
+        return (
+            "compare with its parent model with --clip-reference=SPEC; record baselines with --snapshot-update only "
+            "for a trusted model"
+        )
+    return "record one with --snapshot-update"
+
+
+def families(baselines: Path) -> list[str]:
+    """Return the names of the folders of `baselines` that hold a baseline file."""
+    return sorted({path.parent.name for path in baselines.glob("*/*.json")})
+
+
 def is_recording(config: pytest.Config) -> bool:
-    """Tell whether syrupy is asked to record baselines, all or those that are new."""
+    """Return whether syrupy is asked to record baselines, all or only new ones."""
     return any(config.getoption(flag, default=False) for flag in ("update_snapshots", "update_new_snapshots_only"))
 
 
 def baseline_folder(run: RunConfig, spec: ModelSpec | None) -> Path | None:
-    """Return the folder of a model's baselines: that of its family, never of a checkpoint; None where it has none."""
+    """Return the folder of a model's baselines, named by its family and not by its checkpoint, or None."""
     name = run.baseline_name or ("" if spec is None else spec.family)
     return run.baselines / name if name else None
 
 
 def model_spec(item: pytest.Item) -> ModelSpec | None:
-    """Return which model a test measures."""
+    """Return the model that a test measures, or None."""
     callspec = getattr(item, "callspec", None)
     return None if callspec is None else callspec.params.get(keys.PARAMETER)
 
 
 def model_label(item: pytest.Item) -> str:
-    """Name the model that a test measures, or ``""``."""
+    """Return the label of the model that a test measures, or ``""``."""
     spec = model_spec(item)
     return "" if spec is None else spec.label
 
 
 def short_name(name: str, label: str) -> str:
-    """Take a model's label out of a test's name; it has a column of its own."""
+    """Return a test's name without the model's label, which has a separate column."""
     return name.replace(f"{label}-", "", 1).replace(f"[{label}]", "", 1)
-
-
-def _inline_threshold(at_least: float | None, at_most: float | None, nodeid: str) -> Threshold | None:
-    bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
-    return Threshold(**bounds, source=_test_of(nodeid)) if bounds else None
-
-
-def _test_of(nodeid: str) -> str:
-    return f"the test {nodeid.rpartition('::')[2]}"

@@ -1,6 +1,6 @@
-"""What pytest calls. Thin: nothing heavy is imported until a run names a model.
+"""Entry point of the plugin: options, markers and registration.
 
-Without a model the plugin registers its options and does nothing else.
+Nothing heavy is imported until a run names a model. Without a model the plugin adds its options and does nothing else.
 """
 
 from __future__ import annotations
@@ -18,75 +18,76 @@ if TYPE_CHECKING:
 
 EXAMPLE = "pytest --model ViT-B-32@openai --clip-data photos=/path/to/class-folders"
 
-NO_MODEL = f"no model named, so there is nothing to measure; for example: {EXAMPLE}"
+NO_MODEL = f"no model given, so there is nothing to evaluate; for example: {EXAMPLE}"
 
-MODEL_OPTION_TAKEN = "another plugin or conftest owns --model here; name the model with --clip-model instead"
+MODEL_OPTION_TAKEN = "--model is defined by another plugin or conftest here; give the model with --clip-model instead"
 
 TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 MARKERS = (
-    "clip_suite: a shipped robustness suite; collecting one without --model is a usage error.",
-    "clip_also(name): run the test only if the profile's corruptions.also has the name.",
-    "clip_gpu(memory=GIB, count=N): run the test where it has N GPUs (1), each with so much memory; else it fails.",
-    "clip_role(role, ...): run the test once for each data set that plays one of the roles, as argument `dataset`.",
+    "clip_suite: a shipped robustness suite; collecting it without --model is a usage error.",
+    "clip_also(name): run the test only if the profile lists `name` in corruptions.also.",
+    "clip_gpu(memory=GIB, count=N): run the test where N GPUs (default: 1) have GIB of memory each, or fail it.",
+    "clip_role(role, ...): run the test once per data set that has one of the roles, as argument `dataset`.",
 )
+
+OPTIONS = (
+    (
+        "profile",
+        "NAME|FILE",
+        "",
+        "profile: data sets and their roles, prompts, thresholds (TOML file or built-in name)",
+    ),
+    ("reference", "SPEC", "", "compare with this model, measured in the same run, instead of with stored baselines"),
+    ("baselines", "DIR", "baselines", "directory of stored baselines (default: baselines, next to the ini file)"),
+    ("baseline-name", "NAME", "", "subdirectory of the model's baselines (default: the architecture's name)"),
+    ("alpha", "P", "0.05", "family-wise false-alarm rate over all gates (default: 0.05)"),
+    ("cache", "DIR|URL", "", "feature store, a directory or fsspec URL (default: the user cache directory)"),
+    ("report", "DIR", "", "write report.json to this directory"),
+    ("device", "DEVICE", "auto", "auto, cpu, cuda, cuda:N or mps (default: auto)"),
+    ("precision", "P", "fp32", "fp32, bf16 or fp16 (default: fp32)"),
+    ("batch-size", "N", "", "images per batch (default: as many as fit on a GPU, 16 on CPU)"),
+    (
+        "workers",
+        "N",
+        "",
+        "image-decoding worker processes; 0 decodes in-process (default: one per core with a GPU, 2 on CPU)",
+    ),
+    ("pixel-cache", "SIZE|off", "4GiB", "disk space for resized images, which later models reuse (default: 4GiB)"),
+    ("worker-memory", "GIB", "", "GPU memory that each xdist worker needs, so that several workers can share a GPU"),
+    ("worker-gpus", "N", "1", "GPUs of the first xdist worker, for tests that need several (default: 1)"),
+)
+"""Options with a value and an ini setting of the same name: name, metavar, default, help."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add every option with its ini twin; ``--model`` follows once it is known to be free."""
+    """Add every option with its ini setting; ``--model`` is added later, if no other plugin defines it."""
     group = parser.getgroup("clip-robust", "robustness of CLIP-like models")
     _add_model_option(group, "--clip-model")
-    parser.addini("clip_model", "models to measure when the command line names none", type="linelist", default=[])
-    _add(parser, group, "profile", "NAME|FILE", "which sets play which role, prompts and thresholds (TOML)", "")
+    parser.addini("clip_model", "models to evaluate if the command line names none", type="linelist", default=[])
     group.addoption(
         "--clip-data",
         action="append",
         metavar="NAME=LOCATION",
-        help="where a data set lies: a folder, parquet, tar files or a hub name; ?label=... and more may follow",
+        help="location of a data set: directory, .parquet, .tar or Hub name, with options such as ?label=COLUMN "
+        "(can be repeated)",
     )
-    parser.addini("clip_data", "data sets, one NAME=LOCATION a line", type="linelist", default=[])
-    _add(
-        parser, group, "reference", "SPEC", "a model measured in the same run, to compare with instead of baselines", ""
-    )
-    _add(
-        parser, group, "baselines", "DIR", "where baselines lie (default: baselines, beside the ini file)", "baselines"
-    )
-    _add(parser, group, "baseline-name", "NAME", "the models' folder there (default: the architecture)", "")
-    _add(
-        parser,
-        group,
-        "alpha",
-        "P",
-        "chance over all gates of calling any regressed that is not (default: 0.05)",
-        "0.05",
-    )
-    _add(parser, group, "cache", "DIR|URL", "where features are kept (default: the user's cache folder)", "")
-    _add(parser, group, "report", "DIR", "write report.json there", "")
-    _add(parser, group, "device", "DEVICE", "auto, cpu, cuda, cuda:1, mps (default: auto)", "auto")
-    _add(parser, group, "precision", "P", "fp32, bf16 or fp16 (default: fp32)", "fp32")
-    _add(parser, group, "batch-size", "N", "images a batch (default: what fits, on a CPU 16)", "")
-    _add(
-        parser, group, "workers", "N", "processes that decode images, 0 for none (default: one a core, on a CPU 2)", ""
-    )
-    _add(
-        parser,
-        group,
-        "pixel-cache",
-        "SIZE|off",
-        "how much disk resized images may take, for the next model (default: 4GiB)",
-        "4GiB",
-    )
-    _add(parser, group, "worker-memory", "GIB", "memory a worker of -n needs, so that several share a GPU", "")
-    _add(parser, group, "worker-gpus", "N", "GPUs of the first worker of -n, for tests that ask for several", "1")
-    group.addoption("--clip-compile", action="store_true", help="run the model's towers through torch.compile")
-    parser.addini("clip_compile", "the ini twin of --clip-compile", type="bool", default=False)
-    group.addoption("--clip-strict", action="store_true", help="fail what has no baseline, and what is inconclusive")
-    parser.addini("clip_strict", "the ini twin of --clip-strict", type="bool", default=False)
+    parser.addini("clip_data", "data sets, one NAME=LOCATION per line", type="linelist", default=[])
+    for name, metavar, default, text in OPTIONS:
+        dest = f"clip_{name.replace('-', '_')}"
+        group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)
+        parser.addini(dest, text, default=default)
+    for name, text in (
+        ("compile", "run the model's towers through torch.compile"),
+        ("strict", "also fail gates with no baseline or an inconclusive comparison, and unmatched thresholds"),
+    ):
+        group.addoption(f"--clip-{name}", action="store_true", help=text)
+        parser.addini(f"clip_{name}", text, type="bool", default=False)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None]:
-    """Take ``--model`` only if no other plugin and no initial conftest has; a second owner would crash pytest."""
+    """Add ``--model`` unless another plugin or an initial conftest has added it; adding it twice would crash pytest."""
     yield
     early_config.stash[TAKEN] = "--model" in _options_so_far(parser)
     if not early_config.stash[TAKEN]:
@@ -94,7 +95,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the configuration and register the fixtures, if a model was named."""
+    """Read the configuration and register the fixtures, if the run names a model."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if config.getoption("clip_models") or config.getini("clip_model"):
@@ -105,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Count the workers of ``-n auto``, which pytest-xdist asks for before pytest is configured."""
+    """Return the number of workers for ``-n auto``; pytest-xdist asks before pytest is configured."""
     if not (config.getoption("clip_models") or config.getini("clip_model")):
         return None
     from pytest_clip_robust.plugin.parallel.capacity import auto_workers  # noqa: PLC0415
@@ -115,14 +116,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to run a shipped suite without a model: skipping it would look like a pass."""
+    """Raise a usage error if a shipped suite is run without a model: skipping it would look like a pass."""
     unnamed = config.pluginmanager.hasplugin("clip-robust-no-model")
     if unnamed and any(item.get_closest_marker("clip_suite") for item in items):
         raise pytest.UsageError(MODEL_OPTION_TAKEN if config.stash[TAKEN] else NO_MODEL)
 
 
 def _start(config: pytest.Config) -> None:
-    """Register what a run with a model needs. Imported here, so that other runs of pytest never pay for it."""
+    """Register what a run with a model needs; it is imported here, so that other runs of pytest stay fast."""
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
     from pytest_clip_robust.plugin import fixtures, parametrize  # noqa: PLC0415
     from pytest_clip_robust.plugin.keys import RUN  # noqa: PLC0415
@@ -145,7 +146,7 @@ def _start(config: pytest.Config) -> None:
 
 
 def _reporter(config: pytest.Config, run: RunConfig) -> object:
-    """Make what reports of this process: the terminal's owner, a worker of xdist, or one that only encodes."""
+    """Return the reporting plugin of this process: of the controller, a worker, or a rank that only encodes."""
     from pytest_clip_robust.plugin import fixtures  # noqa: PLC0415
     from pytest_clip_robust.plugin.collector import Collector, WorkerSide  # noqa: PLC0415
 
@@ -160,45 +161,38 @@ def _reporter(config: pytest.Config, run: RunConfig) -> object:
 
 
 def _check_rootdir(config: pytest.Config) -> None:
-    """Refuse a command line whose paths pytest took for the place of the tests.
+    """Raise a usage error if pytest took the path of one of our options for a test path.
 
-    pytest looks for its ini file before plugins can name their options, so the path after a blank counts as a place of
-    tests, and the project's own settings are lost without a word. After a ``=`` it does not.
+    pytest looks for its ini file before plugins add their options, so a path after a space counts as a test path, and
+    the project's settings are silently not read. After ``=`` it does not count.
     """
     given = [str(argument) for argument in config.invocation_params.args]
     if config.inipath is not None or config.getoption("rootdir") is not None:
         return
     for option, value in pairwise(given):
         if option.startswith("--clip-") and "=" not in option and Path(value).exists():
-            raise pytest.UsageError(f"write {option}={value}: pytest takes a path after a blank for the tests' place")
+            raise pytest.UsageError(
+                f"write {option}={value} (with '='): pytest treats a path after a space as a test path"
+            )
 
 
 class _NoModel:
-    """Stands in for the fixtures where no model is named, so that a test fails in one clear line."""
+    """Fixtures of a run without a model: a test that uses them fails with one clear line."""
 
     @pytest.fixture
     def model(self) -> Any:
-        """Ask for the model under test."""
+        """Fail: there is no model."""
         pytest.fail(NO_MODEL, pytrace=False)
 
     @pytest.fixture
     def dataset(self) -> Any:
-        """Ask for a data set of the profile."""
+        """Fail: there is no model."""
         pytest.fail(NO_MODEL, pytrace=False)
 
     @pytest.fixture
     def gate(self) -> Any:
-        """Ask for a verdict."""
+        """Fail: there is no model."""
         pytest.fail(NO_MODEL, pytrace=False)
-
-
-def _add(  # noqa: PLR0917 - read like a table
-    parser: pytest.Parser, group: pytest.OptionGroup, name: str, metavar: str, text: str, default: str
-) -> None:
-    """Add ``--clip-NAME`` and its ini twin ``clip_NAME``."""
-    dest = f"clip_{name.replace('-', '_')}"
-    group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)
-    parser.addini(dest, text, default=default)
 
 
 def _add_model_option(group: pytest.OptionGroup, option: str) -> None:
@@ -207,11 +201,12 @@ def _add_model_option(group: pytest.OptionGroup, option: str) -> None:
         action="append",
         dest="clip_models",
         metavar="SPEC",
-        help="model to measure: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO, py:module:factory (repeatable)",
+        help="model to evaluate: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO or py:MODULE:FACTORY "
+        "(can be repeated)",
     )
 
 
 def _options_so_far(parser: pytest.Parser) -> set[str]:
-    """List the options added so far. pytest offers no public way to ask (pytest-dev/pytest#11514)."""
+    """Return the options added so far. pytest has no public way to ask (pytest-dev/pytest#11514)."""
     groups = [parser._anonymous, *parser._groups]  # noqa: SLF001
     return {name for group in groups for option in group.options for name in option.names()}

@@ -1,4 +1,4 @@
-"""RunConfig: options, ini values and the profile, checked once and frozen."""
+"""Options of the command line and the ini file, checked and turned into a RunConfig."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 DEFAULT_PROFILE = "showroom"
-"""What a run measures that names neither a profile nor data."""
+"""The profile of a run that names neither a profile nor data."""
 
 
 def read_config(config: pytest.Config) -> RunConfig:
-    """Build the RunConfig of this session from command line and ini file; the command line wins.
+    """Return the RunConfig of this session; the command line takes precedence over the ini file.
 
     Raises:
         ClipRobustError: an option is wrong; the message names it.
@@ -41,7 +41,7 @@ def read_config(config: pytest.Config) -> RunConfig:
     reference = str(_value(config, "clip_reference"))
     name = str(_value(config, "clip_baseline_name"))
     if name and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
-        raise ConfigError(f"--clip-baseline-name {name!r}: expected a folder's name of letters, digits, '.', '_', '-'")
+        raise ConfigError(f"--clip-baseline-name {name!r}: expected a folder name of letters, digits, '.', '_' and '-'")
     return RunConfig(
         models=specs,
         reference=ModelSpec.parse(reference) if reference else None,
@@ -65,20 +65,20 @@ def read_config(config: pytest.Config) -> RunConfig:
 
 
 def requested_models(config: pytest.Config) -> list[str]:
-    """List the model specs of the command line, or else of the ini file."""
+    """Return the model specs of the command line, or else of the ini file."""
     return list(config.getoption("clip_models") or config.getini("clip_model"))
 
 
 def device_asked(config: pytest.Config) -> str:
-    """Return the device of the command line, or else of the ini file, as it is written."""
+    """Return the device as the command line, or else the ini file, names it."""
     return str(_value(config, "clip_device"))
 
 
 def worker_memory_asked(config: pytest.Config) -> float | None:
-    """Return the GiB that a worker of xdist needs, or None where nobody says.
+    """Return the GiB that an xdist worker needs, or None if not given.
 
     Raises:
-        ConfigError: it is no amount of memory.
+        ConfigError: it is not an amount of memory.
     """
     text = str(_value(config, "clip_worker_memory"))
     if not text:
@@ -91,10 +91,10 @@ def worker_memory_asked(config: pytest.Config) -> float | None:
 
 
 def worker_gpus_asked(config: pytest.Config) -> int:
-    """Return how many GPUs the first worker of xdist gets.
+    """Return the number of GPUs of the first xdist worker.
 
     Raises:
-        ConfigError: it is no number of GPUs.
+        ConfigError: it is not a whole number, 1 or more.
     """
     return _whole_number(config, "clip_worker_gpus", at_least=1) or 1
 
@@ -105,7 +105,7 @@ def _value(config: pytest.Config, name: str) -> object:
 
 
 def _baselines(config: pytest.Config) -> Path:
-    """Return the folder of baselines: beside the ini file, or seen from where pytest was called if an option says."""
+    """Return the folder of baselines, relative to the working directory if an option, else to the ini file."""
     given = config.getoption("clip_baselines")
     if given is not None:
         return config.invocation_params.dir / str(given)
@@ -116,8 +116,7 @@ def _rank(config: pytest.Config) -> Rank | None:
     rank = read_rank(os.environ)
     if rank is not None and config.getoption("tx", None) and config.getoption("dist", "no") != "no":
         raise ConfigError(
-            f"-n with WORLD_SIZE={rank.world_size}: workers are started by one or the other; leave -n out (-n 0), or "
-            "unset RANK and WORLD_SIZE"
+            f"-n cannot be combined with WORLD_SIZE={rank.world_size}; remove -n, or unset RANK and WORLD_SIZE"
         )
     return rank
 
@@ -143,7 +142,7 @@ def _size(config: pytest.Config, name: str) -> int:
 
 
 def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int | None:
-    """Return a number, or None where nobody says."""
+    """Return a number, or None if not given."""
     if not str(_value(config, name)):
         return None
     number = _number(config, name, int, "a whole number")

@@ -1,4 +1,4 @@
-"""Parametrise tests by model, data set, corruption and view angle."""
+"""Parametrization of tests by model, data set, corruption and view angle."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once a model, and once a data set of the role it asks for.
+    """Run a test once per model, and once per data set of the role it asks for.
 
-    Only our own `model` fixture pulls `clip_model_spec` in, so a project's own `model` fixture is left alone.
+    Only our `model` fixture requests `clip_model_spec`, so a project's own `model` fixture is never parametrized.
     """
     run = metafunc.config.stash[RUN]
     if "clip_model_spec" in metafunc.fixturenames:
@@ -37,21 +37,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:
-    """Run a test once a kind of corruption, and once a severity if it asks for `severity`."""
+    """Run a test once per kind of corruption, and once per severity if it asks for `severity`."""
     from pytest_clip_robust.datasets.images.corrupted_folders import corrupted_kinds  # noqa: PLC0415 - reads the disk
 
     pairs: list[Any] = []
     also = metafunc.definition.get_closest_marker("clip_also")
-    unasked = also is not None and also.args[0] not in profile.corruptions.also
-    for name in names if not unasked else ():
+    disabled = also is not None and also.args[0] not in profile.corruptions.also
+    for name in names if not disabled else ():
         kinds: Iterable[str] = profile.corruptions.kinds
         if name in profile.sets("corrupted"):
             try:
                 kinds = corrupted_kinds(profile.data[name])
             except ClipRobustError:
-                kinds = ["unreadable"]  # the test itself will say why
+                kinds = ["unreadable"]  # the test itself reports why
         pairs += [pytest.param(name, kind, id=f"{name}-{kind}") for kind in kinds]
-    reason = f"not asked for: add {also.args[0]!r} to the profile's corruptions.also" if also and unasked else ""
+    reason = f"not enabled; add {also.args[0]!r} to corruptions.also in the profile" if also and disabled else ""
     skip = pytest.mark.skip(reason=reason or _no_set("corruptions", profile))
     absent = pytest.param("", "", id="not-asked-for" if reason else "no-corruptions-set", marks=skip)
     metafunc.parametrize(("dataset", "corruption"), pairs or [absent], indirect=["dataset"])
@@ -61,7 +61,7 @@ def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profil
 
 def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
     if not marker.args or not all(isinstance(role, str) for role in marker.args):
-        raise pytest.UsageError(f"clip_role{marker.args}: expected a role, or several, such as clip_role('shift')")
+        raise pytest.UsageError(f"clip_role{marker.args}: expected one or more roles, such as clip_role('shift')")
     return marker.args
 
 
@@ -71,6 +71,6 @@ def _absent(role: str, profile: Profile) -> Any:
 
 def _no_set(role: str, profile: Profile) -> str:
     return (
-        f"no data set plays the role {role!r} in profile {profile.name!r}; "
+        f"no data set has the role {role!r} in profile {profile.name!r}; "
         f"give one with --clip-data NAME=LOCATION?role={role}"
     )

@@ -1,1 +1,1 @@
-"""What people and machines read after a run."""
+"""Reports of a run: terminal tables, report.json and recorded baselines."""

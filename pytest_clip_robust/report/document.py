@@ -1,4 +1,4 @@
-"""report.json: everything a run found, for machines."""
+"""report.json: everything a run measured and judged, for machines."""
 
 from __future__ import annotations
 
@@ -7,31 +7,72 @@ import platform
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from pytest_clip_robust.config.run import RunConfig
+from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.core.summary import RunSummary
-from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.errors import ReportError, shown
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.system.files import write_whole
+from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
-SCHEMA = 2
+SCHEMA = 3
+"""3: metrics of corruptions begin with ``corruption.``; every gate has its tolerance and whether it is a headline."""
+
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
 
-def build_document(run: RunConfig, records: list[Record], summary: RunSummary, *, exitstatus: int) -> dict[str, Any]:
-    """Put a run together; `gates` are sorted by test, so that two reports differ only where the runs do."""
+class Encoded(TypedDict):
+    """How many images and texts the run encoded; the rest came from the feature store."""
+
+    images: int
+    texts: int
+
+
+class Document(TypedDict):
+    """The content of report.json.
+
+    created: ISO 8601, in UTC. alpha: the family-wise false-alarm rate. reference: a model spec, or ``""``.
+    models, data: what was loaded, by name, with digests. verdicts: how many gates got each. gates: sorted by test.
+    """
+
+    schema: int
+    created: str
+    exit_status: int
+    versions: dict[str, str]
+    profile: str
+    precision: str
+    alpha: float
+    reference: str
+    models: dict[str, dict[str, Any]]
+    data: dict[str, dict[str, Any]]
+    encoded: Encoded
+    notices: list[str]
+    verdicts: dict[str, int]
+    gates: list[Record]
+
+
+def build_document(
+    records: list[Record],
+    summary: RunSummary,
+    *,
+    profile: str,
+    precision: str,
+    alpha: float,
+    reference: str,
+    exit_status: int,
+) -> Document:
+    """Return the document of a run; two documents differ only where the runs do, and in `created`."""
     return {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "exit_status": exitstatus,
+        "exit_status": exit_status,
         "versions": _versions(),
-        "profile": run.profile.name,
-        "precision": run.precision,
-        "alpha": run.alpha,
-        "reference": "" if run.reference is None else run.reference.label,
+        "profile": profile,
+        "precision": precision,
+        "alpha": alpha,
+        "reference": reference,
         "models": summary["models"],
         "data": summary["data"],
         "encoded": {"images": summary["images_encoded"], "texts": summary["texts_encoded"]},
@@ -41,17 +82,36 @@ def build_document(run: RunConfig, records: list[Record], summary: RunSummary, *
     }
 
 
-def write_document(document: dict[str, Any], path: Path) -> None:
+def write_document(document: Document, path: Path) -> None:
     """Write `document` whole or not at all.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ReportError: the folder cannot be written.
     """
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     try:
         write_whole(path, text.encode())
     except OSError as error:
-        raise ConfigError(f"--clip-report {path.parent}: cannot write report.json: {error}") from error
+        raise ReportError(f"--clip-report {path.parent}: cannot write report.json: {error}") from error
+
+
+def read_report(path: Path) -> Document:
+    """Return the content of a report.json.
+
+    Raises:
+        ReportError: the file cannot be read, is of another schema, or a value in it is missing or of the wrong type.
+    """
+    content = read_json(path, dict, "report", error=ReportError)
+    if content.get("schema") != SCHEMA:
+        raise ReportError(
+            f"report {path} has schema {shown(content.get('schema'))}, and this version reads {SCHEMA}; "
+            "run again with --clip-report"
+        )
+    try:
+        document: Document = read_value(Document, content, where="", error=ReportError)
+    except ReportError as error:
+        raise ReportError(f"report {path}: {error}") from None
+    return document
 
 
 def _versions() -> dict[str, str]:

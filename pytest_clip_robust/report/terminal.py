@@ -1,17 +1,19 @@
-"""The table that closes a run: aligned, worst first."""
+"""Tables that close a run in the terminal, worst gates first."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytest_clip_robust.gates import Threshold, Verdict
+from pytest_clip_robust.errors import did_you_mean
+from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.gates.threshold import keys_for
 from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 20
@@ -29,18 +31,18 @@ NAMES_SHOWN = 10
 
 
 def render_table(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
-    """Draw the records, the most urgent verdicts first.
+    """Return a table of the records, most urgent verdicts first.
 
-    Where anything was compared, passes are only counted; otherwise the narrowest are drawn. Of what is inconclusive
-    the most suspicious is. `every` draws them all.
+    If anything was compared with a baseline, passes are only counted; otherwise those nearest to their threshold are
+    shown. Of the inconclusive ones, those with the smallest p are shown. `every` shows all.
     """
     compared = any(record.get("change") for record in records)
-    room = {Verdict.PASSED: 0 if compared else ROWS_SHOWN, Verdict.INCONCLUSIVE: ROWS_SHOWN}
+    rows_left = {Verdict.PASSED: 0 if compared else ROWS_SHOWN, Verdict.INCONCLUSIVE: ROWS_SHOWN}
     shown: list[Record] = []
     for record in sorted(records, key=_urgency):
         verdict = Verdict(record["verdict"])
-        room[verdict] = room.get(verdict, len(records)) - 1
-        if every or room[verdict] >= 0:
+        rows_left[verdict] = rows_left.get(verdict, len(records)) - 1
+        if every or rows_left[verdict] >= 0:
             shown.append(record)
     with_model = len({record["model"] for record in records}) > 1
     columns = ["value", "before", "difference", "p"] if compared else ["value", "95 % interval"]
@@ -64,7 +66,7 @@ def render_table(records: Sequence[Record], *, width: int, colour: bool, every: 
 
 
 def render_aspects(records: Sequence[Record], *, width: int, colour: bool) -> str:
-    """Draw a line an aspect (the first part of a metric's id): its verdicts, and the first value that it measured."""
+    """Return a table with one row per aspect (the first part of a metric's id): its verdicts, and its first value."""
     aspects: dict[tuple[str, str], list[Record]] = {}
     for record in sorted((one for one in records if "value" in one), key=lambda one: one["place"]):
         aspects.setdefault((record["metric"].partition(".")[0], record["model"]), []).append(record)
@@ -83,18 +85,18 @@ def render_aspects(records: Sequence[Record], *, width: int, colour: bool) -> st
     return _drawn([table], width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
 
 
-def unused_thresholds(thresholds: Mapping[str, Threshold], records: Iterable[Record]) -> list[str]:
-    """Say which thresholds of the profile judged nothing in a whole run: often a typing error."""
+def unmatched_keys(kind: str, keys: Iterable[str], records: Iterable[Record]) -> list[str]:
+    """Return one line about the keys of a profile's thresholds or tolerances (`kind`) that matched no measurement."""
     used: set[str] = set()
     for record in records:
-        metric, dataset = record.get("metric", ""), record.get("dataset", "")
-        used |= {metric, f"{metric}[{dataset}]", record["measurement"]}
-    unused = [key for key in thresholds if key not in used]
-    if not unused:
+        if "metric" in record:
+            used.update(keys_for(record["metric"], record["dataset"], record["measurement"]))
+    unmatched = [key for key in keys if key not in used]
+    if not unmatched:
         return []
-    more = f" and {len(unused) - NAMES_SHOWN} more" if len(unused) > NAMES_SHOWN else ""
-    named = ", ".join(unused[:NAMES_SHOWN])
-    return [f"thresholds that judged nothing: {named}{more}; check their names against the table"]
+    named = ", ".join(f"{printable(key)}{did_you_mean(key, used)}" for key in unmatched[:NAMES_SHOWN])
+    more = f" and {len(unmatched) - NAMES_SHOWN} more" if len(unmatched) > NAMES_SHOWN else ""
+    return [f"{kind} that match no measurement: {named}{more}; correct their names or remove them"]
 
 
 def _verdict_cell(record: Record) -> Text:
@@ -124,18 +126,19 @@ def _tally(records: Sequence[Record], shown: Sequence[Record]) -> str:
     counts_shown = Counter(record["verdict"] for record in shown)
     line = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     if any(record.get("within_noise") for record in shown):
-        line += "; ~ the threshold lies inside the interval, so other images could decide otherwise"
+        line += "; ~ the threshold is inside the interval, so other images could change the verdict"
     hidden = [f"{n} {verdict}" for verdict in Verdict if (n := counts[verdict] - counts_shown[verdict])]
     return line + (f"; {' and '.join(hidden)} not shown (-v shows all)" if hidden else "")
 
 
 def _urgency(record: Record) -> tuple[int, float, str, str]:
-    """Order by verdict, then by p, by the change in tolerances, or by the threshold's distance in half-intervals."""
+    """Return a sort key: verdict, then p, the change in tolerances, or the threshold's distance in half-intervals."""
     verdicts = list(Verdict)
     margin = float("inf")
-    if record.get("bound") is not None:
+    bound = record.get("bound")
+    if bound is not None:
         half_width = (record["interval"]["high"] - record["interval"]["low"]) / 2
-        margin = abs(record["value"] - record["bound"]) / half_width if half_width else 0.0
+        margin = abs(record["value"] - bound) / half_width if half_width else 0.0
     change = record.get("change")
     if change and record["verdict"] == Verdict.INCONCLUSIVE:
         margin = change["p_worse"]

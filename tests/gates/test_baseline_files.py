@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -125,7 +126,7 @@ def test_a_disk_that_fails_half_way_loses_no_entry(path, monkeypatch, failing):
         ("{", "cannot be read: Expecting property name"),
         ("[]", "has format None, and this version reads 1"),
         ('{"format": 9}', "has format 9, and this version reads 1"),
-        ('{"format": 1, "gates": {"a": {"run": "x"}}}', "lacks 'runs'"),
+        ('{"format": 1, "gates": {"a": {"run": "x"}}}', "is damaged: runs=None; expected a table"),
     ],
 )
 def test_a_damaged_file_is_named_and_never_written_over(path, content, complaint):
@@ -211,6 +212,18 @@ def test_writers_of_one_file_take_turns_and_leave_one_lock_for_all_files(path, m
         list(pool.map(add, range(12)))
     assert [set(read_entries(file)) for file in files] == [{one.key for one in found[i::2]} for i in (0, 1)]
     assert len(list(locks.iterdir())) == 1
+
+
+def test_a_lock_held_by_another_process_is_an_error_of_one_line(path, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(baseline_files, "LOCK_SECONDS", 0.05)
+    with FileLock(baseline_files.lock_file()), pytest.raises(BaselineError) as error:
+        write(path, [update(path, measurement())])
+    assert str(error.value) == (
+        f"baseline {path} cannot be written: another process, which writes baselines, has held the lock file "
+        f"{baseline_files.lock_file()} for more than 0.05 s: end that process, or remove the file"
+    )
+    assert not path.exists()
 
 
 def test_a_temporary_folder_that_is_full_is_one_line(path, monkeypatch, tmp_path):

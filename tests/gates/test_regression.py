@@ -1,4 +1,4 @@
-"""Whether a model got worse: trends, tolerances, what does not compare, and the samples behind a loss."""
+"""Comparison with a baseline: trends, tolerances, what cannot be compared, and the samples behind a loss."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_clip_robust.core.evidence import SampleInfo, Evidence, Stratum, coarse_confidence
+from pytest_clip_robust.core.evidence import Evidence, SampleInfo, Stratum, coarse_confidence
 from pytest_clip_robust.core.measurement import Measurement, Provenance
+from pytest_clip_robust.core.plain import NotNegative, read_value
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates import (
     Threshold,
     Trend,
     Verdict,
+    baseline_from,
     change_since,
-    earlier_from,
     explain,
     find_tolerance,
     judge,
 )
 from pytest_clip_robust.gates.baseline_files import columns_of
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
-from pytest_clip_robust.gates.regression import differences, with_columns
-from pytest_clip_robust.gates.tolerance import tolerance_from_value
+from pytest_clip_robust.gates.regression import evidence_from, incompatibilities
 from pytest_clip_robust.stats.intervals import wilson
 
 N = 1000
@@ -66,9 +66,9 @@ def flipped(lost, gained=0):
 
 
 def change(lost, gained=0, *, tolerance=0.01, alpha=0.05, direction="higher"):
-    before = earlier_from(measurement(flipped(0), direction=direction), name="baseline b")
-    after = measurement(flipped(lost, gained), direction=direction)
-    return change_since(after, before, tolerance=tolerance, alpha=alpha)
+    before = baseline_from(measurement(flipped(0), direction=direction), name="baseline b")
+    after = measurement(flipped(lost, gained), direction=direction, tolerance=tolerance)
+    return change_since(after, before, alpha=alpha)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_flips_come_with_the_largest_loss_of_confidence_first():
     answers = np.where(flipped(3), 0, 1)
     answers[1] = 2
     after = measurement(flipped(3), confidence=confidence, answers=answers)
-    found = change_since(after, earlier_from(measurement(flipped(0)), name="b"), tolerance=0.01, alpha=0.05)
+    found = change_since(after, baseline_from(measurement(flipped(0)), name="b"), alpha=0.05)
     assert [flip.sample for flip in found.flips] == ["1.jpg", "2.jpg", "0.jpg"]
     assert (found.flips[0].before, found.flips[0].after, found.flips[0].truth) == ("cat", "cow", "cat")
     assert found.flips[0].confidence_before == pytest.approx(0.9, abs=0.002)
@@ -131,23 +131,23 @@ def test_the_explanation_says_all_that_a_decision_needs():
     assert lines[0] == (
         "zero_shot.top1[photos] = 0.6600 is worse than 0.7000 of baseline b and is below its threshold 0.9000"
     )
-    assert "  before      0.7000 (baseline b)" in lines
+    assert "  baseline    0.7000 (baseline b)" in lines
     assert "  difference  -0.0400, -0.0524 to -0.0275 (95% Bonett-Price)" in lines
-    assert "  p           9.1e-13 (McNemar, exact), significant up to 0.05" in lines
-    assert any(line.startswith("  tolerance   0.01; detectable 0.0") for line in lines)
-    assert "  right before and wrong now, the largest loss of confidence in the truth first:" in lines
-    assert "    0.jpg  is cat  said cat ( 90%)  now dog\\x1b ( 10%)" in lines
+    assert "  p           9.1e-13 (McNemar, exact), significant at 0.05 or less" in lines
+    assert any(line.startswith("  tolerance   0.01; smallest detectable loss 0.0") for line in lines)
+    assert "  correct before, wrong now; largest loss of confidence in the true class first:" in lines
+    assert "    0.jpg  true cat  before cat ( 90%)  now dog\\x1b ( 10%)" in lines
 
 
-def test_noise_wider_than_the_tolerance_is_said():
+def test_too_few_samples_for_the_tolerance_are_reported():
     text = explain(judge(measurement(flipped(60, 50)), None, change(60, 50, alpha=0.001)))
-    assert "looks worse, which may be chance, than 0.7000 of baseline b" in text
-    assert "the noise is wider than the tolerance: more images would decide" in text
+    assert "is worse than 0.7000 of baseline b, but not significantly" in text
+    assert "too few samples to detect a loss of the size of the tolerance" in text
 
 
 def test_without_outcomes_the_intervals_are_compared():
-    before = replace(earlier_from(measurement(flipped(0)), name="b"), evidence=None)
-    found = change_since(measurement(flipped(40)), before, tolerance=0.01, alpha=0.05)
+    before = replace(baseline_from(measurement(flipped(0)), name="b"), evidence=None)
+    found = change_since(measurement(flipped(40)), before, alpha=0.05)
     assert found.comparison.method == "unpaired intervals"
     assert found.flips == ()
     assert found.detectable > change(40).detectable
@@ -155,27 +155,27 @@ def test_without_outcomes_the_intervals_are_compared():
 
 @pytest.mark.parametrize("field", ["data", "prompts", "precision", "preprocess"])
 def test_what_was_measured_otherwise_is_spelled_out(field):
-    earlier = earlier_from(measurement(flipped(0)), name="b")
+    baseline = baseline_from(measurement(flipped(0)), name="b")
     other = measurement(flipped(0), **{field: "x9"})
-    (said,) = differences(earlier, other)
-    assert said.startswith(f"{field} {getattr(earlier.provenance, field)}")
-    assert "x9" in said
-    assert differences(earlier, measurement(flipped(0), weights="others")) == []
+    (difference,) = incompatibilities(baseline, other)
+    assert difference.startswith(f"{field} was {getattr(baseline.provenance, field)}")
+    assert "is x9" in difference
+    assert incompatibilities(baseline, measurement(flipped(0), weights="others")) == []
 
 
-def test_models_may_preprocess_each_in_its_way():
-    earlier = earlier_from(measurement(flipped(0)), name="b")
-    assert differences(earlier, measurement(flipped(0), preprocess="r2"), across_models=True) == []
-    assert differences(earlier, measurement(flipped(0), data="d2"), across_models=True)
+def test_different_models_can_preprocess_differently():
+    baseline = baseline_from(measurement(flipped(0)), name="b")
+    assert incompatibilities(baseline, measurement(flipped(0), preprocess="r2"), across_models=True) == []
+    assert incompatibilities(baseline, measurement(flipped(0), data="d2"), across_models=True)
 
 
 def test_stored_columns_make_evidence_again_and_others_do_not():
     today = measurement(flipped(0))
     stored = columns_of(measurement(flipped(5)).evidence)
-    evidence = with_columns(today, stored)
+    evidence = evidence_from(today, stored)
     assert evidence.strata[0].columns["outcome"].sum() == 695
-    assert with_columns(today, stored[:-1]) is None
-    assert with_columns(today, [(s, n, v[:-1]) for s, n, v in stored]) is None
+    assert evidence_from(today, stored[:-1]) is None
+    assert evidence_from(today, [(s, n, v[:-1]) for s, n, v in stored]) is None
 
 
 def test_the_record_of_a_change_is_flat_for_junit():
@@ -197,5 +197,5 @@ def test_the_most_specific_tolerance_counts():
 
 @pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf"), None])
 def test_a_tolerance_is_a_number_of_at_least_0(value):
-    with pytest.raises(ConfigError, match="tolerance 'm' in profile x"):
-        tolerance_from_value(value, key="m", source="profile x")
+    with pytest.raises(ConfigError, match=r"^tolerances\.m="):
+        read_value(NotNegative, value, where="tolerances.m")

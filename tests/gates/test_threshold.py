@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.core.measurement import Interval, Measurement
+from pytest_clip_robust.core.plain import read_section
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.gates import Threshold, most_specific, threshold_from_table
+from pytest_clip_robust.gates import Threshold, most_specific
 
 finite = st.floats(-1e6, 1e6)
 
@@ -47,32 +48,41 @@ def test_the_named_bound_is_violated_exactly_when_the_value_is_refused(low, high
         assert bound == high
 
 
-def test_an_impossible_range_is_refused():
-    with pytest.raises(ConfigError, match="can never be met"):
-        Threshold(at_least=0.6, at_most=0.5)
-    with pytest.raises(ConfigError, match="can never be met"):
-        Threshold(at_least=math.nan)
+def read(table):
+    return read_section(Threshold, table, where="threshold 'm'", source="profile x")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.6, 0.5), (math.nan, 0.5), (0.5, math.nan)])
+def test_an_impossible_range_is_refused(low, high):
+    with pytest.raises(ConfigError, match="so no value passes"):
+        Threshold(at_least=low, at_most=high)
 
 
 def test_a_threshold_without_bounds_is_refused():
-    with pytest.raises(ConfigError, match="gates nothing"):
-        threshold_from_table({}, key="zero_shot.top1", source="profile x")
+    with pytest.raises(ConfigError, match=r"threshold 'm': a threshold needs a bound; give at_least or at_most"):
+        read({})
 
 
 def test_a_misspelt_bound_is_named_with_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown key 'at_leest' \(did you mean 'at_least'"):
-        threshold_from_table({"at_leest": 0.5}, key="zero_shot.top1", source="profile x")
+        read({"at_leest": 0.5})
 
 
-@pytest.mark.parametrize("bound", ["0.5", True, None, [0.5]])
-def test_a_bound_that_is_no_number_is_refused(bound):
-    with pytest.raises(ConfigError, match="is not a number"):
-        threshold_from_table({"at_least": bound}, key="zero_shot.top1", source="profile x")
+def test_where_it_was_written_is_not_a_key():
+    assert read({"at_least": 0.5}).source == "profile x"
+    with pytest.raises(ConfigError, match="unknown key 'source'; expected at_least, at_most"):
+        read({"at_least": 0.5, "source": "mine"})
 
 
-def test_a_bare_number_is_answered_with_an_example():
-    with pytest.raises(ConfigError, match=r"expected a table such as \{ at_least = 0.5 \}"):
-        threshold_from_table(0.5, key="zero_shot.top1", source="profile x")
+@pytest.mark.parametrize("bound", ["0.5", True, None, [0.5], math.nan, math.inf, 10**400])
+def test_a_bound_that_is_not_a_finite_number_is_refused(bound):
+    with pytest.raises(ConfigError, match=r"threshold 'm'.at_least=.*; expected a .*number"):
+        read({"at_least": bound})
+
+
+def test_a_bare_number_is_refused():
+    with pytest.raises(ConfigError, match=r"threshold 'm' is 0.5; expected a table"):
+        read(0.5)
 
 
 def test_the_most_specific_key_wins():

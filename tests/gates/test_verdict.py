@@ -62,16 +62,16 @@ def test_the_explanation_says_value_interval_threshold_difference_n_and_misses()
         "  interval    0.5000 to 0.7000 (95% Wilson)",
         "  n           100",
         "  threshold   >= 0.9 (profile strict.toml)",
-        "  margin      -0.3000, outside the noise",
-        "  worst misses, the most confident first:",
-        "    a\\x1b.jpg  is tench  said <b>barracouta</b> (98.0%)",
+        "  margin      -0.3000, more than the noise: the threshold is outside the interval",
+        "  wrong decisions, most confident first:",
+        "    a\\x1b.jpg  true tench  predicted <b>barracouta</b> (98.0%)",
     ]
 
 
 def test_a_threshold_inside_the_interval_is_called_noise():
     judgement = judge(measurement(), Threshold(at_least=0.65))
     assert judgement.within_noise
-    assert "inside the noise" in explain(judgement)
+    assert "within the noise" in explain(judgement)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -92,6 +92,7 @@ def test_a_record_is_plain_json_and_keeps_every_number():
     assert record["verdict"] == "below_threshold"
     assert (record["value"], record["n"], record["bound"]) == (0.6, 100, 0.9)
     assert record["provenance"]["weights"] == "ab12"
+    assert (record["tolerance"], record["headline"]) == (0.01, True)
 
 
 def test_junit_properties_are_flat_and_named_clip():

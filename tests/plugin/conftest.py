@@ -18,9 +18,9 @@ import open_clip  # noqa: F401
 import pytest
 from PIL import Image
 
-import pytest_clip_robust.evaluation.model  # noqa: F401
-import pytest_clip_robust.plugin.collector  # noqa: F401
-import pytest_clip_robust.plugin.fixtures  # noqa: F401
+import pytest_clip_robust.evaluation.model
+import pytest_clip_robust.plugin.collector
+import pytest_clip_robust.plugin.fixtures
 import pytest_clip_robust.plugin.parametrize  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift, visual_factors  # noqa: F401
 

@@ -14,10 +14,10 @@ import datasets  # noqa: F401
 import pytest
 import syrupy  # noqa: F401
 
-import pytest_clip_robust.evaluation.model  # noqa: F401
-import pytest_clip_robust.plugin.collector  # noqa: F401
-import pytest_clip_robust.plugin.fixtures  # noqa: F401
-import pytest_clip_robust.plugin.parametrize  # noqa: F401
+import pytest_clip_robust.evaluation.model
+import pytest_clip_robust.plugin.collector
+import pytest_clip_robust.plugin.fixtures
+import pytest_clip_robust.plugin.parametrize
 import pytest_clip_robust.plugin.rank_report  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift  # noqa: F401
 

@@ -33,7 +33,7 @@ def test_without_a_baseline_a_value_passes_and_the_lack_is_said(crowd):
     result = crowd.runpytest(MODEL, PROFILE)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
-        ["no baseline yet for any gate of py:colour_clip:load: record one with --snapshot-update"]
+        ["no baseline yet for any gate of py:colour_clip:load; compare with its parent model *"]
     )
     result.stdout.no_fnmatch_line("*snapshot report summary*")
     assert not (crowd.path / "baselines").exists()
@@ -42,7 +42,9 @@ def test_without_a_baseline_a_value_passes_and_the_lack_is_said(crowd):
 def test_strict_lets_nothing_pass_without_a_baseline(crowd):
     result = crowd.runpytest(MODEL, PROFILE, "--clip-strict")
     result.assert_outcomes(failed=4)
-    result.stdout.fnmatch_lines(["*no baseline yet, and --clip-strict*record one with --snapshot-update"])
+    result.stdout.fnmatch_lines(
+        ["*no baseline yet, and --clip-strict fails every gate that has none; compare with its parent*"]
+    )
 
 
 def test_recording_says_what_it_wrote_and_syrupy_counts_it(crowd):
@@ -71,12 +73,12 @@ def test_a_worse_model_regresses_and_the_failure_says_everything(recorded):
     result.stdout.fnmatch_lines(
         [
             "zero_shot.top1[[]photos] = 0.* is worse than 1.0000 of baseline colour_clip.load/test_suite.json",
-            "  before      1.0000 (baseline colour_clip.load/test_suite.json)",
+            "  baseline    1.0000 (baseline colour_clip.load/test_suite.json)",
             "  difference  -0.*, -0.* to -0.* (95% Bonett-Price)",
-            "  p *e-* (McNemar, exact), significant up to 0.025",
-            "  tolerance   0.01; detectable 0.* (in four of five cases)",
-            "  right before and wrong now, the largest loss of confidence in the truth first:",
-            "    *.png  is * said * (*%)  now * (*%)",
+            "  p *e-* (McNemar, exact), significant at 0.025 or less",
+            "  tolerance   0.01; smallest detectable loss 0.* (power 80%)",
+            "  correct before, wrong now; largest loss of confidence in the true class first:",
+            "    *.png  true * before * (*%)  now * (*%)",
             "verdict *measurement *value *before *difference *p *threshold *n",
             "regressed *zero_shot.top1[[]photos]*",
         ]
@@ -151,7 +153,7 @@ def test_a_shrunken_set_is_refused_with_the_difference(recorded):
     result = recorded.runpytest(MODEL, PROFILE)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["*: baseline colour_clip.load/test_suite.json does not compare: data * (n=120) then, * (n=119) now; *"]
+        ["*: baseline colour_clip.load/test_suite.json cannot be compared: data was * (n=120) and is * (n=119); *"]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("no baseline yet*")
@@ -160,8 +162,8 @@ def test_a_shrunken_set_is_refused_with_the_difference(recorded):
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        ("--clip-precision=bf16", "precision fp32 then, bf16 now"),
-        ("--clip-profile=other.toml", "prompts * then, * now"),
+        ("--clip-precision=bf16", "precision was fp32 and is bf16"),
+        ("--clip-profile=other.toml", "prompts was * and is *"),
     ],
 )
 def test_other_ways_of_measuring_are_refused(recorded, option, complaint):
@@ -169,7 +171,7 @@ def test_other_ways_of_measuring_are_refused(recorded, option, complaint):
     (recorded.path / "other.toml").write_text(text.replace("a photo of a {}.", "{}"))
     result = recorded.runpytest(MODEL, PROFILE, option)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([f"*does not compare: {complaint}*"])
+    result.stdout.fnmatch_lines([f"*cannot be compared: {complaint}*"])
 
 
 def test_a_damaged_baseline_fails_in_one_line_and_is_not_written_over(recorded):
@@ -185,7 +187,7 @@ def test_a_damaged_baseline_fails_in_one_line_and_is_not_written_over(recorded):
 def test_a_baseline_without_its_outcomes_is_compared_unpaired(recorded):
     (recorded.path / "baselines" / "colour_clip.load" / "test_suite.parquet").unlink()
     result = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "-k", "test_mean")
-    result.stdout.fnmatch_lines(["  p * (unpaired intervals), significant up to*"])
+    result.stdout.fnmatch_lines(["  p * (unpaired intervals), significant at * or less"])
 
 
 def test_warnings_that_are_errors_change_nothing(recorded):
@@ -204,20 +206,20 @@ def test_the_folder_can_be_moved(crowd):
 def test_two_models_of_one_folder_are_not_recorded_at_once(crowd):
     result = crowd.runpytest(MODEL, WORSE, "--clip-baseline-name=mine", PROFILE, RECORD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*would both be recorded in 'mine'; record one at a time"])
+    result.stderr.fnmatch_lines(["*would both be recorded in 'mine'; record one model at a time"])
 
 
 def test_a_model_without_an_architecture_asks_for_a_name(crowd):
     result = crowd.runpytest("--model=local-dir:somewhere", PROFILE, RECORD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*local-dir:somewhere names no architecture*--clip-baseline-name"])
+    result.stderr.fnmatch_lines(["*local-dir:somewhere does not name its architecture*--clip-baseline-name=NAME"])
 
 
 @pytest.mark.parametrize("name", ["../up", ".hidden", "a/b", "a b"])
 def test_a_name_that_is_no_folder_is_refused(crowd, name):
     result = crowd.runpytest(MODEL, PROFILE, f"--clip-baseline-name={name}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--clip-baseline-name *: expected a folder's name*"])
+    result.stderr.fnmatch_lines(["*--clip-baseline-name *: expected a folder name*"])
 
 
 @pytest.mark.parametrize("alpha", ["0", "1", "many"])
@@ -243,7 +245,7 @@ def test_a_tolerance_below_0_is_refused(recorded):
     (recorded.path / "test_suite.py").write_text(suite.replace("k=k))", "k=k), tolerance=-0.1)"))
     result = recorded.runpytest(MODEL, PROFILE, "-k", "test_accuracy and 1")
     result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(["tolerance 'zero_shot.top1' in the test test_accuracy* is -0.1; expected a number*"])
+    result.stdout.fnmatch_lines(["gate(zero_shot.top1) in the test test_accuracy*: tolerance=-0.1; expected 0 or more"])
 
 
 def test_two_tests_that_measure_one_key_differently_are_told_apart(crowd):
@@ -257,13 +259,21 @@ def test_two_tests_that_measure_one_key_differently_are_told_apart(crowd):
     result = crowd.runpytest(MODEL, PROFILE, RECORD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(
-        ["baselines: two tests measured zero_shot.top1[[]photos] in test_suite.json differently*"]
+        ["baselines: two tests measured zero_shot.top1[[]photos] in test_suite.json with different results; *"]
     )
 
 
-def test_without_syrupy_there_are_thresholds_alone(recorded):
-    result = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, "-p", "no:syrupy")
-    result.assert_outcomes(passed=4)
+@pytest.mark.parametrize("without", [{"options": ("-p", "no:syrupy")}, {"autoload": False}])
+def test_without_syrupy_baselines_are_compared_all_the_same(recorded, monkeypatch, without):
+    options = without.get("options", ("-p", "pytest_clip_robust.plugin.hooks"))
+    if not without.get("autoload", True):
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    result = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, *options)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(["regressed *zero_shot.top1*"])
+    recorded.runpytest_subprocess(MODEL, PROFILE, "--clip-strict", *options).assert_outcomes(passed=4)
+    recording = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, *options)
+    assert recording.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_snapshots_of_the_project_itself_still_work_beside(recorded):

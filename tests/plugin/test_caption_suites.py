@@ -171,7 +171,7 @@ def test_a_failed_recall_names_the_worst_misses(world):
             "  interval * (95% Wilson, clustered)",
             "  candidates  36",
             "  chance      0.02778",
-            "    *.png#*: * is *.png  said *.png (*%)",
+            "    *.png#*: * true *.png  predicted *.png (*%)",
         ],
     )
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -182,14 +182,14 @@ def test_captions_longer_than_the_context_are_counted(world):
     (gate,) = report["gates"]
     assert gate["details"]["captions_truncated"] == 36
     result.stdout.fnmatch_lines(
-        ["py:colour_clip:load_short: 36 of 72 captions of 'words' are longer than its context and were cut, such as *"]
+        ["py:colour_clip:load_short: 36 of 72 captions of 'words' are longer than its context and were truncated, *"]
     )
 
 
 def test_a_model_that_does_not_say_what_it_cuts_is_named(world):
     result, _ = world("-k", "test_median_rank")
     result.stdout.fnmatch_lines(
-        ["py:colour_clip:load: which captions it cuts is not known; its encoder has no method *"]
+        ["py:colour_clip:load: the number of truncated captions is unknown; its encoder has no method *"]
     )
 
 
@@ -201,7 +201,7 @@ def test_roles_that_no_set_plays_are_skipped_with_the_reason(colours):
     assert result.ret == 0
     assert set(result.parseoutcomes()) == {"skipped"}
     result.stdout.fnmatch_lines(
-        ["*no data set plays the role 'captions' in profile 'colours'*", "*plays the role 'composition' in *"],
+        ["*no data set has the role 'captions' in profile 'colours'*", "*has the role 'composition' in *"],
         consecutive=False,
     )
 
@@ -232,9 +232,9 @@ def test_a_suite_of_one_s_own_asks_for_what_is_there(world, pytester):
         def test_it(model, gate):
             assert model.retrieval.captioned("words").images.shape == (36, 3)
             gate(retrieval.recall(model.retrieval.ranking("words", "image_to_text"), 5), at_least=0.1)
-            with pytest.raises(ConfigError, match="ask for its contrasts"):
+            with pytest.raises(ConfigError, match="use its contrasts"):
                 model.composition.matches("pairs")
-            with pytest.raises(ConfigError, match="ask for its matches"):
+            with pytest.raises(ConfigError, match="use its matches"):
                 model.composition.contrasts("wino")
             with pytest.raises(ConfigError, match=r"no data set 'word' in this run .did you mean 'words'.*"):
                 model.retrieval.captioned("word")

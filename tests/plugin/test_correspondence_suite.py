@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import pytest_clip_robust.encoding.dense.pairs  # noqa: F401 - before pytester forgets what it imports
+import pytest_clip_robust.encoding.dense.pairs  # noqa: F401
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_correspondence.py"
 
@@ -86,4 +86,4 @@ def test_without_such_sets_the_suite_is_skipped(world):
     result = world.runpytest("--model=py:dense_colours:load", "--clip-profile=p.toml", "-rs")
 
     assert result.parseoutcomes().get("passed") is None
-    result.stdout.fnmatch_lines(["*no data set plays the role 'views'*"])
+    result.stdout.fnmatch_lines(["*no data set has the role 'views'*"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pytest_clip_robust.corruptions.images  # noqa: F401 - before pytester forgets what it imports
+import pytest_clip_robust.corruptions.images
 import pytest_clip_robust.evaluation.corruptions  # noqa: F401
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_corruption.py"
@@ -80,7 +80,7 @@ def test_every_kind_and_severity_is_a_test(world):
     found, report = run(world, "-rs")
     # Two kinds at two severities, six properties of each kind and of both; two suites were not asked for.
     found.assert_outcomes(passed=4 + 2 * 6 + 6, skipped=2)
-    found.stdout.fnmatch_lines(["*not asked for: add 'calibration' to the profile's corruptions.also*"])
+    found.stdout.fnmatch_lines(["*not enabled; add 'calibration' to corruptions.also in the profile"])
     measured = values(report)
     assert measured["corruption.top1[photos/iso_noise/1]"] == 1.0
     assert 0 < measured["corruption.mean_top1[photos]"] <= 1
@@ -147,7 +147,7 @@ def test_an_image_with_bad_depth_is_named(world):
 
 
 def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
-    from pytest_clip_robust.evaluation import corruptions
+    from pytest_clip_robust.evaluation import corrupted_images
 
     asked = []
 
@@ -160,7 +160,7 @@ def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
         def estimate(self, images):
             return [(world.path / "depth/red/red0.png").read_bytes() for _ in images]
 
-    monkeypatch.setattr(corruptions, "DepthEstimator", Slope)
+    monkeypatch.setattr(corrupted_images, "DepthEstimator", Slope)
     text = (world.path / "p.toml").read_text().replace('depth = "depth"\n', "")
     (world.path / "p.toml").write_text(text + 'depth = "some/depth-model"\n')
     found, first = run(world, "-k", "test_accuracy")
@@ -181,7 +181,9 @@ def test_the_depth_models_name_is_checked_before_anything_is_encoded(world, monk
     (world.path / "p.toml").write_text(text + 'depth = "nobody/no-such-depth"\n')
     found, _ = run(world, "-k", "test_accuracy and fog_3d and 1")
     found.assert_outcomes(failed=1)
-    found.stdout.fnmatch_lines(["*depth model 'nobody/no-such-depth' cannot be loaded: the hub cannot be reached*"])
+    found.stdout.fnmatch_lines(
+        ["*depth model 'nobody/no-such-depth' cannot be loaded: it is not cached, and the hub cannot be reached*"]
+    )
 
 
 @pytest.fixture
@@ -235,4 +237,4 @@ def test_a_profile_without_such_sets_skips_with_the_reason(world):
     (world.path / "p.toml").write_text(text)
     found, _ = run(world, "-rs")
     found.assert_outcomes(skipped=1 + 6 + 6 + 2)
-    found.stdout.fnmatch_lines(["*no data set plays the role 'corruptions'*"])
+    found.stdout.fnmatch_lines(["*no data set has the role 'corruptions'*"])

@@ -57,7 +57,7 @@ def test_on_a_full_disk_a_run_measures_the_same_and_says_what_is_lost(crowd, tru
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
         [
-            f"feature store {cache}/features: cannot be written (No space left on device); new features are kept in *",
+            f"feature store {cache}/features: cannot be written (No space left on device); new features stay *",
             "encoded 132 images and 3 texts; *",
         ]
     )

@@ -30,8 +30,8 @@ def test_a_marker_says_what_a_test_needs(mark, expected):
     [
         (pytest.mark.clip_gpu(2), "clip_gpu(2): expected count= and memory=, as in clip_gpu(count=2, memory=20)"),
         (pytest.mark.clip_gpu(gpus=2), "clip_gpu(gpus=): expected count= and memory=, as in *"),
-        (pytest.mark.clip_gpu(count=0), "clip_gpu(count=0): expected how many GPUs, 1 or more"),
-        (pytest.mark.clip_gpu(count="2"), "clip_gpu(count='2'): expected how many GPUs, 1 or more"),
+        (pytest.mark.clip_gpu(count=0), "clip_gpu(count=0): expected a number of GPUs, 1 or more"),
+        (pytest.mark.clip_gpu(count="2"), "clip_gpu(count='2'): expected a number of GPUs, 1 or more"),
         (
             pytest.mark.clip_gpu(memory="20GB"),
             "clip_gpu(memory='20GB'): expected the GiB needed on each GPU, *",

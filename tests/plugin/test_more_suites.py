@@ -85,7 +85,7 @@ def test_shape_bias_of_a_model_that_sees_colours_alone(world):
     result.stdout.fnmatch_lines(
         [
             "*only the public 16 are made of ImageNet's*",
-            "*no observers of 'cues': name tables of decisions in the profile's [[]observers]*",
+            "*no observers of 'cues'; name tables of decisions in the profile's [[]observers]*",
         ],
         consecutive=False,
     )
@@ -205,7 +205,7 @@ def test_prompts_are_compared_on_the_same_images(world):
     assert gates["prompts.agreement[photos]"]["value"] == 1
     assert gates["prompts.agreement[photos]"]["details"]["templates"] == 2
     assert gates["prompts.spread_top1[photos]"]["details"] == {"name": 1, "simple-7": 1}
-    assert gates["prompts.fewer_templates_top1[photos]"]["remark"] == "name (1) less simple-7 (7)"
+    assert gates["prompts.fewer_templates_top1[photos]"]["remark"] == "name (1) minus simple-7 (7)"
     assert {"prompts.spread_auroc_mcm[greys]", "prompts.fewer_templates_ece_15_equal_width[photos]"} <= set(gates)
 
 

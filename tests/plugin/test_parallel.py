@@ -147,7 +147,7 @@ def test_pins_stay_within_what_the_caller_allows_and_his_caps_stand(bench, monke
         (
             "16,16",
             ["-nauto", "--clip-worker-gpus=3"],
-            "--clip-worker-gpus 3: this run has 2 GPUs that one *",
+            "--clip-worker-gpus 3: this run has only 2 GPUs; lower it",
         ),
         ("16,16", ["-n1", "--clip-worker-gpus=two"], "--clip-worker-gpus 'two': expected a whole number"),
         (
@@ -204,7 +204,7 @@ def test_a_test_that_asks_for_gpus_runs_on_a_worker_that_has_them_and_fails_wher
     result.stdout.fnmatch_lines_random(
         [
             "clip-robust: 2 workers on 3 GPUs, *",
-            "this test asks for 1 GPU with 99 GiB (clip_gpu) and has only * GiB: start with -n and --clip-worker-gpus*",
+            "this test needs 1 GPU with 99 GiB (clip_gpu), but this process has only * GiB; raise --clip-worker-gpus*",
             "clip_gpu(memory='99'): expected the GiB needed on each GPU, a number such as 20",
         ]
     )
@@ -220,7 +220,7 @@ def test_a_test_that_asks_for_gpus_runs_on_a_worker_that_has_them_and_fails_wher
 @pytest.mark.parametrize(
     ("gpus", "device", "outcomes", "found"),
     [
-        ("24,24", GPU, {"passed": 7, "errors": 2}, "only 24.0, 24.0 GiB"),
+        ("24,24", GPU, {"passed": 7, "errors": 2}, "only 24.0 GiB, 24.0 GiB"),
         ("24,24", GPU + "=cuda:1", {"passed": 5, "errors": 4}, "only 24.0 GiB"),
         ("24,24", "--clip-device=cpu", {"passed": 4, "errors": 5}, "none"),
         ("", GPU, {"passed": 4, "errors": 5}, "none"),
@@ -232,7 +232,7 @@ def test_without_workers_a_test_has_all_the_gpus_that_the_run_has(bench, monkeyp
     result = bench.runpytest(MODEL, PROFILE, device.replace("auto=", ""))
     result.assert_outcomes(**outcomes)
     result.stdout.fnmatch_lines(
-        [f"this test asks for 1 GPU with 99 GiB (clip_gpu) and has {found}: run it where they are"]
+        [f"this test needs 1 GPU with 99 GiB (clip_gpu), but this process has {found}; run it on a machine *"]
     )
 
 

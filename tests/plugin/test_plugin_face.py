@@ -34,9 +34,9 @@ def test_a_model_below_its_threshold_fails_with_exit_code_1_and_names_its_misses
             "  interval    0.4677 to 0.9111 (95% Wilson)",
             "  n           12",
             "  threshold   >= 0.9 (profile profile.toml)",
-            "  margin      -0.1500, inside the noise*",
-            "  worst misses, the most confident first:",
-            "    blue/red_?.png  is blue  said red (*%)",
+            "  margin      -0.1500, within the noise*",
+            "  wrong decisions, most confident first:",
+            "    blue/red_?.png  true blue  predicted red (*%)",
             "below_threshold ~*zero_shot.top1[[]photos]*",
         ]
     )
@@ -84,21 +84,23 @@ def test_another_owner_is_named_where_a_suite_finds_no_model(colours):
     colours.makepyfile(test_suite="import pytest\n@pytest.mark.clip_suite\ndef test_it(): pass")
     result = colours.runpytest("--model=mine")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: another plugin or conftest owns --model here; * --clip-model instead"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --model is defined by another plugin or conftest here; * --clip-model instead"]
+    )
 
 
 def test_a_shipped_suite_without_a_model_is_a_usage_error_with_an_example(colours):
     colours.makepyfile(test_suite="import pytest\n@pytest.mark.clip_suite\ndef test_it(): pass")
     result = colours.runpytest()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: no model named, *for example: pytest --model ViT-B-32@openai *"])
+    result.stderr.fnmatch_lines(["ERROR: no model given, *for example: pytest --model ViT-B-32@openai *"])
 
 
 def test_a_test_of_ones_own_without_a_model_fails_and_spares_the_others(colours):
     colours.makepyfile(test_unit="def test_it(): pass")
     result = colours.runpytest()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*no model named*"])
+    result.stdout.fnmatch_lines(["*no model given*"])
 
 
 def test_a_project_with_its_own_model_fixture_is_left_alone(colours):
@@ -183,7 +185,7 @@ def test_a_role_that_no_set_plays_is_skipped_with_the_way_to_fill_it(colours):
     colours.makepyfile(test_suite='import pytest\n@pytest.mark.clip_role("factors")\ndef test_it(model, dataset): pass')
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "-rs")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*no data set plays the role 'factors' in profile 'colours'*role=factors*"])
+    result.stdout.fnmatch_lines(["*no data set has the role 'factors' in profile 'colours'*role=factors*"])
 
 
 def test_a_threshold_that_judges_nothing_is_named(colours):
@@ -192,9 +194,9 @@ def test_a_threshold_that_judges_nothing_is_named(colours):
     )
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["thresholds that judged nothing: zero_shot.top9*"])
+    result.stdout.fnmatch_lines(["thresholds that match no measurement: zero_shot.top9*"])
     part = colours.runpytest(MODEL, "--clip-profile=profile.toml", "test_suite.py")
-    part.stdout.no_fnmatch_line("thresholds that judged nothing*")
+    part.stdout.no_fnmatch_line("thresholds that match no measurement*")
 
 
 def test_a_threshold_can_stand_in_the_test_itself(colours):

@@ -64,9 +64,9 @@ def test_a_rank_judges_nothing_and_says_so(colours, as_rank):
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            f"clip-robust: rank 1 of 4 encodes its share and judges nothing; {MEASURE}",
+            f"clip-robust: rank 1 of 4 encodes its share of the samples and judges nothing; {MEASURE}",
             f"rank 1 of 4 encoded * images and * texts, and left * samples to the other ranks; *: {MEASURE}",
-            f"SKIPPED [[]1] *: rank 1 of 4 encoded its share; {MEASURE}",
+            f"SKIPPED [[]1] *: rank 1 of 4 only encodes its share; {MEASURE}",
         ]
     )
     result.stdout.no_fnmatch_line("*zero_shot.top1*")
@@ -182,7 +182,7 @@ def test_a_store_that_cannot_be_written_fails_the_rank_whose_work_is_lost(colour
     result.stdout.fnmatch_lines(
         [
             "feature store cache/features: cannot be written (No space*",
-            "* features could not be stored and are lost: run *",
+            "* features could not be stored and are lost; run *",
         ]
     )
 
@@ -192,8 +192,8 @@ def test_a_store_that_cannot_be_written_fails_the_rank_whose_work_is_lost(colour
     [
         ("4", [], "RANK=4: expected a number from 0 to 3 (WORLD_SIZE=4)"),
         (None, [], "WORLD_SIZE=4 without RANK: *"),
-        ("0", ["-n2"], "-n with WORLD_SIZE=4: workers are started by one or the other; leave -n out (-n 0), or *"),
-        ("0", ["--snapshot-update"], "--snapshot-update: rank 0 of 4 measures nothing, so it has nothing to record; *"),
+        ("0", ["-n2"], "-n cannot be combined with WORLD_SIZE=4; *"),
+        ("0", ["--snapshot-update"], "--snapshot-update: rank 0 of 4 only encodes and measures nothing; *"),
     ],
 )
 def test_what_ranks_cannot_do_is_a_usage_error(colours, as_rank, rank, options, complaint):

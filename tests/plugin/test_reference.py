@@ -1,4 +1,4 @@
-"""A reference model: measured beside every test, on the same data, in the same run."""
+"""A reference model: measured in every test, on the same data, in the same run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_other_way_round_it_is_an_improvement(crowd):
     assert result.ret == 0
 
 
-def test_the_reference_is_no_test_of_its_own(crowd):
+def test_the_reference_is_not_reported_as_a_test(crowd):
     result = crowd.runpytest("--model=py:colour_clip:load", REFERENCE, PROFILE, "-v")
     result.assert_outcomes(passed=4)
     result.stdout.no_fnmatch_line("*for the reference*")
@@ -55,10 +55,10 @@ def test_a_reference_that_does_not_load_is_an_error_of_every_gate(crowd):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_a_reference_that_is_no_model_spec_is_a_usage_error(crowd):
+def test_a_reference_that_is_not_a_model_spec_is_a_usage_error(crowd):
     result = crowd.runpytest(MODEL, "--clip-reference=no:such", PROFILE)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*model spec 'no:such': unknown kind 'no'*"])
+    result.stderr.fnmatch_lines(["*model spec 'no:such': unknown prefix 'no'*"])
 
 
 def test_fixtures_between_model_and_test_are_those_of_the_reference(crowd):
@@ -98,10 +98,12 @@ def test_a_test_that_skips_for_the_reference_alone_is_said(crowd):
     )
     result = crowd.runpytest(MODEL, REFERENCE, PROFILE)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*the reference could not be measured: its run of this test gated no zero_shot.top1*"])
+    result.stdout.fnmatch_lines(
+        ["*the reference could not be measured: its run of this test did not measure zero_shot.top1*"]
+    )
 
 
-def test_tests_without_a_model_have_no_twin(crowd):
+def test_tests_without_a_model_have_no_reference_item(crowd):
     crowd.makepyfile(test_suite="count = []\ndef test_it():\n    count.append(1)\n    assert count == [1]\n")
     crowd.runpytest(MODEL, REFERENCE, PROFILE).assert_outcomes(passed=1)
 

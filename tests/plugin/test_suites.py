@@ -59,14 +59,14 @@ def test_every_suite_measures_what_its_roles_offer(suites):
         "test_error_ratio[posed-pose]",
         "test_error_ratio[posed-style]",
     }
-    result.stdout.fnmatch_lines(["*'posed': every answer is right, so error ratios are not defined*"])
+    result.stdout.fnmatch_lines(["*'posed': every answer is correct, so error ratios are not defined*"])
 
 
 def test_what_a_set_does_not_annotate_is_skipped_with_the_reason(suites):
     result, _ = suites("-rs", "-k", "test_factor_accuracy or top5")
     result.assert_outcomes(passed=2, skipped=15, deselected=result.parseoutcomes()["deselected"])
     result.stdout.fnmatch_lines(
-        ["*'posed' does not annotate 'background'*", "*top-5 says nothing among 3 classes*"], consecutive=False
+        ["*'posed' does not annotate 'background'*", "*top-5 is not defined among 3 classes*"], consecutive=False
     )
 
 
@@ -81,10 +81,12 @@ def test_images_are_encoded_once_whatever_number_of_tests_asks(suites):
     assert report["encoded"] == {"images": 24, "texts": 3}
 
 
-def test_a_path_after_a_blank_does_not_lose_the_ini_file(colours, tmp_path):
+def test_a_path_after_a_space_is_refused_where_it_would_lose_the_ini_file(colours, tmp_path):
     colours.makepyfile(test_suite="def test_it(model): pass")
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()
     result = colours.runpytest("--model=py:colour_clip:load", "--clip-report", str(outside))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: write --clip-report={outside}: pytest takes a path after a blank *"])
+    result.stderr.fnmatch_lines(
+        [f"ERROR: write --clip-report={outside} (with '='): pytest treats a path after a space *"]
+    )

@@ -3,9 +3,8 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 
-from pytest_clip_robust.gates import Threshold
 from pytest_clip_robust.plugin.collector import uncompared
-from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_aspects, render_table, unused_thresholds
+from pytest_clip_robust.report.terminal import ROWS_SHOWN, render_aspects, render_table, unmatched_keys
 
 CHANGE = {"value": 0.7, "difference": -0.1, "p_worse": 0.00012, "p_better": 1.0, "tolerance": 0.01}
 
@@ -80,7 +79,7 @@ def test_the_model_is_a_column_only_where_there_are_several():
 def test_a_threshold_inside_the_interval_is_marked_and_the_mark_explained():
     table = lines([record(bound=0.57)])
     assert table[1].startswith("passed ~")
-    assert "~ the threshold lies inside the interval" in table[-1]
+    assert "~ the threshold is inside the interval" in table[-1]
 
 
 def test_passes_beyond_the_limit_are_counted_and_failures_never_hidden():
@@ -115,15 +114,15 @@ def test_the_largest_change_in_tolerances_comes_first():
     assert [line.split()[1] for line in lines(records)[1:4]] == ["c[x]", "a[x]", "b[x]"]
 
 
-def test_gates_without_a_baseline_are_counted_by_model():
-    run = SimpleNamespace(reference=None)
+def test_gates_without_a_baseline_are_counted_by_model(tmp_path):
+    run = SimpleNamespace(reference=None, models=(), baselines=tmp_path, baseline_name="")
     known = record(change=CHANGE, known=True)
     assert uncompared(run, [known]) == []
     assert uncompared(run, [record(), known]) == [
-        "no baseline yet for 1 of 2 gates of A: record one with --snapshot-update"
+        "no baseline yet for 1 of 2 gates of A; record one with --snapshot-update"
     ]
     assert uncompared(run, [record(), known, record(model="B")])[1] == (
-        "no baseline yet for any gate of B: record one with --snapshot-update"
+        "no baseline yet for any gate of B; record one with --snapshot-update"
     )
     assert uncompared(run, [record(known=True)]) == []
     assert uncompared(SimpleNamespace(reference="other"), [record()]) == []
@@ -143,14 +142,14 @@ def test_rich_markup_in_names_stays_text():
     assert "m[[bold]x[/bold]]" in render_table([record("m[[bold]x[/bold]]")], width=120, colour=False)
 
 
-def test_a_threshold_that_judged_nothing_is_named():
-    thresholds = {"zero_shot.top1": Threshold(at_least=0.1), "zero_shot.topl": Threshold(at_least=0.1)}
-    assert unused_thresholds(thresholds, [record()]) == [
-        "thresholds that judged nothing: zero_shot.topl; check their names against the table"
-    ]
-    many = {f"m{i}": Threshold(at_least=0.1) for i in range(14)}
-    assert "m8, m9 and 4 more; check" in unused_thresholds(many, [record()])[0]
-    assert unused_thresholds({"zero_shot.top1[photos]": Threshold(at_least=0.1)}, [record()]) == []
+def test_keys_that_match_no_measurement_are_named_with_the_nearest():
+    (line,) = unmatched_keys("thresholds", ["zero_shot.top1", "zero_shot.topl"], [record()])
+    assert line == (
+        "thresholds that match no measurement: zero_shot.topl (did you mean 'zero_shot.top1' or "
+        "'zero_shot.top1[photos]'?); correct their names or remove them"
+    )
+    assert "m8, m9 and 4 more; correct" in unmatched_keys("tolerances", [f"m{i}" for i in range(14)], [record()])[0]
+    assert unmatched_keys("thresholds", ["zero_shot.top1[photos]"], [record()]) == []
 
 
 def test_aspects_have_a_line_each_with_verdicts_and_the_first_value():

@@ -1,1 +1,1 @@
-"""Runs with pytest-xdist: devices, groups of tests, scheduling."""
+"""Parallel runs with pytest-xdist: devices, groups of tests, scheduling."""

@@ -1,4 +1,4 @@
-"""The GPUs that the caller may use, asked of nvidia-smi: a controller that asked torch would open a context on each."""
+"""GPUs that this process can use, as nvidia-smi lists them; asking torch would open a CUDA context on each GPU."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FAKE_GPUS = "CLIP_ROBUST_FAKE_GPUS"
-"""For tests: the free GiB of GPUs that are not there, such as ``16,16,8``; they are called GPU-fake-0 and so on."""
+"""Environment variable for tests: the free GiB of pretended GPUs, such as ``16,16,8``, named GPU-fake-0 and so on."""
 
 INSTANCE_ID = "MIG-"
-"""How the id of a GPU's instance begins."""
+"""The prefix of the id of a GPU instance."""
 
 NVIDIA_SMI = "nvidia-smi"
-MIB_A_GIB = 1024
+MIB_PER_GIB = 1024
 PATIENCE = 30.0
-"""Seconds for nvidia-smi to answer; a driver that has to wake several GPUs takes some."""
+"""Seconds for nvidia-smi to answer; waking several GPUs takes a while."""
 
 INSTANCE = re.compile(r"\s*MIG (?:\d+c\.)?\d+g\.(?P<gib>\d+)gb.*\(UUID: (?P<uuid>MIG-[^)]+)\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What one worker can be pinned to. `id` stands in CUDA_VISIBLE_DEVICES; `free` is in GiB."""
+    """A device that a worker can be pinned to. `id` goes into CUDA_VISIBLE_DEVICES; `free` is in GiB."""
 
     id: str
     free: float
@@ -32,7 +32,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as nvidia-smi lists it, with its `instances` where it is split (MIG). `free` is in GiB."""
+    """A GPU as nvidia-smi lists it, with its `instances` if it is partitioned (MIG). `free` is in GiB."""
 
     index: str
     uuid: str
@@ -41,17 +41,17 @@ class Gpu:
 
 
 def find_devices(environment: Mapping[str, str] = os.environ) -> list[Device]:
-    """List the devices within the caller's CUDA_VISIBLE_DEVICES; none without a driver."""
+    """Return the devices in the caller's CUDA_VISIBLE_DEVICES; empty without a driver."""
     fake = environment.get(FAKE_GPUS)
     gpus = _ask_nvidia_smi() if fake is None else _fake(fake)
     return visible(gpus, environment.get("CUDA_VISIBLE_DEVICES"))
 
 
 def visible(gpus: Sequence[Gpu], allowed: str | None) -> list[Device]:
-    """List the devices that `allowed`, the value of CUDA_VISIBLE_DEVICES, leaves; None leaves all.
+    """Return the devices that `allowed`, the value of CUDA_VISIBLE_DEVICES, names; None allows all.
 
-    What the caller wrote is kept word for word, so that nobody's restriction is widened: indices, UUIDs or the
-    beginning of one, MIG ids. As in CUDA, the first entry that names no device hides those after it.
+    Entries are kept word for word, so that no restriction is widened: indices, UUIDs or the beginning of one, MIG ids.
+    As in CUDA, the first entry that does not name a device hides those after it.
     """
     if allowed is None:
         return [device for gpu in gpus for device in gpu.instances or (Device(gpu.uuid, gpu.free),)]
@@ -66,22 +66,22 @@ def visible(gpus: Sequence[Gpu], allowed: str | None) -> list[Device]:
 
 
 def parse_gpus(table: str, listing: str) -> list[Gpu]:
-    """Read nvidia-smi's `table` (index, uuid, MiB free, MIG mode; CSV) and the instances in its `listing` (``-L``).
+    """Return the GPUs in nvidia-smi's `table` (CSV: index, uuid, MiB free, MIG mode) and `listing` (``-L``).
 
-    The free memory of an instance is taken to be what its profile names; that of the GPU says nothing about it.
+    The free memory of an instance is taken from the name of its profile; nvidia-smi only reports that of the GPU.
     """
     instances = _instances(listing)
     gpus = []
     for line in table.splitlines():
         index, uuid, free, split = (field.strip() for field in line.split(","))
         parts = instances.get(uuid, ()) if split == "Enabled" else ()
-        # On GPUs without memory of their own nvidia-smi says "[N/A]": they share the machine's.
-        gpus.append(Gpu(index, uuid, float(free) / MIB_A_GIB if free.isdecimal() else 0.0, parts))
+        # For GPUs that share the machine's memory, nvidia-smi reports "[N/A]".
+        gpus.append(Gpu(index, uuid, float(free) / MIB_PER_GIB if free.isdecimal() else 0.0, parts))
     return gpus
 
 
 def _instances(listing: str) -> dict[str, tuple[Device, ...]]:
-    """Read which instances each GPU's UUID has."""
+    """Return the instances of each GPU, by UUID."""
     found: dict[str, tuple[Device, ...]] = {}
     owner = ""
     for line in listing.splitlines():
@@ -94,7 +94,7 @@ def _instances(listing: str) -> dict[str, tuple[Device, ...]]:
 
 
 def _free(gpus: Sequence[Gpu], name: str) -> float | None:
-    """Return the free GiB of what an entry of CUDA_VISIBLE_DEVICES names, or None if that is nothing or not clear."""
+    """Return the free GiB of the one device that an entry of CUDA_VISIBLE_DEVICES names, else None."""
     for instance in (instance for gpu in gpus for instance in gpu.instances):
         if instance.id == name:
             return instance.free
@@ -106,7 +106,7 @@ def _free(gpus: Sequence[Gpu], name: str) -> float | None:
 
 
 def _usable(gpu: Gpu) -> float:
-    """Return what a process gets that names the whole GPU: of a split one, its first instance."""
+    """Return the free GiB of a process that names the whole GPU; on a partitioned one it gets the first instance."""
     return gpu.instances[0].free if gpu.instances else gpu.free
 
 
@@ -120,7 +120,7 @@ def _ask_nvidia_smi() -> list[Gpu]:
 
 
 def _run(*arguments: str) -> str:
-    """Return what nvidia-smi prints; nothing where there is none, or no driver that answers."""
+    """Return the output of nvidia-smi; empty if it is not installed or the driver does not answer."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             [NVIDIA_SMI, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=True

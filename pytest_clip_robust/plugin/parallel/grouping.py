@@ -1,4 +1,4 @@
-"""Which tests belong together: those of one model that need the same data sets."""
+"""Groups of tests that run on one worker: tests of one model that need the same data sets."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from pytest_clip_robust.plugin.gpu import GpuNeed
 
 UNKNOWN_SECONDS = 1.0
-"""What a test is taken to last where no test is known from an earlier run."""
+"""The assumed duration of a test if no duration is known from an earlier run."""
 
 Encode = tuple[str, str]
-"""A model's label and the name of a data set: the work that is to be done in one place."""
+"""A model's label and the name of a data set: work that one worker should do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a test needs: the label of its model, or ``""``, the data sets that are known before it runs, and GPUs.
+    """What a test needs: its model's label or ``""``, the data sets that are known before it runs, and GPUs.
 
-    `title` names the test without its model, for the report of a crash.
+    title: the test's name without its model, for the report of a crash.
     """
 
     model: str = ""
@@ -29,21 +29,22 @@ class Need:
 
     @property
     def matters(self) -> bool:
-        """Whether it is of any consequence where the test runs."""
+        """Whether it matters on which worker the test runs."""
         return bool(self.model) or self.gpu is not None
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Need:
-        """Undo `dataclasses.asdict` and a way through JSON."""
+        """Return the need that `dataclasses.asdict` and JSON made `plain`."""
         gpu = plain["gpu"]
         return cls(**{**plain, "sets": tuple(plain["sets"]), "gpu": None if gpu is None else GpuNeed(**gpu)})
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tests, by their places in the collection, that one worker runs in a row; `seconds` is what they may take.
+    """Tests that one worker runs in a row.
 
-    gpu: what the worker must have, or None where any will do.
+    tests: their positions in the collection. seconds: their expected duration.
+    gpu: what the worker must have, or None for any worker.
     """
 
     tests: tuple[int, ...]
@@ -56,13 +57,13 @@ class Group:
 def group_tests(
     nodeids: Sequence[str], needs: Mapping[str, Need], seconds: Mapping[str, float], *, reference: str = ""
 ) -> list[Group]:
-    """Gather the tests of a collection into groups.
+    """Return the tests of a collection in groups.
 
-    nodeids: every test. needs: by test; one without an entry needs nothing. seconds: what tests took in the last run.
-    reference: the label of the model that every test is run for as well, or ``""``.
+    nodeids: every test. needs: by test; a test without an entry needs nothing. seconds: durations in the last run.
+    reference: the label of the reference model that every test also runs for, or ``""``.
 
-    Tests of a model whose sets nobody knows beforehand are gathered by file, which is likely to share them; tests
-    without a model stand alone. Tests that ask for GPUs are apart from those that do not.
+    Tests of a model whose data sets are not known in advance are grouped by file, since a file is likely to share them;
+    a test without a model is its own group. Tests that ask for GPUs are separate from those that do not.
     """
     usual = sum(seconds.values()) / len(seconds) if seconds else UNKNOWN_SECONDS
     members: dict[tuple[GpuNeed | str | None, ...], list[int]] = {}

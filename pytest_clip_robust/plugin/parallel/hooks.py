@@ -1,4 +1,4 @@
-"""The hooks of pytest-xdist, for runs that name a model; without workers nobody imports them."""
+"""Hooks of pytest-xdist for runs that name a model; imported only in runs with workers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ from pytest_clip_robust.system.files import write_whole
 from pytest_clip_robust.system.machine import count_cores
 
 NEEDS = "clip_robust_needs"
-"""Where workers say what each test needs: the controller sees node ids alone, and no channel is open so early."""
+"""The entry of xdist's `workerinput` that names the file in which workers write what each test needs.
+
+The controller only sees node ids, and no channel is open that early.
+"""
 
 SECONDS = "clip-robust/seconds"
-"""What each test took in its last parallel run, in pytest's cache."""
+"""The key in pytest's cache of the duration of each test in its last parallel run."""
 
 
 def start(config: pytest.Config) -> None:
-    """Register what this process needs, if xdist is active in it: the controller's half or a worker's."""
+    """Register the controller's part or the worker's part, if xdist is active in this process."""
     given = getattr(config, "workerinput", None)
     if given is not None and NEEDS in given:
         config.pluginmanager.register(NeedsWriter(config, Path(given[NEEDS])), "clip-robust-needs")
@@ -41,7 +44,7 @@ def start(config: pytest.Config) -> None:
 
 
 class NeedsWriter:
-    """A worker's half: says what each test needs before the first is handed out."""
+    """Part of a worker: writes what each test needs, before the first is scheduled."""
 
     def __init__(self, config: pytest.Config, path: Path) -> None:
         self._run = config.stash[RUN]
@@ -49,13 +52,13 @@ class NeedsWriter:
 
     @pytest.hookimpl(tryfirst=True)  # before xdist tells the controller that collection is over
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Write the needs of all tests; every worker writes the same, whole."""
+        """Write the needs of all tests; every worker writes the same file, whole."""
         needs = {item.nodeid: asdict(need) for item in session.items if (need := needs_of(item, self._run)).matters}
         write_whole(self._path, json.dumps(needs).encode())
 
 
 class ParallelRun:
-    """The controller's half: pins workers, schedules groups and remembers how long tests took."""
+    """Part of the controller: pins workers, schedules groups and stores the duration of tests."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -67,61 +70,61 @@ class ParallelRun:
 
     @pytest.hookimpl(tryfirst=True)  # before xdist writes how many workers it created
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
-        """Put each worker's device and share of the cores into its environment, which a replacement inherits.
+        """Put each worker's devices and number of threads into its environment, which a replacement inherits.
 
         Raises:
-            pytest.UsageError: more workers than there is room for.
+            pytest.UsageError: more workers than fit on the GPUs.
         """
         self._workers = len(specs)
-        local = [spec for spec in specs if spec.popen]  # a worker elsewhere knows its own devices better
+        local = [spec for spec in specs if spec.popen]  # workers on other machines are not pinned
         unpinned = [spec for spec in local if "CUDA_VISIBLE_DEVICES" not in spec.env]
-        room = capacity_of(config)
-        if room.devices and len(unpinned) > len(room.slots):
-            raise pytest.UsageError(room.refusal(len(unpinned)))
-        for spec, slot in zip(unpinned, room.slots, strict=False):
+        capacity = capacity_of(config)
+        if capacity.devices and len(unpinned) > len(capacity.slots):
+            raise pytest.UsageError(capacity.refusal(len(unpinned)))
+        for spec, slot in zip(unpinned, capacity.slots, strict=False):
             spec.env[GPU_MEMORY] = ",".join(f"{device.free:.3f}" for device in slot)
-            spec.env.update(pin(slot, os.environ) if room.pins else {})
+            spec.env.update(pin(slot, os.environ) if capacity.pins else {})
         cores = count_cores()
         caps = thread_caps(cores, len(local), os.environ)
         for spec in local:
             spec.env.update({name: cap for name, cap in caps.items() if name not in spec.env})
-        used = {device.id for slot in room.slots[: len(unpinned)] for device in slot}
+        used = {device.id for slot in capacity.slots[: len(unpinned)] for device in slot}
         self._announce(count(len(used), "GPU") if used else count(cores, "core"), caps)
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker on this machine where to say what its tests need, and where workers take turns."""
+        """Give a worker on this machine the file for its tests' needs and the folder of the shared lock files."""
         if node.gateway.spec.popen:
             node.workerinput[NEEDS] = str(self._path)
             node.workerinput[TURNS] = self._folder.name
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> GroupScheduling | None:
-        """Schedule groups, unless the user chose a way with ``--dist``."""
+        """Return the scheduler of groups, unless the user chose one with ``--dist``."""
         if config.known_args_namespace.dist != "no" or config.known_args_namespace.distload:
             return None
         self._scheduler = GroupScheduling(self._workers, self._group, gpus=_gpus)
         return self._scheduler
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Learn which tests came through their calls."""
+        """Tell the scheduler which tests completed their call."""
         if self._scheduler is not None and report.when == "call" and not report.skipped:
             self._scheduler.note_ran(report.nodeid)
 
     def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
-        """Record a test whose worker died as one that could not be measured."""
+        """Record a test whose worker died as an error."""
         need = self._needs().get(crashitem)
         if need is not None and need.model:
             line = f"{report.longrepr}; out of memory? See --clip-batch-size and --clip-worker-memory"
-            report.clip_records = [record_error(line, model=need.model, measurement=need.title)]
+            report.clip_records = [record_error(line, model=need.model, measurement=need.title, test=crashitem)]
 
     def pytest_sessionfinish(self) -> None:
-        """Keep how long tests took for the next run's order."""
+        """Store the duration of tests, which orders the next run."""
         cache = getattr(self._config, "cache", None)
         if cache is not None and self._scheduler is not None and self._scheduler.seconds:
             rounded = {nodeid: round(seconds, 3) for nodeid, seconds in self._scheduler.seconds.items()}
             cache.set(SECONDS, {**_last_seconds(self._config), **rounded})
 
     def pytest_unconfigure(self) -> None:
-        """Remove the folder in which workers said what tests need and took turns."""
+        """Remove the folder of the needs file and the lock files."""
         self._folder.cleanup()
 
     def _group(self, nodeids: Sequence[str]) -> list[Group]:
@@ -129,7 +132,7 @@ class ParallelRun:
         return group_tests(nodeids, self._needs(), _last_seconds(self._config), reference=reference)
 
     def _needs(self) -> dict[str, Need]:
-        """Read what workers said; nothing came from those on other machines."""
+        """Return what workers wrote; workers on other machines write nothing."""
         if not self._path.exists():
             return {}
         read = json.loads(self._path.read_text(encoding="utf-8"))
@@ -143,11 +146,11 @@ class ParallelRun:
 
 
 def needs_of(item: pytest.Item, run: RunConfig) -> Need:
-    """Say what a test needs, from its parameters and fixtures: its model, and every data set that they name."""
+    """Return what a test's parameters and fixtures show that it needs: its model, and every data set they name."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     sets = {value for value in parameters.values() if isinstance(value, str) and value in run.profile.data}
     fixtures = getattr(item, "fixturenames", ())
-    # The corrupted images of a set are many times what a test compares them with: they alone say where it runs.
+    # A set has many times more corrupted images than clean ones, so only the corrupted set decides where the test runs.
     if "corruption" not in parameters:
         if "id_set" in fixtures:
             sets.update(run.profile.sets("id")[:1])
@@ -157,14 +160,14 @@ def needs_of(item: pytest.Item, run: RunConfig) -> Need:
     try:
         gpu = gpu_need(item)
     except ConfigError:
-        gpu = None  # the test itself will say why
+        gpu = None  # the test itself reports why
     return Need(model=label, sets=tuple(sorted(sets)), title=short_name(item.name, label), gpu=gpu)
 
 
 def _gpus(node: Any) -> list[float] | None:
-    """Return how many GiB a worker may use on each of its GPUs; None where only it knows."""
-    said = node.gateway.spec.env.get(GPU_MEMORY)
-    return None if said is None else [float(memory) for memory in said.split(",")]
+    """Return the GiB that a worker can use on each of its GPUs; None if it is not pinned."""
+    assigned = node.gateway.spec.env.get(GPU_MEMORY)
+    return None if assigned is None else [float(memory) for memory in assigned.split(",")]
 
 
 def _last_seconds(config: pytest.Config) -> dict[str, float]:

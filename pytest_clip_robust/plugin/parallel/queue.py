@@ -1,7 +1,8 @@
-"""The groups that no worker has yet, and which data sets are being encoded where.
+"""Queue of the groups that no worker has yet; it knows which worker encodes which data set.
 
-A group waits while another worker is encoding one of its sets: to encode it twice would give the same features. It
-never waits for a worker that does nothing, so nothing hangs; then two may encode one set, which costs time alone.
+A group waits while another worker encodes one of its data sets, since encoding it twice would give the same features.
+It never waits for an idle worker, so the run cannot hang; two workers can then encode the same set, which only costs
+time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pytest_clip_robust.plugin.parallel.grouping import Encode, Group
 
 
 class GroupQueue:
-    """Hands groups to workers: of the model a worker has loaded before others, then the heaviest first."""
+    """Hands groups to workers: groups of the model that the worker has loaded first, then the longest first."""
 
     def __init__(self, groups: Iterable[Group]) -> None:
         self._waiting = sorted(groups, key=_rank)
@@ -27,7 +28,10 @@ class GroupQueue:
     def take(
         self, worker: object, *, working: Container[object], holds: Callable[[Group], bool] = lambda _: True
     ) -> Group | None:
-        """Give `worker` a group that it `holds`, or None where all such wait for an encode on one of the `working`."""
+        """Remove and return a group for `worker` for which `holds` is true.
+
+        None if all those groups wait for a data set that one of the `working` encodes.
+        """
         loaded = self._loaded.get(worker, "")
         chosen: Group | None = None
         for group in self._waiting:
@@ -35,7 +39,7 @@ class GroupQueue:
                 continue
             chosen = chosen or group
             if not loaded or not group.model:
-                break  # groups without a model come last: none of the loaded one follows
+                break  # groups without a model come last, so no group of the loaded model follows
             if group.model == loaded:
                 chosen = group
                 break
@@ -49,13 +53,13 @@ class GroupQueue:
         return chosen
 
     def note_encoded(self, group: Group) -> None:
-        """Note that the sets of `group` are in the store, where every worker finds them."""
+        """Note that the sets of `group` are in the feature store, where every worker finds them."""
         self._encoded |= group.encodes
         for encode in group.encodes:
             self._encoder.pop(encode, None)
 
     def give_back(self, worker: object, groups: Iterable[tuple[Group, tuple[int, ...]]]) -> None:
-        """Take back from a dead `worker` its groups, each with the tests that it did not run."""
+        """Put back the groups of a dead `worker`, each with the tests that it did not run."""
         self._encoder = {encode: owner for encode, owner in self._encoder.items() if owner != worker}
         self._loaded.pop(worker, None)
         self._waiting += [_part(group, tests) for group, tests in groups if tests]
@@ -67,7 +71,7 @@ class GroupQueue:
 
 
 def _rank(group: Group) -> tuple[bool, bool, float, int]:
-    """Order groups: models before the rest, few workers' before anyone's, the heaviest first, then as collected."""
+    """Return a sort key: groups with a model first, then those that need GPUs, the longest, and the first collected."""
     return (not group.model, group.gpu is None, -group.seconds, group.tests[0])
 
 

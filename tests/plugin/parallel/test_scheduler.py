@@ -244,7 +244,7 @@ def test_a_test_that_a_plugin_wants_again_runs_again():
 def test_other_tests_on_another_worker_are_refused():
     run = Run([("a", {"w"})] * 3, 1)
     run.alive[0].queue.clear()
-    with pytest.raises(pytest.UsageError, match=r"collected different tests \(t.py::test_2\): sort what"):
+    with pytest.raises(pytest.UsageError, match=r"collected different tests \(t.py::test_2\); parametrize tests"):
         run.scheduler.add_node_collection(run.arrive(), run.ids[:2])
     with pytest.raises(pytest.UsageError, match="the same tests in another order"):
         run.scheduler.add_node_collection(run.arrive(), run.ids[::-1])
