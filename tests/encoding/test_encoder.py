@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import ImageOps
 
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.encoding import encoder as encoder_module
@@ -164,6 +166,31 @@ def test_another_model_encodes_again(model, photos, store, change):
     encoding = Encoder(store)
     encoding.images(model, photos)
     encoding.images(replace(model, **{change: "other"}), photos)
+    assert encoding.counts["images"] == 2 * len(photos)
+
+
+class Mirrored:
+    """An alteration of images that the package does not know."""
+
+    name = "photos, mirrored"
+
+    def __init__(self, sources):
+        self.sources = sources
+        self.digests = [hashlib.sha256(f"mirrored {digest}".encode()).hexdigest() for digest in sources.digests]
+
+    def __call__(self, image, position):
+        return ImageOps.mirror(image)
+
+
+def test_any_alteration_of_images_can_be_encoded(model, encoder, photos, store):
+    encoding = Encoder(store, LocalEngine(batch_size=5, workers=2))
+    plain, mirrored = encoding.images(model, photos), encoding.images(model, Mirrored(photos))
+    expected = [
+        encoder.encode_image(torch.as_tensor(encoder.preprocess(ImageOps.mirror(decode(photos.read(i)))))[None])
+        for i in range(len(photos))
+    ]
+    assert cosine_distances(mirrored, torch.cat(expected).detach().numpy()).max() < TOLERANCE
+    assert cosine_distances(mirrored, plain).max() > TOLERANCE
     assert encoding.counts["images"] == 2 * len(photos)
 
 

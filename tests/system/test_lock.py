@@ -14,7 +14,8 @@ from pytest_clip_robust.system.lock import hold_lock
 HOLD = """
 import sys, time
 from filelock import FileLock
-FileLock(sys.argv[1]).acquire()
+lock = FileLock(sys.argv[1])
+lock.acquire()
 print("held", flush=True)
 time.sleep(600)
 """
@@ -94,6 +95,8 @@ def test_the_system_releases_the_lock_of_a_killed_process(tmp_path, notices):
     file = tmp_path / "held.lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
+        with pytest.raises(TimeoutError), hold_lock(file, activity="", limit=0.05):
+            pytest.fail("the process holds the lock")
         process.kill()
     with hold_lock(file, activity="", limit=5, notice=notices.append):
         pass
@@ -105,4 +108,5 @@ def test_an_error_of_the_work_is_passed_on_and_the_lock_released(tmp_path, error
     for required in (True, False):
         with pytest.raises(error), hold_lock(tmp_path / "some.lock", activity="", required=required):
             raise error
-        FileLock(tmp_path / "some.lock").acquire(timeout=1)
+        with FileLock(tmp_path / "some.lock", timeout=1):
+            pass
