@@ -124,7 +124,7 @@ class Collector:
     def _show(self, line: str) -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.write_line(line)
+            reporter.write(f"\n{line}\n")  # after the progress of the last test
 
     def _closing_lines(self) -> list[str]:
         summary = self._summary()
