@@ -100,7 +100,11 @@ def change_since(measurement: Measurement, baseline: Baseline, *, alpha: float) 
     if measurement.evidence is None or baseline.evidence is None:
         found, flips = apart, tuple[Flip, ...]()
     else:
-        found = compare(baseline.evidence, measurement.evidence, direction=measurement.direction, difference=difference)
+        paired = compare(
+            baseline.evidence, measurement.evidence, direction=measurement.direction, difference=difference
+        )
+        # Pairs that all change by the same amount have no error to test with: an AUROC falls from 1 to 0, say.
+        found = apart if paired.error == 0 and abs(difference) > SLACK else paired
         flips = find_flips(measurement, baseline.evidence)
     return Change(
         baseline=baseline,

@@ -24,6 +24,8 @@ from pytest_clip_robust.gates import (
 from pytest_clip_robust.gates.baseline_files import columns_of
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
 from pytest_clip_robust.gates.regression import evidence_from, incompatibilities
+from pytest_clip_robust.properties import ood
+from pytest_clip_robust.scoring.ood_scores import Scores
 from pytest_clip_robust.stats.intervals import wilson
 
 N = 1000
@@ -199,3 +201,21 @@ def test_the_most_specific_tolerance_counts():
 def test_a_tolerance_is_a_number_of_at_least_0(value):
     with pytest.raises(ConfigError, match=r"^tolerances\.m="):
         read_value(NotNegative, value, where="tolerances.m")
+
+
+def scores(values, name):
+    return Scores(dataset=name, score="mcm", values=np.asarray(values, float))
+
+
+def test_an_auroc_that_falls_from_1_to_0_regressed():
+    """Every pair changes alike, so the paired error is 0 and the intervals decide."""
+    high, low = np.linspace(0.6, 0.9, 30), np.linspace(0.1, 0.4, 30)
+    before = ood.measure(scores(high, "id"), scores(low, "ood"), "auroc")
+    after = ood.measure(scores(low, "id"), scores(high, "ood"), "auroc")
+    assert (before.value, after.value) == (1.0, 0.0)
+
+    found = change_since(after, baseline_from(before, name="b"), alpha=0.001)
+
+    assert found.trend is Trend.WORSE
+    assert found.comparison.method == "unpaired intervals"
+    assert change_since(before, baseline_from(before, name="b"), alpha=0.001).trend is Trend.SAME
