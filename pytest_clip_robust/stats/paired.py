@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import binomtest, norm, rankdata, skew, t
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import binomtest, rankdata, skew
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Evidence
@@ -207,14 +207,13 @@ def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, d
 
 def _from_error(difference: float, error: float, *, freedom: float, direction: Direction, method: str) -> Comparison:
     """Return the comparison of a difference with this standard error; an error of 0 gives p-values of 1."""
-    spread = norm if np.isinf(freedom) else t(freedom)
     better = difference if direction == "higher" else -difference
-    half = float(spread.ppf(0.5 + LEVEL / 2)) * error
+    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
     return Comparison(
         difference=difference,
         interval=Interval(difference - half, difference + half, LEVEL, method),
-        p_worse=float(spread.sf(-better / error)) if error > 0 else 1.0,
-        p_better=float(spread.sf(better / error)) if error > 0 else 1.0,
+        p_worse=float(stdtr(freedom, better / error)) if error > 0 else 1.0,
+        p_better=float(stdtr(freedom, -better / error)) if error > 0 else 1.0,
         error=error,
         step=0.0,
         method=method,
@@ -232,7 +231,7 @@ def _skewed_tail(losses: Floats) -> float:
     corrected = (
         student + skewness * student**2 / (3 * n**0.5) + skewness**2 * student**3 / (27 * n) + skewness / (6 * n**0.5)
     )
-    return float(t(n - 1).sf(corrected))
+    return float(stdtr(n - 1, -corrected))
 
 
 def _binomial_tail(successes: int, n: int) -> float:

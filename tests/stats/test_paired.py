@@ -92,7 +92,6 @@ def test_the_paired_t_test_is_scipys_or_larger(seed, direction):
     worse = "less" if direction == "higher" else "greater"
     expected = ttest_rel(after, before, alternative=worse)
     assert found.p_worse >= expected.pvalue - 1e-12
-    assert min(found.p_worse, found.p_better) <= 0.5 <= max(found.p_worse, found.p_better)
     interval = ttest_rel(after, before).confidence_interval()
     assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high))
 
@@ -238,7 +237,7 @@ SKEWED = {
 @pytest.mark.parametrize("n", [40, 200])
 def test_skewed_outcomes_raise_no_more_alarms_than_the_level(name, n):
     """Neither model is better: rare large gains of the second one make up for many small losses."""
-    level, runs = 0.01, 3000
+    level, runs = 0.01, 1500
     changes = SKEWED[name](np.random.default_rng(1), (runs, n))
     found = [paired.paired_t(np.zeros(n), change) for change in changes]
     students = ttest_rel(changes, np.zeros_like(changes), axis=1, alternative="less").pvalue
