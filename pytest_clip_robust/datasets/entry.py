@@ -8,8 +8,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
 from pytest_clip_robust.names import DATA_FORMATS
+
+CLASS_LISTS = ("imagenet-1k", "imagenet-a", "imagenet-r")
+"""Lists of classes that are known by name."""
 
 GROUPS = ("", "near", "far")
 DUPLICATES = ("apart", "together")
@@ -34,6 +37,7 @@ class DataEntry:
     depth: a column of depth maps, or a folder with a depth map under the name of every image; ``""`` takes the column
         ``depth`` if there is one.
     crop_border: pixels to cut from every side before preprocessing.
+    exclude: names of classes to leave out, with all their images.
     role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
     """
 
@@ -52,6 +56,7 @@ class DataEntry:
     factors: tuple[str, ...] = ()
     depth: str = ""
     crop_border: int = 0
+    exclude: tuple[str, ...] = ()
     role: str = ""
     group: str = ""
     licence: str = ""
@@ -74,6 +79,7 @@ class DataEntry:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
 
 
+LISTS = {"factors", "exclude"}
 KEYS = {field.name: field for field in fields(DataEntry) if field.name != "name"}
 
 
@@ -96,8 +102,8 @@ def parse_data_option(option: str) -> DataEntry:
     table: dict[str, Any] = dict(pairs)
     if len(table) != len(pairs):
         raise ConfigError(f"--clip-data {option!r}: a key is given twice")
-    if "factors" in table:
-        table["factors"] = [factor for factor in table["factors"].split(",") if factor]
+    for key in LISTS & set(table):
+        table[key] = [item for item in table[key].split(",") if item]
     if "crop_border" in table:
         table["crop_border"] = _number(table["crop_border"], option)
     return entry_from_table(name, {**table, "location": unquote(location)})
@@ -113,7 +119,7 @@ def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
     for key, value in table.items():
         if key not in KEYS:
             raise ConfigError(f"data set {name!r}: unknown key {key!r}{did_you_mean(key, KEYS)}")
-        if key == "factors" or (key == "classes" and isinstance(value, list)):
+        if key in LISTS or (key == "classes" and isinstance(value, list)):
             values[key] = _strings(value, name=name, key=key)
         elif type(value) is not type(KEYS[key].default):
             raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a {type(KEYS[key].default).__name__}")
@@ -135,6 +141,18 @@ def merge(base: DataEntry, override: DataEntry) -> DataEntry:
             key: getattr(override, key) for key in ("format", "split", "table", "image", "label", "caption", "depth")
         } | changed
     return replace(base, **changed)
+
+
+def refuse_exclude(entry: DataEntry, things: str) -> None:
+    """Refuse an entry that excludes classes, for sets whose `things` have none.
+
+    Raises:
+        DataError: the entry excludes classes.
+    """
+    if entry.exclude:
+        raise DataError(
+            f"data set {entry.name!r}: exclude={list(entry.exclude)} leaves out classes, but {things} have none"
+        )
 
 
 def _strings(value: object, *, name: str, key: str) -> tuple[str, ...]:

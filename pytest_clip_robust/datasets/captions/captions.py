@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,18 @@ import numpy as np
 
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder, unlabelled_image_set
 from pytest_clip_robust.datasets.sources.arrow import table_images
-from pytest_clip_robust.datasets.sources.listings import ImageFinder, find_listings, image_of, read_records, value_of
+from pytest_clip_robust.datasets.sources.listings import (
+    ImageFinder,
+    Listings,
+    find_listings,
+    image_of,
+    read_records,
+    value_of,
+)
 from pytest_clip_robust.datasets.sources.reading import open_table
 from pytest_clip_robust.datasets.sources.rows import Rows, file_rows
 from pytest_clip_robust.errors import DataError
@@ -66,8 +75,9 @@ def load_caption_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Capt
     Raises:
         DataError: the set cannot be read, an image has no caption, a caption has no image, or a caption is empty.
     """
-    root, listings = find_listings(entry)
-    listed = _from_listings(entry, root, listings) if listings else _from_table(entry, cache_dir)
+    refuse_exclude(entry, "captions")
+    listings = find_listings(entry)
+    listed = _from_listings(entry, listings) if listings.paths else _from_table(entry, cache_dir)
     owners = np.repeat(np.arange(len(listed.rows)), [len(captions) for captions in listed.captions])
     captions = [caption for of_image in listed.captions for caption in of_image]
     together = entry.duplicates == "together"
@@ -84,12 +94,12 @@ def load_caption_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Capt
         captions=captions,
         pairs=pairs,
         fingerprint=digest({"images": images.fingerprint, "captions": captions, "pairs": pairs.tolist()}),
-        remarks=() if together else tuple(_duplicate_remarks(images, captions, owners)),
+        remarks=images.remarks + (() if together else tuple(_duplicate_remarks(images, captions, owners))),
     )
 
 
 def texts_in(value: Any, where: str) -> list[str]:
-    """Return the captions in a value: a text, a JSON list of texts, or a list of texts or sentence objects.
+    """Return the captions in a value: a text, a list of texts written as text, or a list of texts or sentence objects.
 
     Raises:
         DataError: the value has no caption, or an empty one.
@@ -97,7 +107,7 @@ def texts_in(value: Any, where: str) -> list[str]:
     if isinstance(value, dict):
         value = value_of(value, CAPTION_KEYS)
     if isinstance(value, str) and value.startswith("["):
-        value = _json_list(value)
+        value = _text_list(value)
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not listed:
         raise DataError(f"{where} has no caption")
@@ -107,24 +117,27 @@ def texts_in(value: Any, where: str) -> list[str]:
             raise DataError(f"{where}: caption {i} is {text!r}; expected a text")
         if not text.strip():
             raise DataError(f"{where}: caption {i} is empty")
-    return [text.strip() for text in texts]
+    return [unicodedata.normalize("NFC", text.strip()) for text in texts]
 
 
-def _from_listings(entry: DataEntry, root: Path, listings: Sequence[Path]) -> _Listed:
-    finder = ImageFinder(root)
+def _from_listings(entry: DataEntry, listings: Listings) -> _Listed:
+    finder = ImageFinder(listings.root)
     captions: list[list[str]] = []
-    for record in read_records(listings, name=entry.name, split=entry.split):
+    records, remarks = read_records(listings, entry)
+    for record in records:
         file = record.values.get(entry.image) if entry.image else image_of(record.values)
         place = finder.place(file, record.where)
         if place == len(captions):
             captions.append([])
         value = value_of(record.values, (entry.caption,) if entry.caption else CAPTION_KEYS)
         captions[place] += texts_in(value, f"{record.where}: image {printable(str(file))}")
-    return _Listed(file_rows(finder.names, finder.paths, origin=str(listings[0])), captions)
+    rows = file_rows(finder.names, finder.paths, origin=str(listings.paths[0]))
+    return _Listed(replace(rows, remarks=remarks), captions)
 
 
 def _from_table(entry: DataEntry, cache_dir: Path | None) -> _Listed:
-    table = open_table(entry, prepared_folder(cache_dir))
+    opened = open_table(entry, prepared_folder(cache_dir))
+    table = opened.table
     columns = list(table.features)
     column = entry.caption or next((key for key in CAPTION_KEYS if key in columns), "")
     if column not in columns:
@@ -133,10 +146,10 @@ def _from_table(entry: DataEntry, cache_dir: Path | None) -> _Listed:
             f"data set {entry.name!r}: {what}; it has {', '.join(columns)}; name one with ?caption=, "
             "or the listing with ?table="
         )
-    rows = table_images(entry, table)
+    rows = table_images(entry, opened)
     values = list(table[column])
     if column == "txt":  # in a tar, a file with one caption per line
-        values = [text.splitlines() if isinstance(text, str) else text for text in values]
+        values = [text.split("\n") if isinstance(text, str) else text for text in values]
         values = [[line for line in lines if line.strip()] if isinstance(lines, list) else lines for lines in values]
     captions = [
         texts_in(value, f"data set {entry.name!r}: image {printable(sample)}")
@@ -145,12 +158,16 @@ def _from_table(entry: DataEntry, cache_dir: Path | None) -> _Listed:
     return _Listed(rows, captions)
 
 
-def _json_list(text: str) -> Any:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return text
-    return content if isinstance(content, list) else text
+def _text_list(text: str) -> Any:
+    """Return the list that a text holds in JSON or as Python writes it; the text itself if it is not a list."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            content = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(content, list):
+            return content
+    return text
 
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Ints]:

@@ -33,6 +33,11 @@ class ContrastSet:
         """The set's name."""
         return self.images.name
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for the user about the set."""
+        return self.images.remarks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchSet:
@@ -54,3 +59,8 @@ class MatchSet:
     def name(self) -> str:
         """The set's name."""
         return self.images.name
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for the user about the set."""
+        return self.images.remarks

@@ -15,11 +15,11 @@ from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.captions.captions import texts_in
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.captions.crops import Box, CropReader
-from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
-from pytest_clip_robust.datasets.sources.arrow import table_images
+from pytest_clip_robust.datasets.sources.arrow import Opened, table_images
 from pytest_clip_robust.datasets.sources.listings import (
     ImageFinder,
     Record,
@@ -89,15 +89,16 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
         DataError: the set cannot be read, an image does not exist, a caption is missing or empty, or a false caption
             is the true one.
     """
-    root, listings = find_listings(entry)
+    refuse_exclude(entry, "pairs")
+    listings = find_listings(entry)
     images: _Images
-    if listings:
-        records = read_records(listings, name=entry.name, split=entry.split)
-        images = _ListedImages(entry, root, origin=str(listings[0]))
+    if listings.paths:
+        records, remarks = read_records(listings, entry)
+        images = _ListedImages(entry, listings.root, origin=str(listings.paths[0]), remarks=remarks)
     else:
-        table = open_table(entry, prepared_folder(cache_dir))
-        records = _table_records(entry, table)
-        images = _TableImages(entry, table)
+        opened = open_table(entry, prepared_folder(cache_dir))
+        records = _table_records(entry, opened.table)
+        images = _TableImages(entry, opened)
     if FIRST in records[0].values or FIRST in getattr(images, "columns", ()):
         return _match_set(entry, [_match(i, one, images) for i, one in enumerate(records)], images, cache_dir)
     items = [item for i, one in enumerate(records) for item in _items(i, one, images)]
@@ -119,8 +120,8 @@ def canonical_kind(text: str) -> str:
 class _ListedImages:
     """Images of a listing, or crops of them."""
 
-    def __init__(self, entry: DataEntry, root: Path, *, origin: str) -> None:
-        self._entry, self._origin = entry, origin
+    def __init__(self, entry: DataEntry, root: Path, *, origin: str, remarks: tuple[str, ...]) -> None:
+        self._entry, self._origin, self._remarks = entry, origin, remarks
         self._finder = ImageFinder(root)
         self._places: dict[tuple[int, Box | None], int] = {}
 
@@ -137,6 +138,7 @@ class _ListedImages:
     def rows(self) -> Rows:
         """Return the images; those with a box are cropped."""
         whole = file_rows(self._finder.names, self._finder.paths, origin=self._origin)
+        whole = replace(whole, remarks=self._remarks)
         sources, boxes = zip(*self._places, strict=True)
         if not any(boxes):
             return whole
@@ -155,10 +157,10 @@ class _ListedImages:
 class _TableImages:
     """Images in one column of a table, or in two columns."""
 
-    def __init__(self, entry: DataEntry, table: Any) -> None:
-        self.columns = [column for column in (FIRST, SECOND) if column in table.features] or [entry.image]
-        self._tables = [table_images(entry, table, column=column) for column in self.columns]
-        self._size = len(table)
+    def __init__(self, entry: DataEntry, opened: Opened) -> None:
+        self.columns = [column for column in (FIRST, SECOND) if column in opened.table.features] or [entry.image]
+        self._tables = [table_images(entry, opened, column=column) for column in self.columns]
+        self._size = len(opened.table)
 
     def place(self, number: int, _: Record, key: str) -> int:
         """Return the number of the row's image in the column `key`."""
@@ -179,7 +181,7 @@ class _TableImages:
             read=_Chain([rows.read for rows in self._tables], self._size),
             samples=names,
             stamps=[
-                f"{column}|{stamp}"
+                None if stamp is None else f"{column}|{stamp}"
                 for column, rows in zip(self.columns, self._tables, strict=True)
                 for stamp in rows.stamps
             ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from pytest_clip_robust.datasets.images.decoding import to_rgb
 from pytest_clip_robust.datasets.images.reader import ImageReader
 
 Box = tuple[int, int, int, int]
@@ -31,7 +32,7 @@ class CropReader:
         if box is None:
             return content
         with Image.open(io.BytesIO(content)) as whole:
-            part = whole.convert("RGB").crop(box)
+            part = to_rgb(whole).crop(box)
         buffer = io.BytesIO()
         part.save(buffer, "BMP")
         return buffer.getvalue()

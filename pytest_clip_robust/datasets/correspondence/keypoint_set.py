@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,24 @@ class KeypointRows:
     pairs: Ints | None = None
     viewpoints: Ints | None = None
 
+    def take(self, positions: Ints) -> KeypointRows:
+        """Return the images at `positions`, which ascend, and the listed pairs of which both images are among them."""
+        pairs, viewpoints = self.pairs, self.viewpoints
+        if pairs is not None:
+            kept = np.isin(pairs, positions).all(axis=1)
+            pairs = np.searchsorted(positions, pairs[kept])
+            viewpoints = None if viewpoints is None else viewpoints[kept]
+        places = positions.tolist()
+        return replace(
+            self,
+            pictures=self.pictures.take(positions),
+            points=[self.points[i] for i in places],
+            boxes=self.boxes[positions],
+            instances=[self.instances[i] for i in places],
+            pairs=pairs,
+            viewpoints=viewpoints,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeypointSet:
@@ -58,3 +76,8 @@ class KeypointSet:
     def name(self) -> str:
         """The set's name."""
         return self.images.name
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for the user about the set."""
+        return self.images.remarks

@@ -21,7 +21,8 @@ from pytest_clip_robust.datasets.correspondence.pairing import class_pairs
 from pytest_clip_robust.datasets.correspondence.pictures import picture_sizes
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.datasets.images.loading import unlabelled_image_set
+from pytest_clip_robust.datasets.images.labels import canonical, named_classes
+from pytest_clip_robust.datasets.images.loading import classes_left, unlabelled_image_set
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.text import printable
 
@@ -41,6 +42,8 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
             images to compare; the message names the set, and the image.
     """
     found = read_layout(entry, LAYOUTS, read_keypoint_table, "keypoints", cache_dir=cache_dir)
+    if entry.exclude:
+        found = _without_excluded(entry, found)
     samples = [printable(sample) for sample in found.pictures.samples]
     labels = [printable(str(label)) for label in found.pictures.labels]
     found = replace(found, pictures=replace(found.pictures, samples=samples))
@@ -65,6 +68,16 @@ def load_keypoint_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Key
         viewpoints=viewpoints.astype(np.int64),
         fingerprint=_fingerprint(images, points=points, boxes=boxes, pairs=pairs, viewpoints=viewpoints),
     )
+
+
+def _without_excluded(entry: DataEntry, found: KeypointRows) -> KeypointRows:
+    of_rows = [canonical(str(label)) for label in found.pictures.labels]
+    classes = named_classes(sorted(set(of_rows)), source=f"data set {entry.name!r}")
+    kept = {classes.ids[i] for i in classes_left(entry, classes).tolist()}
+    rows = np.flatnonzero([label in kept for label in of_rows])
+    if not len(rows):
+        raise DataError(f"data set {entry.name!r}: exclude leaves out all of its images")
+    return found.take(rows)
 
 
 def _check(entry: DataEntry, found: KeypointRows) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image, ImageOps
 
+from pytest_clip_robust.datasets.images.decoding import to_rgb
 from pytest_clip_robust.datasets.images.depth import NUMPY_MAGIC, decode_depth
 from pytest_clip_robust.datasets.images.digests import THREADS
 from pytest_clip_robust.datasets.images.reader import ImageReader
@@ -54,7 +55,7 @@ class AdaptedReader:
             if adapted is image:
                 return content
             buffer = io.BytesIO()
-            adapted.convert("RGB").save(buffer, "BMP")
+            to_rgb(adapted).save(buffer, "BMP")
         return buffer.getvalue()
 
     def size(self, index: int) -> Size:
@@ -73,7 +74,7 @@ class AdaptedReader:
             layer = adapted.convert("RGBA")
             adapted = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
         if self.sizes is not None and adapted.size != self.sizes[index]:
-            adapted = adapted.convert("RGB").resize(self.sizes[index], Image.Resampling.BILINEAR)
+            adapted = to_rgb(adapted).resize(self.sizes[index], Image.Resampling.BILINEAR)
         return adapted
 
 

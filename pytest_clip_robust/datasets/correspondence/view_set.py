@@ -87,6 +87,11 @@ class ViewSet:
         return self.images.name
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for the user about the set."""
+        return self.images.remarks
+
+    @property
     def intrinsics(self) -> NDArray[np.float32]:
         """The (V, 3, 3) camera matrices."""
         if self.depths.intrinsics is None:

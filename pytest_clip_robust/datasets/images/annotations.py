@@ -14,13 +14,32 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.images.labels import canonical
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import FACTORS
+from pytest_clip_robust.system.text import printable
 
 PROTOTYPES = "prototypical_paths.csv"
 """A file next to the annotations: images that annotators compared with, which are left out (Idrissi et al. 2023)."""
 
+FLAGS = {
+    word: value
+    for value, words in ((True, ("1", "1.0", "true", "t", "yes", "y")), (False, ("0", "0.0", "false", "f", "no", "n")))
+    for word in words
+}
+"""Spellings of a boolean, in lower case."""
+
 _HUB_SUFFIX = re.compile(r"_n\d{8}$")
+
+
+def as_flag(value: object) -> bool | None:
+    """Return the boolean that a value of a file means, or None if it is not one.
+
+    >>> as_flag(1.0), as_flag("No"), as_flag(""), as_flag(2)
+    (True, False, None, None)
+    """
+    return FLAGS.get(str(value).strip().lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +50,25 @@ class FactorAnnotations:
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[bool, ...]]
 
-    def join(self, samples: Sequence[str], *, name: str) -> tuple[NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
+    def join(self, samples: Sequence[str], *, name: str) -> tuple[Ints, dict[str, NDArray[np.bool_]]]:
         """Return the positions of the annotated images among `samples`, and their columns.
 
         Files match by name without folders and suffix, and without ``_n01440764`` at the end, which copies of ImageNet
         on the hub have.
 
         Raises:
-            DataError: no file name matches, or two samples have the same name.
+            DataError: no file name matches, or two samples or two rows that differ have the same name.
         """
-        by_stem = {_stem(file): row for file, row in self.rows.items()}
+        by_stem: dict[str, tuple[bool, ...]] = {}
+        file_of: dict[str, str] = {}
+        for file, row in self.rows.items():
+            stem = _stem(file)
+            if by_stem.setdefault(stem, row) != row:
+                both = f"{printable(file_of[stem])!r} and {printable(file)!r}"
+                raise DataError(
+                    f"{name}: {self.source} annotates {both} differently, but files are matched without their folders"
+                )
+            file_of.setdefault(stem, file)
         kept: dict[str, int] = {}
         for position, sample in enumerate(samples):
             stem = _stem(sample)
@@ -61,17 +89,17 @@ class FactorAnnotations:
 def read_factor_annotations(path: Path, factors: Sequence[str] = ()) -> FactorAnnotations:
     """Read JSON lines (plain or gzip) with ``file_name`` and a column of 0 and 1 for each of `factors`.
 
-    Without `factors`, those of the 16 known ones that the first line has are read. The images that a file
-    ``prototypical_paths.csv`` next to `path` names are left out, as in the published numbers of ImageNet-X.
+    Without `factors`, those of the 16 known ones that any line has are read, and every line must have them. The images
+    that a file ``prototypical_paths.csv`` next to `path` names are left out, as in the published numbers of ImageNet-X.
 
     Raises:
         DataError: the file cannot be read, has a wrong line, or is empty.
     """
     left_out = _prototypes(path.with_name(PROTOTYPES))
-    columns: tuple[str, ...] = ()
+    lines = list(_lines(path))
+    columns = _columns(lines, factors)
     rows: dict[str, tuple[bool, ...]] = {}
-    for where, line in _lines(path):
-        columns = columns or _columns(line, factors, where)
+    for where, line in lines:
         file = line.get("file_name")
         if not isinstance(file, str):
             raise DataError(f"{where}: file_name={file!r}; expected the name of an image file")
@@ -106,21 +134,24 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _columns(line: Mapping[str, Any], factors: Sequence[str], where: str) -> tuple[str, ...]:
+def _columns(lines: Sequence[tuple[str, Mapping[str, Any]]], factors: Sequence[str]) -> tuple[str, ...]:
+    if not lines:
+        return ()
+    where, line = lines[0]
     for factor in factors:
         if factor not in line:
             raise DataError(f"{where}: no factor {factor!r}{did_you_mean(factor, line)}; it has {', '.join(line)}")
-    found = tuple(factors) or tuple(column for column in FACTORS if column in line)
+    found = tuple(factors) or tuple(column for column in FACTORS if any(column in one for _, one in lines))
     if not found:
         raise DataError(f"{where}: it has none of the 16 factors, but {', '.join(line)}; name them with factors=")
     return found
 
 
 def _flag(line: Mapping[str, Any], column: str, where: str) -> bool:
-    value = line.get(column)
-    if value not in (0, 1):
-        raise DataError(f"{where}: {column}={value!r}; expected 0 or 1")
-    return bool(value)
+    flag = as_flag(line.get(column))
+    if flag is None:
+        raise DataError(f"{where}: {column}={line.get(column)!r}; expected 0 or 1")
+    return flag
 
 
 def _prototypes(path: Path) -> frozenset[str]:
@@ -134,4 +165,4 @@ def _prototypes(path: Path) -> frozenset[str]:
 
 
 def _stem(file: str) -> str:
-    return _HUB_SUFFIX.sub("", PurePosixPath(file).stem)
+    return _HUB_SUFFIX.sub("", PurePosixPath(canonical(file)).stem)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import user_path
 
 CUES = re.compile(r"(?:^|_)(?P<stem>(?P<shape>[a-z]+)\d+-(?P<texture>[a-z]+)\d+)(?:\.\w+)?$", re.IGNORECASE)
 COLUMNS = ("object_response", "category", "imagename")
@@ -78,7 +79,7 @@ def find_decisions(places: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        path = Path(place).expanduser()
+        path = user_path(place)
         files = [path] if path.is_file() else sorted(path.parent.glob(path.name))
         if not files:
             raise DataError(f"decisions: no file {place}")

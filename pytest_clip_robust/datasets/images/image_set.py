@@ -28,7 +28,7 @@ class ImageSet:
     textures: (N,) int64 in ``[0, C)``, the class of the texture in a cue-conflict set; None for other sets.
     fingerprint: hex digest of the digests, labels, classes and annotations; it identifies the set.
     crop_border: pixels to cut from every side before preprocessing (ObjectNet: 2).
-    depths: the depth map of every image, or None.
+    depths: the depth map of every image, or None. remarks: lines for the user about the set.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ImageSet:
     crop_border: int = 0
     licence: str = ""
     depths: Depths | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def prompt_names(self) -> tuple[tuple[str, ...], ...]:

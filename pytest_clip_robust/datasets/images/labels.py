@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.entry import CLASS_LISTS, DataEntry
 from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.system.files import exists, read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 IMAGENET = "imagenet-1k"
-SUBSETS = ("imagenet-a", "imagenet-r")
-PUBLISHED = (IMAGENET, *SUBSETS)
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+_NUMBERED = re.compile(r"\s*(\d+)[ ,:;.]")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class ClassList:
     """C classes in order: `names` go into prompts, `ids` match the same class in other sets.
 
     synonyms: C tuples of all names of a class, its `names` entry first, or () if every class has one name.
+    aliases: C tuples of further names that labels can have and prompts do not, or ().
 
     Raises:
         DataError: the numbers of names and ids differ, an id occurs twice, or a name is empty.
@@ -33,6 +39,7 @@ class ClassList:
     names: tuple[str, ...]
     ids: tuple[str, ...]
     synonyms: tuple[tuple[str, ...], ...] = ()
+    aliases: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names or len(self.names) != len(self.ids):
@@ -40,12 +47,17 @@ class ClassList:
         if len(set(self.ids)) != len(self.ids):
             twice = next(one for i, one in enumerate(self.ids) if one in self.ids[:i])
             raise DataError(f"{self.source}: class {twice!r} is listed twice; give each class one line")
-        for one, names in zip(self.ids, self.synonyms or ((name,) for name in self.names), strict=True):
+        for one, names in zip(self.ids, self.prompt_names, strict=True):
             if not all(name.strip() for name in names):
                 raise DataError(f"{self.source}: class {one!r} has no name, or an empty one; write one")
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def prompt_names(self) -> tuple[tuple[str, ...], ...]:
+        """C tuples of all names of a class in prompts."""
+        return self.synonyms or tuple((name,) for name in self.names)
 
     def position(self, label: str | int) -> int:
         """Return the position of the class that `label` means: its index, id, or name if only one class has it.
@@ -57,58 +69,94 @@ class ClassList:
             if 0 <= label < len(self):
                 return int(label)
             raise DataError(f"label {label} is not in 0..{len(self) - 1}, the classes of {self.source}")
-        place = self.find(label)
-        if place is not None:
-            return place
-        if label in self._positions:
-            ids = " and ".join(self.ids[i] for i in self._positions[label])
+        places = self.matches(label)
+        if len(places) == 1:
+            return places[0]
+        if places:
+            ids = " and ".join(self.ids[i] for i in places)
             raise DataError(f"class name {label!r} means {ids} in {self.source}; use the id")
         near = did_you_mean(label, self._positions)
         raise DataError(f"class {printable(label)!r} is not among the {len(self)} of {self.source}{near}")
 
     def find(self, label: str) -> int | None:
         """Return the position of the class with that id, name or index; None if there is not exactly one."""
-        found = self._positions.get(label)
-        if found is None:
-            return int(label) if label.isdecimal() and int(label) < len(self) else None
-        return found[0] if len(found) == 1 else None
+        places = self.matches(label)
+        return places[0] if len(places) == 1 else None
+
+    def matches(self, label: str) -> tuple[int, ...]:
+        """Return the positions of all classes that `label` could mean."""
+        found = self._positions.get(label) or self._by_key.get(_key(label), ())
+        if found:
+            return found
+        if label.isdecimal() and int(label) < len(self):
+            return (int(label),)
+        parts = {place for name in label.split(", ") for place in self._by_key.get(_key(name), ())}
+        return tuple(sorted(parts)) if self.aliases and ", " in label else ()
 
     @cached_property
     def _positions(self) -> dict[str, tuple[int, ...]]:
         """The positions of every id, and of every name that is not another class's id."""
-        positions: dict[str, tuple[int, ...]] = {}
-        for i, names in enumerate(self.synonyms or ((name,) for name in self.names)):
-            for name in names:
-                positions[name] = (*positions.get(name, ()), i)
+        positions = _by_name(self.prompt_names)
+        if self.aliases:
+            positions = _by_name(self.aliases) | positions
         return positions | {one: (i,) for i, one in enumerate(self.ids)}
 
-    def keep(self, positions: NDArray[np.int64]) -> ClassList:
+    @cached_property
+    def _by_key(self) -> dict[str, tuple[int, ...]]:
+        """The same without differences that nobody sees, such as those between Unicode's forms of one letter."""
+        positions: dict[str, tuple[int, ...]] = {}
+        for name, places in self._positions.items():
+            key = _key(name)
+            positions[key] = tuple(sorted({*positions.get(key, ()), *places}))
+        return positions
+
+    def keep(self, positions: Ints) -> ClassList:
         """Return the classes at `positions`, in that order."""
-        synonyms = tuple(self.synonyms[i] for i in positions) if self.synonyms else ()
         names, ids = (tuple(column[i] for i in positions) for column in (self.names, self.ids))
-        return ClassList(self.source, names, ids, synonyms)
+        synonyms, aliases = (tuple(column[i] for i in positions) if column else () for column in self._several())
+        return ClassList(self.source, names, ids, synonyms, aliases)
+
+    def _several(self) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+        return self.synonyms, self.aliases
+
+
+def canonical(text: str) -> str:
+    """Return `text` in Unicode's composed form, with single spaces and without invisible characters.
+
+    File systems and editors write the same letters in several forms, which must not become several classes.
+    """
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
+
+
+def entry_classes(entry: DataEntry) -> ClassList | None:
+    """Return the list of classes that the entry names; None if it names none.
+
+    Raises:
+        DataError: there is no such list or file, or the file has another form.
+    """
+    if not entry.classes:
+        return None
+    if isinstance(entry.classes, tuple):
+        return named_classes(entry.classes, source=f"data set {entry.name!r}")
+    return class_list(entry.classes)
 
 
 def class_list(source: str) -> ClassList:
     """Return the class list called `source`, or the one in a text file of that name.
 
     A file has one class per line: its name, or its id, a tab and its name. Several names are separated by bars:
-    ``sofa|couch``.
+    ``sofa|couch``. A JSON file has a list of such lines.
 
     Raises:
         DataError: there is no such list or file, or the file has another form.
     """
-    if source in PUBLISHED:
+    if source in CLASS_LISTS:
         return _published(source)
-    path = Path(source)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        near = did_you_mean(source, PUBLISHED)
-        raise DataError(f"no class list {source!r}{near}; give a text file or one of: {', '.join(PUBLISHED)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"class list {source!r} cannot be read: {error}") from error
-    return named_classes([line for line in lines if line.strip()], source=source)
+    path = user_path(source)
+    if not exists(path):
+        near = did_you_mean(source, CLASS_LISTS)
+        raise DataError(f"no class list {source!r}{near}; give a text file or one of: {', '.join(CLASS_LISTS)}")
+    return named_classes(_lines(read_text(path, "class list"), source), source=source)
 
 
 def named_classes(lines: Iterable[str], *, source: str) -> ClassList:
@@ -120,16 +168,40 @@ def named_classes(lines: Iterable[str], *, source: str) -> ClassList:
     (('hot dog',), ('sofa', 'couch'))
     """
     split = [line.strip("\r\n").partition("\t") for line in lines]
-    ids = tuple((one if tab else one.partition("|")[0]).strip() for one, tab, _ in split)
+    ids = tuple(canonical(one if tab else one.partition("|")[0]) for one, tab, _ in split)
     synonyms = tuple(
-        tuple(name.replace("_", " ").strip() for name in (names if tab else one).split("|"))
+        tuple(canonical(name.replace("_", " ")) for name in (names if tab else one).split("|"))
         for one, tab, names in split
     )
     several = any(len(names) > 1 for names in synonyms)
     return ClassList(source, tuple(names[0] for names in synonyms), ids, synonyms if several else ())
 
 
-def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callable[[int], str]) -> NDArray[np.int64]:
+def check_prompts(classes: ClassList, *, given: bool) -> list[str]:
+    """Return a line for the user if two classes have the same name in prompts, so that no model can tell them apart.
+
+    given: the entry names the list, so that two ids with one name are meant to be two classes.
+
+    Raises:
+        DataError: two names of the set itself differ only in ways that a prompt does not show.
+    """
+    if classes.source in CLASS_LISTS:
+        return []
+    first: dict[str, int] = {}
+    for i, names in enumerate(classes.prompt_names):
+        for name in names:
+            other = first.setdefault(_key(name).casefold(), i)
+            if other == i:
+                continue
+            both = f"{printable(classes.ids[other])!r} and {printable(classes.ids[i])!r}"
+            text = f"{classes.source}: classes {both} are both {printable(name)!r} in prompts"
+            if not given and _key(name) in map(_key, classes.prompt_names[other]):
+                raise DataError(f"{text}, so that no model can tell them apart: rename one, or merge them")
+            return [f"{text}: no model can tell them apart"]
+    return []
+
+
+def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callable[[int], str]) -> Ints:
     """Return the (N,) positions of `labels` in `classes`; `where` names row i for messages.
 
     Raises:
@@ -145,16 +217,68 @@ def to_positions(labels: Sequence[str | int], classes: ClassList, where: Callabl
     return np.array([known[label] for label in labels], dtype=np.int64)
 
 
-def _published(source: str) -> ClassList:
-    """Return a list of ImageNet: the ids from timm, the names, which are made for prompts, from open_clip."""
-    import open_clip  # noqa: PLC0415 - it imports torch
-    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415
+def resolve_names(names: Sequence[str], classes: ClassList) -> list[tuple[int, ...]]:
+    """Return the positions in `classes` that each of a set's own class names could mean.
 
-    ids = tuple(ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
-    classes = ClassList(IMAGENET, tuple(open_clip.IMAGENET_CLASSNAMES), ids)
+    A name that means several classes, as "crane" does in ImageNet, means the one at its own position, if both lists
+    have the same length and all other names show that they have the same order.
+    """
+    found = [classes.matches(name) for name in names]
+    single = {i: places[0] for i, places in enumerate(found) if len(places) == 1}
+    if len(names) == len(classes) and single and all(i == place for i, place in single.items()):
+        return [(i,) if i in places else places for i, places in enumerate(found)]
+    return found
+
+
+def _key(text: str) -> str:
+    return canonical(unicodedata.normalize("NFKC", text))
+
+
+def _by_name(names: Iterable[Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    positions: dict[str, tuple[int, ...]] = {}
+    for i, of_class in enumerate(names):
+        for name in of_class:
+            positions[name] = tuple(dict.fromkeys((*positions.get(name, ()), i)))
+    return positions
+
+
+def _lines(text: str, source: str) -> list[str]:
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"class list {source!r}: {error}; expected JSON, or one class per line") from None
+        if not isinstance(content, list) or not all(isinstance(line, str) for line in content):
+            raise DataError(f"class list {source!r}: expected a JSON list of names, or one class per line")
+        return content
+    lines = [line for line in text.splitlines() if line.strip()]
+    numbers = [int(found.group(1)) for line in lines if (found := _NUMBERED.match(line))]
+    if len(numbers) == len(lines) > 1 and numbers == list(range(numbers[0], numbers[0] + len(lines))):
+        raise DataError(
+            f"class list {source!r}: its lines begin with numbers, such as {printable(lines[0])!r}, which would become "
+            "part of the prompts: write only names, or an id, a tab and a name"
+        )
+    return lines
+
+
+@cache
+def _published(source: str) -> ClassList:
+    """Return a list of ImageNet: ids and WordNet's names from timm, the names in prompts from open_clip."""
+    import open_clip  # noqa: PLC0415 - it imports torch
+    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 - it imports torch
+
+    info = ImageNetInfo()
+    ids = tuple(info.label_names())  # type: ignore[no-untyped-call]
+    wordnet = [info.label_name_to_description(one, detailed=False) for one in ids]
+    classes = ClassList(
+        IMAGENET,
+        tuple(open_clip.IMAGENET_CLASSNAMES),
+        ids,
+        aliases=tuple((names, *names.split(", ")) for names in wordnet),
+    )
     if source == IMAGENET:
         return classes
     file = resources.files("timm.data") / "_info" / f"{source.replace('-', '_')}_synsets.txt"
     wanted = sorted(file.read_text(encoding="utf-8").split())
     part = classes.keep(np.array([classes.position(one) for one in wanted], dtype=np.int64))
-    return ClassList(source, part.names, part.ids)
+    return ClassList(source, part.names, part.ids, aliases=part.aliases)

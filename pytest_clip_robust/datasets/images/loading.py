@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,19 @@ from pytest_clip_robust.datasets.images.annotations import read_factor_annotatio
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.digests import content_digests
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.datasets.images.labels import ClassList, class_list, named_classes, to_positions
+from pytest_clip_robust.datasets.images.labels import (
+    ClassList,
+    canonical,
+    check_prompts,
+    entry_classes,
+    named_classes,
+    resolve_names,
+    to_positions,
+)
 from pytest_clip_robust.datasets.sources.reading import read_rows
 from pytest_clip_robust.datasets.sources.rows import Label, Rows
-from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.system.files import user_path
 from pytest_clip_robust.system.text import printable
 
 WORDNET_ID = re.compile(r"n\d{8}")
@@ -40,18 +49,21 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
     rows = read_rows(entry, prepared_folder(cache_dir), labelled=prompted)
     classes, labels = _resolve_labels(entry, rows, prompted=prompted)
     textures = _resolve_textures(entry, rows, classes)
-    annotated = _annotated(entry, rows)
-    if annotated is not None:
-        positions, annotations = annotated
-        rows, labels = rows.take(positions), labels[positions]
-        textures = None if textures is None else textures[positions]
-    else:
-        annotations = dict(rows.annotations)
+    rows, annotations, kept = _annotated(entry, rows)
+    if kept is not None:
+        labels, textures = labels[kept], None if textures is None else textures[kept]
+    left = classes_left(entry, classes, rows.left_out)
     if entry.subset == "present":
-        present = np.unique(np.concatenate([labels] if textures is None else [labels, textures]))
-        labels = np.searchsorted(present, labels)
-        textures = None if textures is None else np.searchsorted(present, textures)
-        classes = classes.keep(present)
+        used = labels if textures is None else np.concatenate([labels, textures])
+        left = np.intersect1d(left, used)
+    if len(left) < len(classes):
+        kept = np.flatnonzero(np.isin(labels, left) & (True if textures is None else np.isin(textures, left)))
+        rows, annotations = rows.take(kept), {name: column[kept] for name, column in annotations.items()}
+        labels = np.searchsorted(left, labels[kept])
+        textures = None if textures is None else np.searchsorted(left, textures[kept])
+        if not len(kept):
+            raise DataError(f"data set {entry.name!r}: exclude leaves out all of its images")
+        classes = classes.keep(left)
     samples = [printable(sample) for sample in rows.samples]
     digests = row_digests(entry, rows, cache_dir)
     return ImageSet(
@@ -69,7 +81,29 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         crop_border=entry.crop_border,
         licence=entry.licence,
         depths=_depths(rows, samples, cache_dir),
+        remarks=(
+            *rows.remarks,
+            *_counted_from_one(entry, rows, classes),
+            *(check_prompts(classes, given=bool(entry.classes)) if prompted else ()),
+        ),
     )
+
+
+def classes_left(entry: DataEntry, classes: ClassList, left_out: Collection[str] = ()) -> Ints:
+    """Return the positions of the classes that the entry does not exclude; `left_out` names some that are gone already.
+
+    Raises:
+        DataError: there is no class of an excluded name.
+    """
+    excluded = []
+    for name in map(canonical, entry.exclude):
+        place = classes.find(name)
+        if place is not None:
+            excluded.append(place)
+        elif name not in left_out:
+            near = did_you_mean(name, {*classes.ids, *classes.names})
+            raise DataError(f"data set {entry.name!r}: exclude has {printable(name)!r}, but it has no such class{near}")
+    return np.setdiff1d(np.arange(len(classes)), excluded)
 
 
 def unlabelled_image_set(entry: DataEntry, rows: Rows, *, cache_dir: Path | None) -> ImageSet:
@@ -150,6 +184,7 @@ def _unlabelled(entry: DataEntry, rows: Rows, digests: list[str]) -> ImageSet:
         fingerprint=hashlib.sha256(whole.encode()).hexdigest(),
         crop_border=entry.crop_border,
         licence=entry.licence,
+        remarks=rows.remarks,
     )
 
 
@@ -160,23 +195,51 @@ def _resolve_labels(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[Cl
         return f"data set {entry.name!r}: image {printable(rows.samples[row])!r}"
 
     source = f"data set {entry.name!r}"
-    if entry.classes:
-        given = entry.classes
-        classes = class_list(given) if isinstance(given, str) else named_classes(given, source=source)
-        return classes, to_positions(_label_names(rows, classes), classes, where)
-    if rows.names is not None:
-        if prompted:
-            _check_words(rows.names, entry)
-        classes = named_classes(rows.names, source=source)
-        return classes, to_positions(rows.labels, classes, where)
-    if prompted and not all(isinstance(label, str) for label in rows.labels):
+    classes = entry_classes(entry)
+    if classes is not None:
+        return classes, to_positions(_own_names_resolved(rows, classes), classes, where)
+    if rows.names is None and prompted and not all(isinstance(label, str) for label in rows.labels):
         raise DataError(f"{source}: its labels are numbers without names; name them with ?classes=FILE")
-    names = sorted({str(label) for label in [*rows.labels, *(rows.textures or ())]})
+    if rows.names is not None and not all(isinstance(label, str) for label in rows.labels):
+        names = rows.names
+        labels = to_positions(rows.labels, named_classes(names, source=source), where)
+    else:
+        of_rows = [canonical(str(label)) for label in [*rows.labels, *(rows.textures or ())]]
+        names = tuple(sorted({*of_rows, *map(canonical, rows.names or ())}))
+        place = {name: i for i, name in enumerate(names)}
+        labels = np.array([place[label] for label in of_rows[: len(rows)]], dtype=np.int64)
     if prompted:
         _check_words(names, entry)
-    classes = named_classes(names, source=source)
-    place = {name: i for i, name in enumerate(names)}
-    return classes, np.array([place[str(label)] for label in rows.labels], dtype=np.int64)
+    return named_classes(names, source=source), labels
+
+
+def _own_names_resolved(rows: Rows, classes: ClassList) -> list[Label]:
+    """Return labels that are positions in the set's own names as positions in `classes`, or as names not in it."""
+    if rows.names is None or all(isinstance(label, str) for label in rows.labels):
+        return rows.labels
+    found = resolve_names(rows.names, classes)
+
+    def resolved(label: Label) -> Label:
+        if isinstance(label, str):
+            return label
+        places = found[label]
+        return places[0] if len(places) == 1 else rows.names[label] if rows.names else label
+
+    return [resolved(label) for label in rows.labels]
+
+
+def _counted_from_one(entry: DataEntry, rows: Rows, classes: ClassList) -> list[str]:
+    """Return a line for the user if labels without names are the numbers 1, 2, and so on, as positions from 0."""
+    distinct = set(rows.labels)
+    if not entry.classes or not all(str(label).isdecimal() for label in distinct):
+        return []
+    if rows.names is not None and not all(isinstance(label, str) for label in distinct):
+        return []  # positions in the set's own names
+    used = sorted(int(label) for label in distinct)
+    if used != list(range(1, len(used) + 1)) or "1" in classes.ids:
+        return []
+    counted = f"the numbers 1 to {used[-1]}, and 0 means {printable(classes.names[0])!r}"
+    return [f"data set {entry.name!r}: its labels are {counted}: if they count from 1, all are wrong"]
 
 
 def _resolve_textures(entry: DataEntry, rows: Rows, classes: ClassList) -> Ints | None:
@@ -187,21 +250,6 @@ def _resolve_textures(entry: DataEntry, rows: Rows, classes: ClassList) -> Ints 
         return f"data set {entry.name!r}: texture of image {printable(rows.samples[row])!r}"
 
     return to_positions(rows.textures, classes, where)
-
-
-def _label_names(rows: Rows, classes: ClassList) -> list[Label]:
-    """Return labels as names instead of positions in the set's own names, unless both lists have the same order.
-
-    Hub copies of ImageNet name a class by all of WordNet's synonyms, which our list does not have; the names that it
-    does have show whether the order is the same.
-    """
-    if rows.names is None:
-        return rows.labels
-    if len(rows.names) == len(classes):
-        known = {i: found for i, name in enumerate(rows.names) if (found := classes.find(name)) is not None}
-        if known and len(known) < len(classes) and all(i == found for i, found in known.items()):
-            return rows.labels
-    return [rows.names[label] if isinstance(label, int) else label for label in rows.labels]
 
 
 def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
@@ -218,14 +266,15 @@ def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
             )
 
 
-def _annotated(entry: DataEntry, rows: Rows) -> tuple[Ints, dict[str, NDArray[np.bool_]]] | None:
-    """Return the positions of the annotated rows and their annotations; None if the entry names no annotations."""
+def _annotated(entry: DataEntry, rows: Rows) -> tuple[Rows, dict[str, NDArray[np.bool_]], Ints | None]:
+    """Return the annotated rows, their annotations, and their positions; None for all rows."""
     if not entry.annotations:
-        return None
+        return rows, dict(rows.annotations), None
     in_folder = Path(entry.location) / entry.annotations
-    path = in_folder if in_folder.is_file() else Path(entry.annotations).expanduser()
+    path = in_folder if in_folder.is_file() else user_path(entry.annotations)
     annotations = read_factor_annotations(path, entry.factors)
-    return annotations.join(rows.samples, name=f"data set {entry.name!r}")
+    kept, columns = annotations.join(rows.samples, name=f"data set {entry.name!r}")
+    return rows.take(kept), columns, kept
 
 
 def _fingerprint(

@@ -1,11 +1,10 @@
-"""Parquet, webdataset and hub data sets, read with Hugging Face `datasets`; images stay undecoded."""
+"""Tables of Hugging Face `datasets`, read as rows; images stay undecoded."""
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,41 @@ from numpy.typing import NDArray
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.columns import (
     DEPTH,
-    IMAGE_NAMES,
     INTRINSICS,
     factor_columns,
     find_column,
+    image_column,
     label_column,
     texture_names,
 )
-from pytest_clip_robust.datasets.sources.prepared import prepare
-from pytest_clip_robust.datasets.sources.rows import DepthRows, Rows
+from pytest_clip_robust.datasets.sources.rows import DepthRows, Rows, file_stamps
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_text
 from pytest_clip_robust.system.quiet import quiet
-from pytest_clip_robust.system.text import one_line
+from pytest_clip_robust.system.text import printable
 
-SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
-NAMES_FILE = "classnames.txt"
 BYTES_OR_PATHS = frozenset({"binary", "large_binary", "string", "large_string"})
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowReader:
-    """Reads the images of a column of a memory-mapped `datasets.Dataset`."""
+    """Reads the images of a column of a memory-mapped `datasets.Dataset`; `folder` is that of files it names."""
 
     dataset: Any
     column: str
+    folder: str = ""
 
     def __call__(self, index: int, /) -> bytes:
         """Return the encoded image of row `index`."""
         value = self.dataset[index][self.column]
         content: bytes | None = value and value["bytes"]
-        if content is None and value and value["path"] and Path(value["path"]).is_file():
-            content = Path(value["path"]).read_bytes()
+        if content is None and value and value["path"]:
+            path = named_file(value["path"], self.folder)
+            if path is None:
+                raise DataError(
+                    f"column {self.column!r} names the file {printable(value['path'])}, which does not exist"
+                )
+            content = path.read_bytes()
         if content is None:
             raise DataError(f"column {self.column!r} has no image in this row")
         return content
@@ -53,86 +56,29 @@ class ArrowReader:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A `datasets.Dataset`, and the file of class names next to it, if there is one."""
+    """A `datasets.Dataset`, and what is known about the files that it was made from.
+
+    rows: the number of every row in the files. names_file: the file of class names next to them, or None.
+    folder: the folder of files that rows can name.
+    stamp: changes whenever the files change, or None where that cannot be promised. remarks: lines for the user.
+    """
 
     table: Any
+    rows: list[int]
     names_file: Path | None
+    folder: str = ""
+    stamp: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    def take(self, positions: Sequence[int]) -> Opened:
+        """Return the rows at `positions`, in that order."""
+        return replace(self, table=self.table.select(positions), rows=[self.rows[i] for i in positions])
 
 
-def open_files(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
-    """Open local files of `kind` parquet or webdataset.
-
-    Raises:
-        DataError: there is no such file, or one cannot be read; the message names the set.
-    """
-    suffix = SUFFIXES[kind]
-    location = Path(entry.location)
-    if location.is_dir():
-        files = sorted(str(path) for path in location.rglob(f"*{suffix}"))
-    else:
-        files = sorted(glob.glob(entry.location))  # noqa: PTH207 - the pattern may be absolute
-    files = [file for file in files if Path(file).is_file()]
-    if not files:
-        raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
-    names_file = (location if location.is_dir() else Path(files[0]).parent) / NAMES_FILE
-    table = load_files(entry, kind, [glob.escape(file) for file in files], cache_dir)
-    return Opened(table, names_file if names_file.is_file() else None)
-
-
-def open_hub(entry: DataEntry, cache_dir: str | None) -> Opened:
-    """Open a data set on the hub, from the cache if the hub cannot be reached.
-
-    Raises:
-        DataError: there is no such data set, or it cannot be read; the message names the set.
-    """
-    from pytest_clip_robust.system.hub import reachable  # noqa: PLC0415 - as late as `datasets`
-
-    try:
-        with _quiet():
-            import datasets  # noqa: PLC0415 - takes seconds
-
-            online = reachable()
-            with _offline_unless(online):
-                split = entry.split or _only_split(entry, datasets.get_dataset_split_names(entry.location))
-                table = prepare(
-                    lambda folder: datasets.load_dataset(entry.location, split=split, cache_dir=folder), cache_dir
-                )
-    except DataError:
-        raise
-    except (ConnectionError, FileNotFoundError) as error:
-        state = "has no such data set" if online else "cannot be reached, and it is not cached"
-        raise DataError(
-            f"data set {entry.name!r}: no folder {entry.location} here, and the hub {state}; "
-            f"give a local copy with --clip-data {entry.name}=/path"
-        ) from error
-    except Exception as error:  # third-party builders raise any exception
-        raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
-    return Opened(table, _names_from_hub(entry.location) if online else None)
-
-
-def load_files(entry: DataEntry, builder: str, files: str | list[str], cache_dir: str | None, **options: Any) -> Any:
-    """Read local files with a builder of `datasets`.
-
-    Raises:
-        DataError: they hold no images, or cannot be read; the message names the set.
-    """
-    try:
-        with _quiet():
-            import datasets  # noqa: PLC0415 - takes seconds
-
-            table = prepare(
-                lambda folder: datasets.load_dataset(
-                    builder, data_files={"data": files}, split="data", cache_dir=folder, **options
-                ),
-                cache_dir,
-            )
-            if builder == "imagefolder":
-                table = table.cast_column("image", datasets.Image(decode=False))
-    except Exception as error:  # third-party builders raise any exception
-        if any(words in str(error) for words in ("doesn't contain any data", "corresponds to no data")):
-            raise DataError(f"data set {entry.name!r}: no images in {entry.location}") from error
-        raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
-    return table
+def named_file(path: str, folder: str) -> Path | None:
+    """Return the file that a row names, relative to the folder of its table or to the current one; None if missing."""
+    places = [Path(folder) / path, Path(path)] if folder else [Path(path)]
+    return next((place for place in places if place.is_file()), None)
 
 
 def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:
@@ -144,52 +90,52 @@ def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:
     table = opened.table
     columns = list(table.features)
     label = label_column(entry, columns, labelled=labelled)
-    images, image = _image_column(entry, table, entry.image)
+    pictures = table_images(entry, opened)
     labels = list(table[label]) if label else [entry.name] * len(table)
     empty = next((row for row, value in enumerate(labels) if value is None or value == -1), None)
     if empty is not None:
         raise DataError(f"data set {entry.name!r}: row {empty} of {entry.location} has no {label!r}")
-    unusable = next((value for value in labels if not isinstance(value, str | int)), None)
+    unusable = next((one for one in labels if not isinstance(one, str | int) or isinstance(one, bool)), None)
     if unusable is not None:
         raise DataError(f"data set {entry.name!r}: {label}={unusable!r} is neither a name nor a whole number")
     names = getattr(table.features[label], "names", None) if label else None
     if names is None and opened.names_file is not None and isinstance(labels[0] if labels else "", int):
-        names = opened.names_file.read_text(encoding="utf-8").splitlines()
+        names = read_text(opened.names_file, f"data set {entry.name!r}").rstrip().split("\n")
 
     def values(column: str) -> list[Any]:
         return list(table[column])
 
-    return Rows(
-        read=ArrowReader(images, image),
-        samples=_sample_names(images, image, table),
+    annotations, remarks = factor_columns(entry, columns, values)
+    return replace(
+        pictures,
         labels=labels,
-        stamps=[str(row) for row in range(len(table))],
-        origin=str(images._fingerprint),  # noqa: SLF001 - `datasets` keys its own caches by it
         names=None if names is None else tuple(names),
         textures=texture_names(entry, columns, values),
-        annotations=factor_columns(entry, columns, values),
-        depth=table_depth(entry, table),
+        annotations=annotations,
+        depth=table_depth(entry, opened),
         intrinsics=table_intrinsics(entry, table),
+        remarks=(*pictures.remarks, *remarks),
     )
 
 
-def table_images(entry: DataEntry, table: Any, *, column: str = "") -> Rows:
+def table_images(entry: DataEntry, opened: Opened, *, column: str = "") -> Rows:
     """Return the images of a table's `column`, by default the entry's or the usual one, as rows of one class.
 
     Raises:
         DataError: there is no such column, or it does not hold images.
     """
-    images, image = _image_column(entry, table, column or entry.image)
+    images, image = _image_column(entry, opened.table, column)
     return Rows(
-        read=ArrowReader(images, image),
-        samples=_sample_names(images, image, table),
-        labels=[entry.name] * len(table),
-        stamps=[str(row) for row in range(len(table))],
-        origin=f"{images._fingerprint}|{image}",  # noqa: SLF001 - `datasets` keys its own caches by it
+        read=ArrowReader(images, image, opened.folder),
+        samples=_sample_names(images, image, opened),
+        labels=[entry.name] * len(opened.table),
+        stamps=_stamps(images, image, opened),
+        origin=f"{opened.stamp or entry.location}|{image}",
+        remarks=opened.remarks,
     )
 
 
-def table_depth(entry: DataEntry, table: Any) -> DepthRows | None:
+def table_depth(entry: DataEntry, opened: Opened) -> DepthRows | None:
     """Return a table's depth maps; None if it has none.
 
     Raises:
@@ -197,7 +143,7 @@ def table_depth(entry: DataEntry, table: Any) -> DepthRows | None:
     """
     import datasets  # noqa: PLC0415 - takes seconds
 
-    column = entry.depth or DEPTH
+    column, table = entry.depth or DEPTH, opened.table
     if column not in table.features:
         if entry.depth:
             find_column(entry, "depth", column, (), list(table.features))
@@ -205,9 +151,9 @@ def table_depth(entry: DataEntry, table: Any) -> DepthRows | None:
     feature = table.features[column]
     if not isinstance(feature, datasets.Image | dict) and getattr(feature, "dtype", "") not in BYTES_OR_PATHS:
         raise DataError(f"data set {entry.name!r}: column {column!r} of type {feature} does not hold depth maps")
-    with _quiet():
+    with quiet_datasets():
         maps = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    return DepthRows(ArrowReader(maps, column), [str(row) for row in range(len(table))])
+    return DepthRows(ArrowReader(maps, column, opened.folder), _stamps(maps, column, opened))
 
 
 def table_intrinsics(entry: DataEntry, table: Any) -> NDArray[np.float32] | None:
@@ -243,11 +189,12 @@ def _image_column(entry: DataEntry, table: Any, image: str) -> tuple[Any, str]:
     """Return a table of the undecoded images only, and the name of its column."""
     import datasets  # noqa: PLC0415 - takes seconds
 
-    columns = list(table.features)
-    typed = next((name for name, feature in table.features.items() if isinstance(feature, datasets.Image)), "")
-    image = image or typed or find_column(entry, "image", "", IMAGE_NAMES, columns)
-    image = find_column(entry, "image", image, (), columns)
-    with _quiet():
+    if not image:
+        typed = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
+        others = [name for name, feature in table.features.items() if name not in typed and _holds_bytes(feature)]
+        image = image_column(entry, typed, others, list(table.features))
+    image = find_column(entry, "image", image, (), list(table.features))
+    with quiet_datasets():
         try:
             return table.select_columns([image]).cast_column(image, datasets.Image(decode=False)), image
         except Exception as error:
@@ -256,48 +203,41 @@ def _image_column(entry: DataEntry, table: Any, image: str) -> tuple[Any, str]:
             ) from error
 
 
-def _sample_names(images: Any, image: str, table: Any) -> list[str]:
-    if "__key__" in table.features:
-        return list(table["__key__"])
-    # Read from Arrow directly: a row's path without its bytes.
-    paths = images.data.column(image).combine_chunks().field("path").to_pylist()
-    return [f"row {row}: {Path(path).name}" if path else f"row {row}" for row, path in enumerate(paths)]
+def _holds_bytes(feature: Any) -> bool:
+    return isinstance(feature, dict) or getattr(feature, "dtype", "") in BYTES_OR_PATHS
 
 
-def _only_split(entry: DataEntry, splits: Sequence[str]) -> str:
-    for split in ("test", "validation", "val"):
-        if split in splits:
-            return split
-    if len(splits) == 1:
-        return splits[0]
-    raise DataError(f"data set {entry.name!r}: {entry.location} has the splits {', '.join(splits)}; add ?split=NAME")
+def _sample_names(images: Any, image: str, opened: Opened) -> list[str]:
+    if "__key__" in opened.table.features:
+        return list(opened.table["__key__"])
+    paths = _field(images, image, "path")
+    return [
+        f"row {row}: {Path(path).name}" if path else f"row {row}" for row, path in zip(opened.rows, paths, strict=True)
+    ]
 
 
-def _names_from_hub(repository: str) -> Path | None:
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - takes seconds
-    from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415 - takes seconds
+def _stamps(images: Any, image: str, opened: Opened) -> list[str | None]:
+    """Return the stamp of every image: its row in files with a stamp, or that of the file that the row names."""
+    stamps: list[str | None] = [None if opened.stamp is None else str(row) for row in opened.rows]
+    outside = [i for i, empty in enumerate(_field(images, image, "bytes", empty=True)) if empty]
+    if outside:
+        paths = _field(images, image, "path")
+        files = [str(named_file(paths[i] or "", opened.folder) or "") for i in outside]
+        for i, stamp in zip(outside, file_stamps(files), strict=True):
+            stamps[i] = stamp
+    return stamps
 
-    try:
-        return Path(hf_hub_download(repository, NAMES_FILE, repo_type="dataset"))
-    except (HfHubHTTPError, OSError):
-        return None
 
-
-@contextmanager
-def _offline_unless(online: bool) -> Iterator[None]:  # noqa: FBT001 - reads as a sentence
-    """Restrict `datasets` to its cache if the hub cannot be reached, which would cost half a minute per file."""
-    import datasets  # noqa: PLC0415 - takes seconds
-
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not online
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
+def _field(images: Any, image: str, name: str, *, empty: bool = False) -> list[Any]:
+    """Return a field of an image column, or with `empty` whether it is empty, without reading the images' bytes."""
+    chunks = [chunk.field(name) for chunk in images.data.column(image).chunks]
+    values = [value for chunk in chunks for value in (chunk.is_null() if empty else chunk).to_pylist()]
+    indices = images._indices  # noqa: SLF001 - Arrow's own columns know nothing of them
+    return values if indices is None else [values[i] for i in indices.column(0).to_pylist()]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_datasets() -> Iterator[None]:
     """Silence the progress bars and warnings of `datasets`."""
     with quiet():
         from datasets import utils  # noqa: PLC0415 - takes seconds
@@ -310,10 +250,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if not bars:
             utils.enable_progress_bars()
-
-
-def _why(error: BaseException) -> str:
-    """Return the message of `error`, with the cause that `datasets` hides behind its own errors."""
-    cause = error.__cause__ or error.__context__
-    text = one_line(error)
-    return f"{text}: {one_line(cause)}" if cause is not None and one_line(cause) not in text else text

@@ -2,82 +2,80 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.cue_names import read_cues
 from pytest_clip_robust.datasets.images.depth import SUFFIXES as DEPTH_SUFFIXES
-from pytest_clip_robust.datasets.sources.arrow import load_files
-from pytest_clip_robust.datasets.sources.rows import (
-    IMAGE_SUFFIXES,
-    DepthRows,
-    FileReader,
-    Label,
-    Rows,
-    file_rows,
-    file_stamps,
-)
-from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.datasets.images.labels import ClassList, canonical, entry_classes
+from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Label, Rows, file_rows, file_stamps
+from pytest_clip_robust.datasets.sources.walk import TEXT_SUFFIXES, Walk, images_below, refuse_unreadable, walk
+from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.text import printable
+
+TABLES = ("metadata.csv", "labels.csv", "metadata.jsonl", "metadata.parquet")
 
 
-def class_folders(entry: DataEntry, cache_dir: str | None) -> Rows:
+def class_folders(entry: DataEntry, *, labelled: bool) -> Rows:
     """Read images laid out as CLASS/IMAGE.
 
+    A class is the folder that its images are in; with `labelled`, an empty folder is a class without images.
+
     Raises:
-        DataError: there is no such folder, or an image is not in a class folder.
+        DataError: there is no such folder, an image cannot be read or is not in a class folder, or it is not clear
+            which folders are the classes.
     """
     root = Path(entry.location)
     if not root.is_dir():
         raise DataError(f"data set {entry.name!r}: no folder {root}")
-    # Naming the files keeps `datasets` from reading a class called "test" as a split.
-    found = load_files(entry, "imagefolder", f"{glob.escape(str(root))}/**", cache_dir, drop_labels=False)
-    if "label" not in found.features:
-        raise DataError(f"data set {entry.name!r}: {root} has no folders of classes; lay images out as CLASS/IMAGE")
-    paths = [row["path"] for row in found["image"]]
-    stray = next((path for path in paths if Path(path).parent == root), None)
-    if stray is not None:
-        raise DataError(f"data set {entry.name!r}: {stray} is not in a class folder; lay images out as CLASS/IMAGE")
-    samples = [str(Path(path).relative_to(root)) for path in paths]
-    rows = file_rows(samples, paths, origin=str(root))
+    found = walk(entry, root)
+    left_out = _left_out(entry, root, found)
+    found = _without(found, left_out)
+    refuse_unreadable(entry, found)
+    _refuse_stray_images(entry, root, found)
+    folders = list(dict.fromkeys(str(PurePosixPath(image).parent) for image in found.images))
+    empty = _empty_classes(entry, found, folders) if labelled else []
+    label_of = _class_labels(entry, [*folders, *empty], labelled=labelled)
+    rows = file_rows(found.images, [str(root / image) for image in found.images], origin=str(root))
     return replace(
         rows,
-        labels=list(found["label"]),
-        names=tuple(found.features["label"].names),
-        depth=depth_files(entry, samples),
+        labels=[label_of[str(PurePosixPath(image).parent)] for image in found.images],
+        names=tuple(sorted(set(label_of.values()))),
+        depth=depth_files(entry, found.images),
+        left_out=frozenset(map(canonical, entry.exclude)),
+        remarks=(*_empty_remarks(entry, empty), *_nested_remarks(entry, folders), *_ignored_remarks(entry, found)),
     )
 
 
-def is_flat(root: Path) -> bool:
-    """Return whether images are directly in the folder `root`."""
-    return root.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir())
-
-
 def flat_folder(entry: DataEntry) -> Rows:
-    """Read every image of a folder, at any depth, as one class."""
+    """Read every image of a folder, at any depth, as one class.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
     root = Path(entry.location)
-    paths = _images_below(root)
-    samples = [str(path.relative_to(root)) for path in paths]
-    rows = file_rows(samples, [str(path) for path in paths], origin=str(root))
+    samples = images_below(entry, root)
+    rows = file_rows(samples, [str(root / sample) for sample in samples], origin=str(root))
     return replace(rows, labels=[entry.name] * len(rows), depth=depth_files(entry, samples))
 
 
-def has_cue_names(root: Path) -> bool:
-    """Return whether the first image of the folder is named SHAPE1-TEXTURE2."""
-    first = next((path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES), None)
-    return first is not None and read_cues(first.name) is not None
+def has_cue_names(images: Iterable[str]) -> bool:
+    """Return whether the first image is named SHAPE1-TEXTURE2."""
+    first = next(iter(images), None)
+    return first is not None and read_cues(first) is not None
 
 
 def cue_conflicts(entry: DataEntry) -> Rows:
     """Read images named SHAPE1-TEXTURE2, in one folder or in folders of any name.
 
     Raises:
-        DataError: a file has another name.
+        DataError: a file has another name, or an image cannot be read.
     """
     root = Path(entry.location)
-    paths = _images_below(root)
+    paths = [root / image for image in images_below(entry, root)]
     shapes: list[Label] = []
     textures: list[Label] = []
     for path in paths:
@@ -97,20 +95,157 @@ def depth_files(entry: DataEntry, samples: Sequence[str]) -> DepthRows | None:
     """Return the depth map of every image from the folder that the entry names; None if it names none.
 
     Raises:
-        DataError: an image has no depth map there.
+        DataError: an image has no depth map there, or has several.
     """
     if not entry.depth:
         return None
-    folder = Path(entry.depth).expanduser()
+    folder = user_path(entry.depth)
     paths = []
     for sample in samples:
         places = [folder / Path(sample).with_suffix(suffix) for suffix in DEPTH_SUFFIXES]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
+        found = [place for place in places if place.is_file()]
+        if not found:
             raise DataError(f"data set {entry.name!r}: no depth map {places[0]} for {sample!r}")
-        paths.append(str(found))
+        if len(found) > 1:
+            raise DataError(f"data set {entry.name!r}: {sample!r} has two depth maps, {found[0]} and {found[1].name}")
+        paths.append(str(found[0]))
     return DepthRows(FileReader(paths), file_stamps(paths))
 
 
-def _images_below(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+def _refuse_stray_images(entry: DataEntry, root: Path, found: Walk) -> None:
+    stray = next((image for image in found.images if "/" not in image), None)
+    if stray is None:
+        return
+    table = next((name for name in TABLES if name in found.others and not name.endswith(".parquet")), None)
+    way_out = "lay images out as CLASS/IMAGE" + (f", or name the table with ?table={table}" if table else "")
+    raise DataError(f"data set {entry.name!r}: {printable(str(root / stray))} is not in a class folder; {way_out}")
+
+
+def _left_out(entry: DataEntry, root: Path, found: Walk) -> list[str]:
+    """Return the folders that are not read: those of excluded classes, by path or name, and that of the depth maps.
+
+    Raises:
+        DataError: neither a folder nor a class of the entry's list has the name.
+    """
+    depth = user_path(entry.depth).absolute() if entry.depth else None
+    folders = [depth.relative_to(root).as_posix()] if depth is not None and root in depth.parents else []
+    for name in map(canonical, entry.exclude):
+        named = [one for one in found.folders if name in {canonical(one), canonical(PurePosixPath(one).name)}]
+        known = entry_classes(entry)
+        if not named and (known is None or known.find(name) is None):
+            near = did_you_mean(name, {PurePosixPath(one).name for one in found.folders})
+            raise DataError(f"data set {entry.name!r}: exclude has {printable(name)!r}, but it has no such class{near}")
+        folders += named
+    return folders
+
+
+def _without(found: Walk, folders: Sequence[str]) -> Walk:
+    inside = tuple(f"{folder}/" for folder in folders)
+    if not inside:
+        return found
+    kept = ([one for one in paths if not f"{one}/".startswith(inside)] for paths in _paths(found))
+    return Walk(*kept)
+
+
+def _paths(found: Walk) -> tuple[list[str], list[str], list[str], list[str]]:
+    return found.images, found.others, found.dead, found.folders
+
+
+def _empty_classes(entry: DataEntry, found: Walk, folders: Sequence[str]) -> list[str]:
+    """Return the folders without any file that are where class folders are.
+
+    Raises:
+        DataError: such a folder has files, but none of them is an image or a text about images.
+    """
+    depths = {folder.count("/") for folder in folders}
+    used = {str(parent) for path in (*found.images, *found.folders) for parent in PurePosixPath(path).parents}
+    empty = []
+    for folder in found.folders:
+        if folder in used or folder.count("/") not in depths:
+            continue
+        files = [path for path in found.others if path.startswith(f"{folder}/")]
+        if not files:
+            empty.append(folder)
+            continue
+        unknown = next((path for path in files if PurePosixPath(path).suffix.lower() not in TEXT_SUFFIXES), None)
+        if unknown is not None:
+            raise DataError(
+                f"data set {entry.name!r}: folder {printable(folder)!r} has no image, only files such as "
+                f"{printable(PurePosixPath(unknown).name)!r}: add its images, or leave it out with exclude"
+            )
+    return empty
+
+
+def _class_labels(entry: DataEntry, folders: Sequence[str], *, labelled: bool) -> dict[str, str]:
+    """Return the label of every class folder: its own name, or its path where the entry's list of classes has that.
+
+    Raises:
+        DataError: two folders of one name could be one class or two, or a class folder is in another one.
+    """
+    known = entry_classes(entry)
+    if known is not None:
+        return {folder: _listed_label(folder, known) for folder in folders}
+    by_name: dict[str, dict[str, str]] = {}
+    for folder in folders:
+        by_name.setdefault(canonical(PurePosixPath(folder).name), {})[canonical(folder)] = folder
+    same = next((list(paths.values()) for paths in by_name.values() if len(paths) > 1), None)
+    if same is None:
+        if labelled:
+            _refuse_class_in_class(entry, folders)
+        return {folder: canonical(PurePosixPath(folder).name) for folder in folders}
+    if not labelled:
+        return {folder: canonical(folder) for folder in folders}
+    name = PurePosixPath(same[0]).name
+    raise DataError(
+        f"data set {entry.name!r}: folders {printable(same[0])!r} and {printable(same[1])!r} could be one class or "
+        f"two; list the classes with classes=: {printable(name)!r} for one, {printable(same[0])!r} and so on for two"
+    )
+
+
+def _listed_label(folder: str, classes: ClassList) -> str:
+    spellings = (folder, folder.replace("/", " "), PurePosixPath(folder).name)
+    return next((one for one in spellings if classes.find(one) is not None), folder if "/" in folder else spellings[-1])
+
+
+def _refuse_class_in_class(entry: DataEntry, folders: Sequence[str]) -> None:
+    known = set(folders)
+    for folder in folders:
+        outer = next((str(parent) for parent in PurePosixPath(folder).parents if str(parent) in known), None)
+        if outer is not None:
+            raise DataError(
+                f"data set {entry.name!r}: folder {printable(outer)!r} has images and a folder of images "
+                f"{printable(folder)!r}: move one of them, exclude one, or list the classes with classes="
+            )
+
+
+def _empty_remarks(entry: DataEntry, empty: Sequence[str]) -> Iterable[str]:
+    if empty:
+        counted = "" if entry.classes else "; they count as classes without images, and exclude leaves them out"
+        yield (
+            f"data set {entry.name!r}: {len(empty)} class folders have no image, such as "
+            f"{printable(empty[0])!r}{counted}"
+        )
+
+
+def _nested_remarks(entry: DataEntry, folders: Sequence[str]) -> Iterable[str]:
+    parents = {str(PurePosixPath(folder).parent) for folder in folders}
+    if len(parents) > 1 and not entry.classes and not all(_is_index_letter(folder) for folder in folders):
+        nested = next(folder for folder in folders if "/" in folder)
+        yield (
+            f"data set {entry.name!r}: classes are named by their innermost folders, such as "
+            f"{printable(PurePosixPath(nested).name)!r} for {printable(nested)!r}; classes=FILE gives other names"
+        )
+
+
+def _is_index_letter(folder: str) -> bool:
+    """Return whether a class folder is below the first letter of its name, as in SUN397: ``a/abbey``."""
+    letter, _, name = folder.rpartition("/")
+    return len(letter) == 1 and name[:1].lower() == letter.lower()
+
+
+def _ignored_remarks(entry: DataEntry, found: Walk) -> Iterable[str]:
+    unknown = [path for path in found.others if PurePosixPath(path).suffix.lower() not in TEXT_SUFFIXES]
+    if unknown:
+        yield (
+            f"data set {entry.name!r}: {len(unknown)} files are not read as images, such as {printable(unknown[0])!r}"
+        )

@@ -5,24 +5,37 @@ They hold the captions of public data sets; the readers of captions and contrast
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.system.files import read_text
+from pytest_clip_robust.datasets.sources.delimited import read_delimited
+from pytest_clip_robust.datasets.sources.splits import no_such_split, split_remark, split_rows
+from pytest_clip_robust.datasets.sources.walk import spelled_file, visible
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".txt")
 USUAL_NAMES = ("captions.json", "captions.csv", "captions.txt", "results.csv", "examples.jsonl")
 IMAGE_KEYS = ("image", "filename", "file_name", "file", "image_path", "image_name", "img", "path")
 IMAGE_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
-DELIMITERS = ("\t", "|")
-"""Delimiters of a CSV file whose header contains one of them; otherwise it is a comma."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listings:
+    """Files that list images, and the folder of the images.
+
+    in_split: both are in a folder with the name of the entry's split.
+    """
+
+    root: Path
+    paths: list[Path]
+    in_split: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +47,67 @@ class Record:
     part: str
 
 
-def find_listings(entry: DataEntry) -> tuple[Path, list[Path]]:
-    """Return the folder of the images and the listings; no listings if the location is a table or a hub repository.
+def find_listings(entry: DataEntry) -> Listings:
+    """Return the folder of the images and the listings; none if the location is a table or a hub repository.
 
-    ``table`` names a file, a folder or a glob, in the folder of the images or anywhere.
+    ``table`` names a file, a folder or a glob, in the folder of the images or anywhere. A folder of the entry's split
+    is read instead of the location if the listing is in it.
 
     Raises:
         DataError: the set has no location, or the named listing does not exist.
     """
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
-    root = Path(entry.location).expanduser().absolute()
-    if entry.table:
-        places = [root, Path()] if root.is_dir() else [Path()]
-        for place in places:
-            found = _matching(place / Path(entry.table).expanduser())
-            if found:
-                return root, found
-        raise DataError(f"data set {entry.name!r}: no listing {entry.table} in {root} or here")
-    if root.is_file() and root.suffix in SUFFIXES:
-        return root.parent, [root]
-    if root.is_dir():
-        return root, [root / name for name in USUAL_NAMES if (root / name).is_file()][:1]
-    return root, []
+    root = user_path(entry.location).absolute()
+    if entry.split and (root / entry.split).is_dir():
+        found = _listings_in(entry, root / entry.split, named=False)
+        if found:
+            return Listings(root / entry.split, found, in_split=True)
+    if root.is_file() and root.suffix in SUFFIXES and not entry.table:
+        return Listings(root.parent, [root])
+    return Listings(root, _listings_in(entry, root, named=True), in_split=root.name == entry.split)
 
 
-def read_records(paths: Sequence[Path], *, name: str, split: str) -> list[Record]:
-    """Read the records of `split`; without one, those of the split ``test`` if there is one, and otherwise all.
+def read_records(listings: Listings, entry: DataEntry) -> tuple[list[Record], tuple[str, ...]]:
+    """Return the records of the entry's split, and remarks; all records if none names a split.
 
     Raises:
         DataError: a file cannot be read, has another form, or does not have that split.
     """
-    records = [record for path in paths for record in _read(path, f"data set {name!r}")]
-    splits = {str(record.values["split"]) for record in records if record.values.get("split")}
-    wanted = split or ("test" if "test" in splits else "")
-    if splits and split and split not in splits:
-        raise DataError(
-            f"data set {name!r}: no split {split!r}{did_you_mean(split, splits)}; it has {', '.join(sorted(splits))}"
-        )
-    kept = [one for one in records if not splits or not wanted or one.values.get("split") == wanted]
-    if not kept:
-        raise DataError(f"data set {name!r}: no entries in {', '.join(map(str, paths))}")
-    return kept
+    where = f"data set {entry.name!r}"
+    records = [record for path in listings.paths for record in _read(path, where)]
+    listed = ", ".join(map(str, listings.paths))
+    if not records:
+        raise DataError(f"{where}: no entries in {listed}")
+    values = [record.values.get("split") for record in records]
+    if entry.split and not listings.in_split and not any(values):
+        raise no_such_split(entry, f"no entry of {listed} names a split")
+    kept = split_rows(entry, values, listed, settled=listings.in_split, or_all=True)
+    splits = sorted({str(value) for value in values if value})
+    if kept is None:
+        whole = f"{where}: reads all splits: {', '.join(map(printable, splits))}; ?split=NAME reads one of them"
+        return records, (whole,) if len(splits) > 1 and not entry.split else ()
+    remarks = split_remark(entry, str(values[int(kept[0])]), splits)
+    return [records[i] for i in kept.tolist()], remarks
+
+
+def _listings_in(entry: DataEntry, root: Path, *, named: bool) -> list[Path]:
+    """Return the entry's listings in a folder, or with `named` anywhere.
+
+    Raises:
+        DataError: the entry names a listing that does not exist.
+    """
+    if not entry.table:
+        return [root / name for name in USUAL_NAMES if (root / name).is_file()][:1] if root.is_dir() else []
+    table = user_path(entry.table)
+    places = [root] if root.is_dir() and not (table.is_absolute() and not named) else []
+    for place in [*places, Path()] if named else places:
+        found = _matching(place / table)
+        if found:
+            return found
+    if named:
+        raise DataError(f"data set {entry.name!r}: no listing {entry.table} in {root} or here")
+    return []
 
 
 class ImageFinder:
@@ -84,6 +116,7 @@ class ImageFinder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._places: dict[str, int] = {}
+        self._by_bare_name: dict[str, str] = {}
         self.paths: list[str] = []
 
     @property
@@ -105,11 +138,19 @@ class ImageFinder:
         return self._places[file]
 
     def _find(self, file: str, where: str) -> Path:
-        for candidate in (file, f"images/{file}", Path(file).name):
+        bare = Path(file).name
+        for candidate in (file, f"images/{file}", bare):
             for suffix in IMAGE_SUFFIXES:
-                path = self._root / f"{candidate}{suffix}"
-                if path.is_file():
-                    return path
+                path = spelled_file(self._root / f"{candidate}{suffix}")
+                if path is None:
+                    continue
+                if candidate == bare != file and self._by_bare_name.setdefault(str(path), file) != file:
+                    other = printable(self._by_bare_name[str(path)])
+                    raise DataError(
+                        f"{where}: {printable(file)} and {other} would both be {path}; give the folder that contains "
+                        "the folders of the listed images"
+                    )
+                return path
         raise DataError(f"{where}: no image {printable(file)} in {self._root}")
 
 
@@ -128,15 +169,15 @@ def _matching(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.suffix in {".json", ".jsonl"})
-    return sorted(path.parent.glob(path.name)) if any(char in path.name for char in "*?[") else []
+        return visible(file for file in path.iterdir() if file.suffix in {".json", ".jsonl"})
+    return visible(path.parent.glob(path.name)) if any(char in path.name for char in "*?[") else []
 
 
 def _read(path: Path, name: str) -> Iterator[Record]:
     where = f"{name}: {path}"
     text = read_text(path, name)
     if path.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield _record(_parse(line, f"{where}, line {number}"), f"{where}, line {number}", path.stem)
     elif path.suffix == ".json":
@@ -147,9 +188,19 @@ def _read(path: Path, name: str) -> Iterator[Record]:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=partial(_object, where=where))
     except ValueError as error:
         raise DataError(f"{where}: {error}; expected JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
+    """Return a JSON object; Python's reader would keep the last of two values of one key."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise DataError(f"{where}: key {printable(key)!r} occurs twice with different values; remove one")
+        found[key] = value
+    return found
 
 
 def _from_json(content: Any, where: str, part: str) -> Iterator[Record]:
@@ -185,7 +236,14 @@ def _keyed(key: str, value: Any, where: str, part: str) -> Iterator[Record]:
 def _joined(images: list[Any], annotations: list[Any], where: str) -> list[dict[str, Any]]:
     """Join COCO's images and annotations."""
     try:
-        listed = {image["id"]: {**image, "captions": []} for image in images}
+        listed: dict[Any, dict[str, Any]] = {}
+        for image in images:
+            known = listed.setdefault(image["id"], {**image, "captions": []})
+            if image_of(known) != image_of(image):
+                raise DataError(
+                    f"{where}: id {image['id']!r} is that of two images, {printable(str(image_of(known)))!r} and "
+                    f"{printable(str(image_of(image)))!r}; give each its own id"
+                )
         for annotation in annotations:
             if annotation["image_id"] not in listed:
                 raise DataError(
@@ -199,15 +257,8 @@ def _joined(images: list[Any], annotations: list[Any], where: str) -> list[dict[
 
 
 def _from_csv(text: str, where: str, part: str) -> Iterator[Record]:
-    header, _, _ = text.partition("\n")
-    delimiter = next((one for one in DELIMITERS if one in header), ",")
-    try:
-        reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=delimiter == "|")
-        for line in reader:
-            values = {key.strip(): value for key, value in line.items() if key is not None}
-            yield Record(values, f"{where}, line {reader.line_num}", part)
-    except csv.Error as error:
-        raise DataError(f"{where}: {error}") from error
+    for line in read_delimited(text, where)[1]:
+        yield Record(line.values, f"{where}, line {line.number}", part)
 
 
 def _record(value: Any, where: str, part: str) -> Record:

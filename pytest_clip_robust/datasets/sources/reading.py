@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow.parquet as pq
 
 from pytest_clip_robust import showroom
+from pytest_clip_robust.datasets.checking import is_hub_name
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.arrow import SUFFIXES, Opened, arrow_rows, open_files, open_hub
+from pytest_clip_robust.datasets.sources.arrow import Opened, arrow_rows
+from pytest_clip_robust.datasets.sources.columns import IMAGE_NAMES
 from pytest_clip_robust.datasets.sources.csv_table import csv_table
-from pytest_clip_robust.datasets.sources.folders import (
-    class_folders,
-    cue_conflicts,
-    flat_folder,
-    has_cue_names,
-    is_flat,
-)
+from pytest_clip_robust.datasets.sources.folders import class_folders, cue_conflicts, flat_folder, has_cue_names
 from pytest_clip_robust.datasets.sources.rows import Rows
-from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.datasets.sources.shards import SUFFIXES, open_files, open_hub
+from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_split, split_folders, split_remark
+from pytest_clip_robust.datasets.sources.walk import walk
+from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import KEYPOINT_FORMATS, VIEW_FORMATS
+from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.text import printable
+
+IMAGE_FOLDERS = ("imagefolder", "cue-conflict")
 
 
 def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True) -> Rows:
@@ -28,33 +32,34 @@ def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True)
     Without `labelled`, a set that has no labels is one class with the set's name.
 
     Raises:
-        DataError: the location does not exist or has another form; the message names the set.
+        DataError: the location or split does not exist or has another form; the message names the set.
     """
-    entry = _located(entry)
-    kind = _kind(entry)
-    rows = _read(_in_split_folder(entry, kind), kind, cache_dir, labelled=labelled)
+    entry, kind = _located(entry)
+    remarks: tuple[str, ...] = ()
+    if kind in IMAGE_FOLDERS:
+        entry, remarks = _in_split_folder(entry, kind, labelled=labelled)
+    rows = _read(entry, kind, cache_dir, labelled=labelled)
     if not rows.samples:
         raise DataError(f"data set {entry.name!r}: no images in {entry.location}")
-    return rows
+    return replace(rows, remarks=(*remarks, *rows.remarks))
 
 
-def open_table(entry: DataEntry, cache_dir: str | None) -> Any:
-    """Open a Parquet, webdataset or hub location, or a subset of the showroom, as a `datasets.Dataset`.
+def open_table(entry: DataEntry, cache_dir: str | None) -> Opened:
+    """Open a Parquet, webdataset or hub location, or a subset of the showroom.
 
     Raises:
-        DataError: the location does not exist or has another form; the message names the set.
+        DataError: the location or split does not exist or has another form; the message names the set.
     """
-    entry = _located(entry)
-    kind = _kind(entry)
+    entry, kind = _located(entry)
     if kind not in {*SUFFIXES, "hub"}:
         raise DataError(
             f"data set {entry.name!r}: {entry.location} has neither .parquet nor .tar files; "
             "name the listing of its images with ?table="
         )
-    table = _open(_in_split_folder(entry, kind), kind, cache_dir).table
-    if not len(table):
+    opened = _open(entry, kind, cache_dir)
+    if not len(opened.table):
         raise DataError(f"data set {entry.name!r}: no rows in {entry.location}")
-    return table
+    return opened
 
 
 def _read(entry: DataEntry, kind: str, cache_dir: str | None, *, labelled: bool) -> Rows:
@@ -63,8 +68,9 @@ def _read(entry: DataEntry, kind: str, cache_dir: str | None, *, labelled: bool)
     if kind == "cue-conflict":
         return cue_conflicts(entry)
     if kind == "imagefolder":
-        flat = not labelled and is_flat(Path(entry.location))
-        return flat_folder(entry) if flat else class_folders(entry, cache_dir)
+        root = Path(entry.location)
+        flat = not labelled and root.is_dir() and any("/" not in image for image in walk(entry, root).images)
+        return flat_folder(entry) if flat else class_folders(entry, labelled=labelled)
     return arrow_rows(entry, _open(entry, kind, cache_dir), labelled=labelled)
 
 
@@ -72,36 +78,80 @@ def _open(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
     return open_hub(entry, cache_dir) if kind == "hub" else open_files(entry, kind, cache_dir)
 
 
-def _located(entry: DataEntry) -> DataEntry:
-    """Return the entry with a location; for a subset of the showroom, that of its file."""
+def _located(entry: DataEntry) -> tuple[DataEntry, str]:
+    """Return the entry with an absolute location, in the folder of its split if there is one, and its kind."""
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
+    _refuse_paired(entry)
     if entry.location.startswith(showroom.PREFIX):
         path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
-        return replace(entry, location=str(path), format="parquet")
-    return entry
+        return replace(entry, location=str(path)), "parquet"
+    if is_hub_name(entry):
+        return entry, "hub"
+    path = user_path(entry.location).absolute()
+    in_split = bool(entry.split) and (path / entry.split).is_dir() and not entry.table
+    entry = replace(entry, location=str(path / entry.split if in_split else path))
+    return entry, _kind(entry)
 
 
 def _kind(entry: DataEntry) -> str:
-    _refuse_paired(entry)
     if entry.format != "auto":
         return entry.format
     if entry.table:
         return "table"
-    path = Path(entry.location).expanduser()
+    path = Path(entry.location)
     if path.is_dir():
-        for kind, suffix in SUFFIXES.items():
-            if next(path.rglob(f"*{suffix}"), None) is not None:
-                return kind
-        return "cue-conflict" if has_cue_names(path) else "imagefolder"
+        return _kind_of_folder(entry, path)
     for kind, suffix in SUFFIXES.items():
         if entry.location.endswith(suffix):
             return kind
     if path.exists():
         raise DataError(f"data set {entry.name!r}: {entry.location} is neither a folder nor a .parquet or .tar file")
-    if entry.location.count("/") == 1 and not entry.location.startswith((".", "~", "/")):
-        return "hub"
     raise DataError(f"data set {entry.name!r}: no file or folder {entry.location}")
+
+
+def _kind_of_folder(entry: DataEntry, root: Path) -> str:
+    """Return what a folder holds.
+
+    Raises:
+        DataError: it holds images in files and images in tables, so that the user has to say which of them are meant.
+    """
+    _refuse_hub_cache(entry, root)
+    found = walk(entry, root)
+    held = {}
+    for kind, suffix in SUFFIXES.items():
+        files = [path for path in found.others if path.lower().endswith(suffix)]
+        if kind == "parquet" and found.images:
+            files = [path for path in files if _holds_images(root / path, entry.image)]
+        if files:
+            held[kind] = files[0]
+    if found.images:
+        held["cue-conflict" if has_cue_names(found.images) else "imagefolder"] = found.images[0]
+    if len(held) > 1:
+        examples = " and ".join(printable(example) for example in held.values())
+        formats = " or ".join(f"format={kind}" for kind in held)
+        raise DataError(f"data set {entry.name!r}: {root} has images in several forms, {examples}; add ?{formats}")
+    return next(iter(held), "imagefolder")
+
+
+def _holds_images(path: Path, image: str) -> bool:
+    """Return whether a Parquet file has a column of images, and not only features or labels of images."""
+    try:
+        schema = pq.read_schema(path)
+    except Exception:  # noqa: BLE001 - a damaged file is reported by its reader
+        return True
+    names = {*IMAGE_NAMES, image}
+    types = dict(zip(schema.names, map(str, schema.types), strict=True))
+    return any("bytes: binary" in kind or (name in names and kind.endswith("binary")) for name, kind in types.items())
+
+
+def _refuse_hub_cache(entry: DataEntry, root: Path) -> None:
+    if (root / "snapshots").is_dir() and (root / "blobs").is_dir():
+        snapshot = next(iter(sorted((root / "snapshots").iterdir())), root / "snapshots" / "HASH")
+        raise DataError(
+            f"data set {entry.name!r}: {root} is a cache folder of the hub, which can hold several versions; give one, "
+            f"such as {snapshot}"
+        )
 
 
 def _refuse_paired(entry: DataEntry) -> None:
@@ -111,11 +161,29 @@ def _refuse_paired(entry: DataEntry) -> None:
         raise DataError(f"data set {entry.name!r}: format {entry.format!r} is only read as {role}; add ?role={role}")
 
 
-def _in_split_folder(entry: DataEntry, kind: str) -> DataEntry:
-    """Return the entry with the folder of its split as location, if the location is local and has one."""
-    if kind == "hub":
-        return entry
-    path = Path(entry.location).expanduser().absolute()
-    if entry.split and (path / entry.split).is_dir():
-        path /= entry.split
-    return replace(entry, location=str(path))
+def _in_split_folder(entry: DataEntry, kind: str, *, labelled: bool) -> tuple[DataEntry, tuple[str, ...]]:
+    """Return the entry with the folder of the split to read as location, and a remark if the entry does not name it.
+
+    Raises:
+        DataError: the entry names a split that is not a folder, or it is not clear which split to read.
+    """
+    root = Path(entry.location)
+    images = walk(entry, root).images if root.is_dir() else []
+    splits, others = split_folders(images, classes_below=labelled and kind == "imagefolder")
+    if entry.split:
+        # `_located` stepped into the folder of the split, if there is one.
+        if root.name.casefold() == entry.split.casefold() and not splits:
+            return entry, ()
+        folders = sorted({*splits, *(path.split("/")[0] for path in images if "/" in path)})
+        near = did_you_mean(entry.split, folders)
+        listed = ", ".join(map(printable, folders[:5])) or "no folders"
+        raise no_such_split(entry, f"{root} has no such folder{near}, but {listed}")
+    if not splits or (others and len(splits) < 2):
+        return entry, ()
+    if others:
+        raise DataError(
+            f"data set {entry.name!r}: {root} has the splits {', '.join(splits)} next to {printable(others[0])!r}; "
+            "add ?split=NAME"
+        )
+    chosen = chosen_split(entry, splits)
+    return replace(entry, location=str(root / chosen)), split_remark(entry, chosen, splits)

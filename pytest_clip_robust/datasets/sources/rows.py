@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.datasets.images.reader import ImageReader, TakenReader
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".jp2", ".j2k"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif", ".heic", ".heif", ".jxl", ".svg", ".exr", ".psd"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"}
+)
+"""Suffixes of images in lower case; Pillow cannot read all of them."""
+
 SETTLED_SECONDS = 2
 """A file changed more recently could change again without a new time of change."""
 
@@ -44,6 +50,7 @@ class Rows:
     annotations: named (N,) boolean columns. intrinsics: (N, 3, 3) float32 in pixels.
     stamps: N strings that change whenever an image's bytes change, or None where that cannot be promised.
     origin: a name for the source, under which digests by stamp are remembered.
+    left_out: names of classes that were left out already, as the entry asks. remarks: lines for the user.
     """
 
     read: ImageReader
@@ -56,6 +63,8 @@ class Rows:
     annotations: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     depth: DepthRows | None = None
     intrinsics: NDArray[np.float32] | None = None
+    left_out: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -99,7 +108,11 @@ def file_rows(samples: Sequence[str], paths: Sequence[str], *, origin: str) -> R
 
 
 def file_stamps(paths: Sequence[str]) -> list[str | None]:
-    """Return the stamp of every file; None for one that changed so recently that it could change again unnoticed."""
+    """Return the stamp of every file; None for one that changed so recently that it could change again unnoticed.
+
+    Size and time of modification can be set to any value; the time of change and the inode cannot, so that a file which
+    replaces another one has another stamp.
+    """
     settled = time.time_ns() - SETTLED_SECONDS * 10**9
     stamps: list[str | None] = []
     for path in paths:
@@ -108,6 +121,7 @@ def file_stamps(paths: Sequence[str]) -> list[str | None]:
         except OSError:
             stamps.append(None)  # reading the file reports what is wrong with it
             continue
-        unchanging = status.st_mtime_ns < settled
-        stamps.append(f"{path}|{status.st_size}|{status.st_mtime_ns}" if unchanging else None)
+        unchanging = max(status.st_mtime_ns, status.st_ctime_ns) < settled
+        times = f"{status.st_mtime_ns}|{status.st_ctime_ns}"
+        stamps.append(f"{path}|{status.st_size}|{times}|{status.st_ino}" if unchanging else None)
     return stamps

@@ -279,3 +279,23 @@ def test_a_place_without_the_keypoints_asked_for_is_refused(load, tmp_path, opti
 def test_a_set_without_a_location_is_refused():
     with pytest.raises(DataError, match="data set 'spair' has no location; give one with --clip-data spair=/path"):
         load_keypoint_set(DataEntry(name="spair"))
+
+
+def test_classes_can_be_left_out(load, tmp_path):
+    found = load(f"{write_spair(tmp_path / 'spair')}?exclude=cat")
+    assert found.images.class_names == ("dog",)
+    assert found.images.samples == ["dog/2007_04.jpg", "dog/2007_03.jpg"]
+    assert (found.pairs.tolist(), found.viewpoints.tolist()) == ([[0, 1]], [1])
+    with pytest.raises(DataError, match=r"exclude has 'dogs', but it has no such class \(did you mean 'dog'\?\)"):
+        load(f"{tmp_path / 'spair'}?exclude=dogs")
+    with pytest.raises(DataError, match="exclude leaves out all of its images"):
+        load(f"{tmp_path / 'spair'}?exclude=cat,dog")
+
+
+def test_files_of_tools_are_not_read(load, tmp_path):
+    root = write_spair(tmp_path / "spair")
+    before = load(root)
+    for path in [*(root / "PairAnnotation").rglob("*.json")]:
+        path.with_name(f"._{path.name}").write_bytes(b"x")
+    (root / "PairAnnotation" / ".cache").mkdir()
+    assert load(root).fingerprint == before.fingerprint

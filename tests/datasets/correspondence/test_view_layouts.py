@@ -470,7 +470,7 @@ def test_a_damaged_layout_is_refused_in_one_line(load, tmp_path, taken, centred,
 @pytest.mark.parametrize(
     ("layout", "split", "message"),
     [
-        ("blender", "train", "no split 'train'; .* has none"),
+        ("blender", "train", "no split 'train'; .* has no splits"),
         ("navi", "wlid", r"no split 'wlid' .did you mean 'wild'\?.; .* has wild; add \?split=NAME"),
         ("scannet-pairs", "val", "no split 'val'; .* has test"),
     ],
@@ -519,3 +519,83 @@ def test_names_of_scenes_and_files_cannot_drive_a_terminal(load, tmp_path, taken
     hostile = "a\x1b[31m<b>"
     path = scene.write_table(tmp_path / "views.parquet", taken, label=[hostile] * 5)
     assert load(path).scenes[0] == "a\\x1b[31m<b> 0"
+
+
+# ------------------------------------------------------------------ nothing is silently left out or taken twice
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_files_of_tools_are_not_read(load, tmp_path, taken, centred, layout):
+    root = written(layout, tmp_path / "set", taken, centred)
+    before = load(root)
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"x")
+    for folder in (root / ".ipynb_checkpoints", root / "__MACOSX"):
+        written(layout, folder, taken, centred)
+    assert load(root).fingerprint == before.fingerprint
+
+
+def test_two_depth_maps_of_one_picture_are_refused(load, tmp_path, centred):
+    root = scene.write_blender(tmp_path / "set", centred)
+    (root / "test" / "r_0_depth_0002.png").write_bytes((root / "test" / "r_0_depth_0001.png").read_bytes())
+    with pytest.raises(DataError, match=r"two depth maps of one picture, r_0_depth_0001\.png and r_0_depth_0002\.png"):
+        load(root)
+
+
+def test_two_cameras_of_one_sequence_are_refused(load, tmp_path, taken):
+    root = scene.write_open3d(tmp_path / "set", taken)
+    content = json.loads((root / "camera.json").read_text())
+    (root / "intrinsics.json").write_text(json.dumps(content))
+    assert len(load(root).images) == 5
+    content["intrinsic_matrix"][0] += 5
+    (root / "intrinsics.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"camera\.json and .*intrinsics\.json have different cameras; remove one"):
+        load(root)
+
+
+def test_a_sequence_without_a_trajectory_is_not_left_out(load, tmp_path, taken):
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        scene.write_open3d(tmp_path / "set" / name, taken)
+    assert len(load(tmp_path / "set").images) == 10
+    (tmp_path / "set" / "b" / "trajectory.log").unlink()
+    with pytest.raises(DataError, match=r"/b has images and depth maps and no trajectory\.log: add it, or remove them"):
+        load(tmp_path / "set")
+
+
+def test_open3d_has_no_splits_but_folders(load, tmp_path, taken):
+    (tmp_path / "set" / "val").mkdir(parents=True)
+    scene.write_open3d(tmp_path / "set" / "val", taken)
+    assert len(load(f"{tmp_path}/set?split=val&format=open3d").images) == 5
+    with pytest.raises(DataError, match=r"no split 'test': .* has no such folder"):
+        load(f"{tmp_path}/set?split=test&format=open3d")
+
+
+def test_navi_leaves_out_and_repeats_nothing(load, tmp_path, centred):
+    root = scene.write_navi(tmp_path / "set", centred)
+    with pytest.raises(DataError, match=r"give split=wild or table=pairs\.txt, not both"):
+        load(f"{root}?split=wild&table=pairs.txt")
+    path = root / "teapot" / "wild_set" / "annotations.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps([*content, content[0]]))
+    with pytest.raises(DataError, match=r"entry 5: 000\.jpg is listed twice; remove one"):
+        load(root)
+    path.write_text(json.dumps(content))
+    (root / "cup" / "wild_set" / "images").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"cup/wild_set has images and no annotations\.json: add it, or remove them"):
+        load(root)
+
+
+def test_a_table_of_views_has_splits(load, tmp_path, taken):
+    path = scene.write_table(tmp_path / "views.parquet", taken, split=["test", "train", "test", "test", "train"])
+    views = load(path)
+    assert len(views.images) == 3
+    scene.assert_true(views)
+    assert "reads the split 'test' of test, train" in views.remarks[0]
+    with pytest.raises(DataError, match=r"no split 'val'; .* has test, train"):
+        load(f"{path}?split=val")
+
+
+def test_views_have_no_classes_to_leave_out(load, tmp_path, taken):
+    with pytest.raises(DataError, match=r"exclude=\['ball'\] leaves out classes, but posed views have none"):
+        load(f"{scene.write_table(tmp_path / 'views.parquet', taken)}?exclude=ball")

@@ -1,46 +1,19 @@
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 import json
-import os
 import pickle
-import tarfile
 
 import numpy as np
 import pytest
+from stored import write_files, write_parquet, write_table, write_tar
 
 from pytest_clip_robust.datasets.entry import entry_from_table
 from pytest_clip_robust.datasets.images import digests as digests_module
 from pytest_clip_robust.datasets.images.loading import load_image_set
 from pytest_clip_robust.datasets.sources import rows as rows_module
 from pytest_clip_robust.errors import DataError
-
-
-def write_table(folder, rows, name="labels.csv"):
-    with (folder / name).open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-def write_parquet(path, columns, *, image=None):
-    import datasets
-
-    found = datasets.Dataset.from_dict(columns)
-    if image:
-        found = found.cast_column(image, datasets.Image(decode=False))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found.to_parquet(path)
-
-
-def write_tar(path, members):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
 
 
 def test_a_folder_of_class_folders(load, folder, png):
@@ -174,6 +147,71 @@ def test_the_order_of_another_imagenet_list_is_proved_by_its_names(load, tmp_pat
         load(f"set={tmp_path}/wrong.parquet?classes=imagenet-1k")
 
 
+@pytest.mark.parametrize("form", ["folder", "ClassLabel"])
+def test_a_class_that_the_list_lacks_does_not_take_the_place_of_another(load, tmp_path, png, form):
+    names = ["bed", "cup", "vase"]
+    if form == "folder":
+        write_files(tmp_path / "set", {f"{name}/{name}.png": png(i) for i, name in enumerate(names)})
+        option = f"set={tmp_path}/set"
+    else:
+        import datasets
+
+        columns = {"image": [png(i) for i in range(3)], "label": [0, 1, 2]}
+        write_parquet(tmp_path / "set.parquet", columns, features={"label": datasets.ClassLabel(names=names)})
+        option = f"set={tmp_path}/set.parquet"
+    (tmp_path / "classes.txt").write_text("bed\nbottle\nvase\n")
+    with pytest.raises(DataError, match="class 'cup' is not among the 3 of"):
+        load(f"{option}?classes={tmp_path}/classes.txt")
+    (tmp_path / "classes.txt").write_text("vase\ncup\nbed\n")
+    assert load(f"{option}?classes={tmp_path}/classes.txt").labels.tolist() == [2, 1, 0]
+
+
+def test_labels_that_count_from_1_are_named(load, tmp_path, png):
+    columns = {"image": [png(i) for i in range(3)], "label": [1, 2, 3]}
+    write_parquet(tmp_path / "set.parquet", columns)
+    (tmp_path / "classes.txt").write_text("bed\ncup\nvase\n")
+    with pytest.raises(DataError, match=r"label 3 is not in 0\.\.2"):
+        load(f"set={tmp_path}/set.parquet?classes={tmp_path}/classes.txt")
+    (tmp_path / "classes.txt").write_text("bed\ncup\nvase\nbottle\n")
+    found = load(f"set={tmp_path}/set.parquet?classes={tmp_path}/classes.txt")
+    assert found.remarks == (
+        "data set 'set': its labels are the numbers 1 to 3, and 0 means 'bed': if they count from 1, all are wrong",
+    )
+
+
+@pytest.mark.parametrize("names", [("caf\u00e9", "cafe\u0301"), ("hot_dog", "hot dog")])
+def test_class_folders_that_look_equal_are_one_class_or_refused(load, tmp_path, png, names):
+    write_files(tmp_path / "set", {f"{name}/{i}.png": png(i) for i, name in enumerate(names)})
+    if names[0] == "hot_dog":
+        with pytest.raises(DataError, match="no model can tell them apart: rename one, or merge them"):
+            load(f"set={tmp_path}/set")
+    else:
+        (tmp_path / "classes.txt").write_text("caf\u00e9\n")
+        assert load(f"set={tmp_path}/set?classes={tmp_path}/classes.txt").labels.tolist() == [0, 0]
+        assert load(f"set={tmp_path}/set").class_names == ("caf\u00e9",)
+
+
+def test_file_names_in_a_table_may_have_another_form_of_unicode(load, tmp_path, png):
+    write_files(tmp_path / "set", {"cafe\u0301.png": png(0), "labels.csv": "file,label\ncaf\u00e9.png,bar\n"})
+    assert load(f"set={tmp_path}/set?table=labels.csv").read(0) == png(0)
+
+
+def test_excluded_classes_are_no_candidates(load, tmp_path, png):
+    columns = {"image": [png(i) for i in range(3)], "label": ["cat", "dog", "noise"], "pose": [0, 1, 1]}
+    write_parquet(tmp_path / "set.parquet", columns)
+    found = load(f"set={tmp_path}/set.parquet?exclude=noise")
+    assert found.class_names == ("cat", "dog")
+    assert found.annotations["pose"].tolist() == [False, True]
+    assert found.read(1) == png(1)
+    with pytest.raises(DataError, match=r"exclude has 'nois', but it has no such class \(did you mean 'noise'\?\)"):
+        load(f"set={tmp_path}/set.parquet?exclude=nois")
+    with pytest.raises(DataError, match="exclude leaves out all of its images"):
+        load(f"set={tmp_path}/set.parquet?exclude=cat,dog,noise")
+    write_parquet(tmp_path / "cues.parquet", columns | {"texture": ["dog", "noise", "cat"]})
+    cues = load(f"set={tmp_path}/cues.parquet?exclude=noise")
+    assert (cues.labels.tolist(), cues.textures.tolist()) == ([0], [1])
+
+
 @pytest.mark.parametrize(
     ("prepare", "option", "message"),
     [
@@ -204,10 +242,10 @@ def test_the_order_of_another_imagenet_list_is_proved_by_its_names(load, tmp_pat
             "p={f}?table=labels.csv",
             "line 2 has no 'label'",
         ),
-        (lambda f: None, "p={f}?table=labels.csv", r"table .*labels\.csv cannot be read"),
-        (lambda f: (f / "x.parquet").write_bytes(b"x"), "p={f}", "cannot be read"),
+        (lambda f: None, "p={f}?table=labels.csv", r"table: no file .*labels\.csv"),
+        (lambda f: (f / "x.parquet").write_bytes(b"x"), "p={f}?format=parquet", "cannot be read"),
         (lambda f: None, "p={f}/*.tar", r"no \.tar file at"),
-        (lambda f: (f / "x.tar").write_bytes(b"x" * 600), "p={f}", "cannot be read"),
+        (lambda f: (f / "x.tar").write_bytes(b"x" * 600), "p={f}?format=webdataset", "cannot be read"),
     ],
 )
 def test_what_is_wrong_with_a_set_is_one_line(load, folder, prepare, option, message):
@@ -316,9 +354,7 @@ def test_the_fingerprint_depends_on_everything_that_counts(load, folder):
 
 
 def test_digests_are_remembered_until_a_file_changes(load, folder, monkeypatch):
-    past = 1_600_000_000
-    for path in folder.rglob("*.*"):
-        os.utime(path, (past, past))
+    monkeypatch.setattr(rows_module, "SETTLED_SECONDS", -3600)
     first = load(f"photos={folder}")
     read = []
     real = digests_module.hashlib.sha256
@@ -329,12 +365,12 @@ def test_digests_are_remembered_until_a_file_changes(load, folder, monkeypatch):
 
     assert load(f"photos={folder}").digests == first.digests
     assert images_read() == []
-    monkeypatch.setattr(rows_module, "SETTLED_SECONDS", 3600)  # a slow machine is no reason to trust a new file
     (folder / "cat" / "a.png").write_bytes((folder / "cat" / "b.PNG").read_bytes())
     assert load(f"photos={folder}").digests == [first.digests[1], *first.digests[1:]]
     assert len(images_read()) == 1
-    load(f"photos={folder}")  # just changed: it could change again within the clock's tick
-    assert len(images_read()) == 2
+    monkeypatch.setattr(rows_module, "SETTLED_SECONDS", 3600)  # just changed: it could change again within a clock tick
+    load(f"photos={folder}")
+    assert len(images_read()) == 4
 
 
 def test_a_damaged_or_unwritable_memory_of_digests_is_done_without(load, folder, tmp_path):

@@ -22,13 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
+from pytest_clip_robust.datasets.correspondence.layouts.files import existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, Size, opened, picture_size, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import OPENGL_AXES, as_pose
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.reader import ImageReader
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
+from pytest_clip_robust.datasets.sources.splits import chosen_split
+from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import read_json
 from pytest_clip_robust.system.text import printable
@@ -107,13 +109,13 @@ def read_blender(entry: DataEntry, root: Path) -> PosedRows:
 
 
 def _scenes(root: Path) -> list[Path]:
-    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    places = [root, *(path for path in visible(root.iterdir()) if path.is_dir())]
     found = [place for place in places if _splits(place)]
     return found[:1] if found[:1] == [root] else found
 
 
 def _splits(scene: Path) -> dict[str, Path]:
-    files = [(TRANSFORMS.fullmatch(path.name), path) for path in sorted(scene.glob("transforms*.json"))]
+    files = [(TRANSFORMS.fullmatch(path.name), path) for path in visible(scene.glob("transforms*.json"))]
     return {match.group(1) or WHOLE: path for match, path in files if match}
 
 
@@ -133,7 +135,7 @@ def _frames(entry: DataEntry, scene: Path) -> Iterator[_Frame]:
         picture = _picture(frame, scene, place)
         folder = picture.parent
         if folder not in maps:
-            maps[folder] = {m.group(1): one for one in sorted(folder.iterdir()) if (m := DEPTH.fullmatch(one.name))}
+            maps[folder] = _depth_maps(folder, place)
         if picture.stem not in maps[folder]:
             raise DataError(f"{place}: no depth map {printable(picture.stem)}_depth_0001.png in {folder}")
         pose = as_pose(frame.get("transform_matrix"), place)
@@ -146,6 +148,20 @@ def _picture(frame: Any, scene: Path, where: str) -> Path:
         raise DataError(f"{where}: file_path={file!r}; expected the name of an image file")
     named = scene / file
     return named if named.is_file() else existing_file(named.with_name(f"{named.name}.png"), where)
+
+
+def _depth_maps(folder: Path, where: str) -> dict[str, Path]:
+    """Return the depth maps of a folder by the stems of their pictures."""
+    maps: dict[str, Path] = {}
+    for path in visible(folder.iterdir()):
+        name = DEPTH.fullmatch(path.name)
+        if name is None:
+            continue
+        other = maps.setdefault(name.group(1), path)
+        if other != path:
+            both = f"{printable(other.name)} and {printable(path.name)}"
+            raise DataError(f"{where}: {folder} has two depth maps of one picture, {both}; remove one")
+    return maps
 
 
 def _intrinsics(angle: float, width: int, height: int) -> list[list[float]]:

@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import IMAGE_SUFFIXES
-from pytest_clip_robust.errors import DataError, did_you_mean
+from pytest_clip_robust.datasets.sources.walk import visible, walk
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import user_path
 from pytest_clip_robust.system.text import printable
 
 _Found = TypeVar("_Found")
@@ -61,28 +63,12 @@ def existing_file(path: Path, where: str) -> Path:
 
 def images_in(folder: Path) -> list[Path]:
     """Return the image files of a folder in natural order: 9 before 10."""
-    return in_natural_order(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return in_natural_order(path for path in visible(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """Return paths sorted by name, with numbers in names sorted by value."""
     return sorted(paths, key=lambda path: [part.zfill(20) for part in re.split(r"(\d+)", str(path))])
-
-
-def chosen_split(entry: DataEntry, splits: Iterable[str], usual: Iterable[str]) -> str:
-    """Return the entry's split, or otherwise the first of `usual` that exists, or the only one.
-
-    Raises:
-        DataError: the split is not among `splits`, or there are several and none is usual.
-    """
-    names = sorted(splits)
-    found = entry.split or next((split for split in usual if split in names), names[0] if len(names) == 1 else "")
-    if found not in names:
-        wrong = f"no split {entry.split!r}{did_you_mean(entry.split, names)}" if entry.split else "which split?"
-        raise DataError(
-            f"data set {entry.name!r}: {wrong}; {entry.location} has {', '.join(names) or 'none'}; add ?split=NAME"
-        )
-    return found
 
 
 def _find_layout(
@@ -93,7 +79,7 @@ def _find_layout(
     Raises:
         DataError: the folder does not exist, or has none of these layouts and no table.
     """
-    root = Path(entry.location).expanduser().absolute()
+    root = user_path(entry.location).absolute()
     if entry.format in layouts:
         if not entry.location or not root.is_dir():
             missing = f"no folder {entry.location}" if entry.location else "it has no location"
@@ -104,7 +90,7 @@ def _find_layout(
     fitting = next((layout for layout in layouts.values() if layout.fits(root)), None)
     if fitting is not None:
         return fitting, root
-    if any(next(root.rglob(f"*{suffix}"), None) is not None for suffix in TABLES):
+    if any(path.lower().endswith(TABLES) for path in walk(entry, root).others):
         return None
     raise DataError(
         f"data set {entry.name!r}: {root} has no {things} in a known layout ({', '.join(layouts)}), "

@@ -29,7 +29,8 @@ def read_keypoint_table(entry: DataEntry, cache_dir: Path | None) -> KeypointRow
     Raises:
         DataError: a column is missing, or the lists of a row differ in length.
     """
-    table = open_table(entry, prepared_folder(cache_dir))
+    opened = open_table(entry, prepared_folder(cache_dir))
+    table = opened.table
     label = entry.label or "label"
     for column in (label, NAMES, X, Y, VISIBLE):
         if column not in table.features:
@@ -37,7 +38,7 @@ def read_keypoint_table(entry: DataEntry, cache_dir: Path | None) -> KeypointRow
                 f"data set {entry.name!r}: no column {column!r}; it has {', '.join(table.features)}; "
                 "keypoints need image, label, names, x, y and visible"
             )
-    pictures = table_images(entry, table)
+    pictures = table_images(entry, opened)
     every = [
         _points(row, f"data set {entry.name!r}: image {printable(sample)!r}")
         for row, sample in zip(table.select_columns([NAMES, X, Y, VISIBLE]), pictures.samples, strict=True)

@@ -21,14 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
+from pytest_clip_robust.datasets.correspondence.layouts.files import existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, Size, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import from_quaternion, inverse
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
+from pytest_clip_robust.datasets.sources.splits import chosen_split
+from pytest_clip_robust.datasets.sources.walk import is_tool_path
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_json, read_text
+from pytest_clip_robust.system.files import read_json, read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 ANNOTATIONS = "annotations.json"
@@ -75,11 +77,14 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
     scenes = _scenes(root)
     if not scenes:
         raise DataError(f"data set {entry.name!r}: no OBJECT/SCENE/{ANNOTATIONS} in {root}")
+    if entry.table and entry.split:
+        raise DataError(f"data set {entry.name!r}: give split={entry.split} or table={entry.table}, not both")
     if entry.table:
         split, folders = entry.table, [scene for of_split in scenes.values() for scene in of_split]
     else:
         split = chosen_split(entry, scenes, KINDS)
         folders = scenes[split]
+    _refuse_unannotated(entry, root, folders)
     photographs = [one for scene in folders for one in _photographs(entry, scene)]
     if not photographs:
         raise DataError(f"data set {entry.name!r}: no photographs are listed in {root}")
@@ -107,28 +112,44 @@ def read_navi(entry: DataEntry, root: Path) -> PosedRows:
 
 def _scenes(root: Path) -> dict[str, list[Path]]:
     """Return the folders of the annotated scenes per split."""
-    folders = [path.parent for path in sorted(root.glob(f"*/*/{ANNOTATIONS}"))]
+    folders = [
+        path.parent for path in sorted(root.glob(f"*/*/{ANNOTATIONS}")) if not is_tool_path(path.relative_to(root))
+    ]
     found = {
         split: [folder for folder in folders if folder.name.startswith(beginning)] for split, beginning in KINDS.items()
     }
     return {split: scenes for split, scenes in found.items() if scenes}
 
 
+def _refuse_unannotated(entry: DataEntry, root: Path, scenes: Sequence[Path]) -> None:
+    """Refuse scenes with images and without annotations, in the splits that are read."""
+    kinds = {beginning for beginning in KINDS.values() if any(scene.name.startswith(beginning) for scene in scenes)}
+    for path in sorted(root.glob("*/*/images")):
+        scene = path.parent
+        read = scene.name.startswith(tuple(kinds)) and not is_tool_path(path.relative_to(root))
+        if read and not (scene / ANNOTATIONS).is_file():
+            raise DataError(f"data set {entry.name!r}: {scene} has images and no {ANNOTATIONS}: add it, or remove them")
+
+
 def _photographs(entry: DataEntry, scene: Path) -> Iterator[_Photograph]:
     path = scene / ANNOTATIONS
     where = f"data set {entry.name!r}"
+    files: set[str] = set()
     for number, annotation in enumerate(read_json(path, list, where)):
         place = f"{where}: {path}, entry {number}"
         file = annotation.get("filename") if isinstance(annotation, dict) else None
         if not isinstance(file, str) or not file or Path(file).name != file:
             raise DataError(f"{place}: filename={file!r}; expected the name of a file in images/")
+        if file in files:
+            raise DataError(f"{place}: {printable(file)} is listed twice; remove one")
+        files.add(file)
         picture, depth = _files(scene, file, place)
         pose, focal, size = _camera(annotation, place)
         yield _Photograph(file, picture, depth, pose, focal, size, scene=f"{scene.parent.name}/{scene.name}")
 
 
 def _listed_pairs(entry: DataEntry, root: Path, photographs: Sequence[_Photograph]) -> NDArray[np.int64]:
-    path, where = root / Path(entry.table).expanduser(), f"data set {entry.name!r}"
+    path, where = root / user_path(entry.table), f"data set {entry.name!r}"
     places = {(one.scene, one.file): place for place, one in enumerate(photographs)}
     pairs = []
     for number, line in enumerate(read_text(path, where).splitlines(), start=1):

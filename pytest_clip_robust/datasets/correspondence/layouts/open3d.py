@@ -21,6 +21,8 @@ from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, Pose
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.depth import SUFFIXES
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
+from pytest_clip_robust.datasets.sources.splits import no_such_split
+from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import read_json, read_text
 
@@ -57,7 +59,15 @@ def read_open3d(entry: DataEntry, root: Path) -> PosedRows:
     Raises:
         DataError: a file is missing or has another form; the message names it.
     """
+    root = _in_split(entry, root)
     scenes = _scenes(root)
+    unposed = next(
+        (place for place in _places(root) if _colour_folder(place) is not None and place not in scenes), None
+    )
+    if scenes and unposed is not None:
+        raise DataError(
+            f"data set {entry.name!r}: {unposed} has images and depth maps and no {TRAJECTORY}: add it, or remove them"
+        )
     if not scenes:
         raise DataError(
             f"data set {entry.name!r}: neither {root} nor a folder in it has {', '.join(COLOUR_FOLDERS)} with "
@@ -78,9 +88,20 @@ def read_open3d(entry: DataEntry, root: Path) -> PosedRows:
     )
 
 
+def _in_split(entry: DataEntry, root: Path) -> Path:
+    if not entry.split or root.name == entry.split:
+        return root
+    if not (root / entry.split).is_dir():
+        raise no_such_split(entry, f"{root} has no such folder")
+    return root / entry.split
+
+
+def _places(root: Path) -> list[Path]:
+    return [root, *(path for path in visible(root.iterdir()) if path.is_dir())]
+
+
 def _scenes(root: Path) -> list[Path]:
-    places = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    return [place for place in places if _colour_folder(place) is not None and (place / TRAJECTORY).is_file()]
+    return [place for place in _places(root) if _colour_folder(place) is not None and (place / TRAJECTORY).is_file()]
 
 
 def _colour_folder(scene: Path) -> Path | None:
@@ -93,7 +114,9 @@ def _sequence(entry: DataEntry, scene: Path) -> _Sequence:
     where = f"data set {entry.name!r}"
     colour = _colour_folder(scene)
     pictures = [] if colour is None else images_in(colour)
-    depth = in_natural_order(path for path in (scene / DEPTH_FOLDER).iterdir() if path.suffix in SUFFIXES)
+    depth = in_natural_order(
+        path for path in visible((scene / DEPTH_FOLDER).iterdir()) if path.suffix.lower() in SUFFIXES
+    )
     if len(pictures) != len(depth) or not pictures:
         raise DataError(
             f"{where}: {scene} has {len(pictures)} images and {len(depth)} depth maps; expected the same number"
@@ -133,14 +156,16 @@ def _trajectory(path: Path, where: str) -> dict[int, NDArray[np.float64]]:
 
 def _intrinsics(scene: Path, where: str) -> NDArray[np.float64]:
     """Return the camera from a JSON file of the scene, or otherwise that of the PrimeSense sensor."""
-    for path in sorted(scene.glob("*.json")):
+    cameras: dict[Path, NDArray[np.float64]] = {}
+    for path in visible(scene.glob("*.json")):
         content = read_json(path, dict, where)
         if "intrinsic_matrix" in content:
             try:
-                matrix = np.array(content["intrinsic_matrix"], np.float64).reshape(3, 3).T + CENTRE
+                cameras[path] = np.array(content["intrinsic_matrix"], np.float64).reshape(3, 3).T + CENTRE
             except (TypeError, ValueError):
                 raise DataError(
                     f"{where}: {path}: intrinsic_matrix does not have nine numbers, column by column"
                 ) from None
-            return matrix
-    return PRIMESENSE + CENTRE
+    if len({camera.tobytes() for camera in cameras.values()}) > 1:
+        raise DataError(f"{where}: {' and '.join(str(path) for path in cameras)} have different cameras; remove one")
+    return next(iter(cameras.values()), PRIMESENSE + CENTRE)

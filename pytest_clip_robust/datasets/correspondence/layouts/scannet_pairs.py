@@ -19,12 +19,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
+from pytest_clip_robust.datasets.correspondence.layouts.files import existing_file
 from pytest_clip_robust.datasets.correspondence.pictures import AdaptedReader, picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import as_pose
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
+from pytest_clip_robust.datasets.sources.splits import chosen_split
+from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import read_text
 
@@ -84,7 +86,7 @@ def read_scannet_pairs(entry: DataEntry, root: Path) -> PosedRows:
 
 
 def _listings(root: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(root.glob("*.npz")) if path.name != INTRINSICS}
+    return {path.stem: path for path in visible(root.glob("*.npz")) if path.name != INTRINSICS}
 
 
 def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:

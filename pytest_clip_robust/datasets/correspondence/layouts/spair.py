@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointRows, Point
-from pytest_clip_robust.datasets.correspondence.layouts.files import chosen_split, existing_file
+from pytest_clip_robust.datasets.correspondence.layouts.files import existing_file
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import file_rows
+from pytest_clip_robust.datasets.sources.splits import chosen_split
+from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import read_json, read_text
 from pytest_clip_robust.system.text import printable
@@ -53,7 +55,7 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
     where = f"data set {entry.name!r}"
     if not is_spair(root):
         raise DataError(f"{where}: no folder {PAIRS} in {root}")
-    splits = [path.name for path in (root / PAIRS).iterdir() if path.is_dir()]
+    splits = [path.name for path in visible((root / PAIRS).iterdir()) if path.is_dir()]
     split = chosen_split(entry, splits, ("test",))
     views: dict[tuple[str, str], int] = {}
     pairs, viewpoints = [], []
@@ -81,7 +83,7 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
 def _pair_files(root: Path, split: str, where: str) -> Iterator[Path]:
     folder, listing = root / PAIRS / split, root / "Layout" / "large" / f"{split}.txt"
     if not listing.is_file():
-        yield from sorted(folder.glob("*.json"))
+        yield from visible(folder.glob("*.json"))
         return
     for line in read_text(listing, where).splitlines():
         if line.strip():

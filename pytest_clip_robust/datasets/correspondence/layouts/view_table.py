@@ -29,14 +29,15 @@ def read_view_table(entry: DataEntry, cache_dir: Path | None) -> PosedRows:
     Raises:
         DataError: a column is missing, or holds other values.
     """
-    table = open_table(entry, prepared_folder(cache_dir))
-    depth, intrinsics = table_depth(entry, table), table_intrinsics(entry, table)
+    opened = open_table(entry, prepared_folder(cache_dir))
+    table = opened.table
+    depth, intrinsics = table_depth(entry, opened), table_intrinsics(entry, table)
     if depth is None or intrinsics is None:
         raise _no_column(entry, table, entry.depth or DEPTH if depth is None else INTRINSICS)
     for column in (POSE, SCENE):
         if column not in table.features:
             raise _no_column(entry, table, column)
-    pictures = table_images(entry, table)
+    pictures = table_images(entry, opened)
     poses = [
         as_pose(value, f"data set {entry.name!r}: view {sample!r}")
         for value, sample in zip(table[POSE], pictures.samples, strict=True)

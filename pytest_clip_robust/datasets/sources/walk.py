@@ -1,0 +1,196 @@
+"""Files below a folder, without those that systems and tools leave there."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from PIL import Image
+
+from pytest_clip_robust.datasets.entry import DataEntry
+from pytest_clip_robust.datasets.sources.rows import IMAGE_SUFFIXES
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.text import one_line, printable
+
+TOOL_NAMES = frozenset(
+    {
+        "__macosx",
+        "__pycache__",
+        "@eadir",
+        "@recycle",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+    }
+)
+"""Names in lower case of folders and files that file managers, archivers and network drives write."""
+
+TOOL_ENDINGS = ("@synoeastream", "@synoresource", "~")
+TEXT_SUFFIXES = frozenset(
+    {
+        ".txt",
+        ".md",
+        ".rst",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".html",
+        ".htm",
+        ".pdf",
+    }
+    | {".log", ".py", ".ipynb", ".sh", ".cfg", ".ini", ".license", ".bib", ".sha256", ".md5", ".gz", ".parquet", ".tar"}
+)
+"""Suffixes of files that are next to images in public data sets and are not images themselves."""
+
+SIGNATURES = (  # of files without a suffix: JPEG, PNG, GIF, BMP and TIFF
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What is below a folder, as sorted POSIX paths relative to it.
+
+    images: image files. others: all other files. dead: links to files that do not exist.
+    folders: all folders that are not themselves tools' folders.
+    """
+
+    images: list[str]
+    others: list[str]
+    dead: list[str]
+    folders: list[str]
+
+
+def is_tool_path(path: str | PurePath) -> bool:
+    """Return whether a relative path is hidden, or is a tool's file or in a tool's folder.
+
+    >>> is_tool_path("__MACOSX/cat/a.png"), is_tool_path("cat/._a.png"), is_tool_path("cat/a.png")
+    (True, True, False)
+    """
+    parts = PurePath(path).parts
+    return any(
+        (part.startswith(".") and part.strip(".")) or part.lower() in TOOL_NAMES or part.lower().endswith(TOOL_ENDINGS)
+        for part in parts
+    )
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths, sorted, whose own names are not hidden and not those of tools."""
+    return sorted(path for path in paths if not is_tool_path(path.name))
+
+
+def walk(entry: DataEntry, root: Path) -> Walk:
+    """Return the files below `root`; links are followed.
+
+    Raises:
+        DataError: a folder cannot be read, or an image is in a format that Pillow cannot read.
+    """
+    found = Walk([], [], [], [])
+    for folder, folders, files in _walk(entry, root):
+        relative = folder.relative_to(root)
+        found.folders.extend((relative / name).as_posix() for name in folders)
+        for name in files:
+            path = (relative / name).as_posix()
+            if not (folder / name).is_file():
+                found.dead.append(path)
+            elif _is_image(folder / name):
+                found.images.append(path)
+            else:
+                found.others.append(path)
+    for paths in (found.images, found.others, found.dead, found.folders):
+        paths.sort()
+    return found
+
+
+def images_below(entry: DataEntry, root: Path) -> list[str]:
+    """Return the images below `root`, as paths relative to it.
+
+    Raises:
+        DataError: an image is a link to a file that does not exist, or is in a format that Pillow cannot read.
+    """
+    found = walk(entry, root)
+    refuse_unreadable(entry, found)
+    return found.images
+
+
+def refuse_unreadable(entry: DataEntry, found: Walk) -> None:
+    """Refuse images that cannot be read, because leaving them out would change the numbers.
+
+    Raises:
+        DataError: an image is a link to a file that does not exist, or is in a format that Pillow cannot read.
+    """
+    dead = [path for path in found.dead if PurePath(path).suffix.lower() not in TEXT_SUFFIXES]
+    if dead:
+        counted = f"{len(dead)} of {len(dead) + len(found.images)}"
+        raise DataError(
+            f"data set {entry.name!r}: {counted} images are links to files that do not exist, such as "
+            f"{printable(dead[0])!r}: restore the files, or remove the links"
+        )
+    unreadable = [path for path in found.images if not _pillow_reads(PurePath(path).suffix.lower())]
+    if unreadable:
+        raise DataError(
+            f"data set {entry.name!r}: {len(unreadable)} of {len(found.images)} images are in a format that Pillow "
+            f"cannot read here, such as {printable(unreadable[0])!r}: convert or remove them"
+        )
+
+
+def spelled_file(path: Path) -> Path | None:
+    """Return `path` as the file system spells it in Unicode, composed or not; None if there is no such file."""
+    spellings = (str(path), *(unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")))
+    return next((Path(one) for one in spellings if Path(one).is_file()), None)
+
+
+def _walk(entry: DataEntry, root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield folders with the names of their visible folders and files; a link to a folder above itself is an error."""
+    stack: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+    while stack:
+        folder, above = stack.pop()
+        real = os.path.realpath(folder)
+        if real in above:
+            raise DataError(
+                f"data set {entry.name!r}: {folder} is a link to a folder that contains it: remove the link"
+            )
+        try:
+            found = sorted(os.scandir(folder), key=lambda one: one.name)
+        except OSError as error:
+            raise DataError(f"data set {entry.name!r}: folder {folder} cannot be read: {one_line(error)}") from error
+        found = [one for one in found if not is_tool_path(one.name)]
+        folders = [one.name for one in found if one.is_dir()]
+        yield folder, folders, [one.name for one in found if not one.is_dir()]
+        stack.extend((folder / name, (*above, real)) for name in reversed(folders))
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in IMAGE_SUFFIXES
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    return start.startswith(SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def _pillow_reads(suffix: str) -> bool:
+    return suffix not in IMAGE_SUFFIXES or Image.registered_extensions().get(suffix) in Image.OPEN
