@@ -58,6 +58,8 @@ class OodDetection:
             self._warn_of_shared_classes(images, known)
         fitted = score in ood_scores.OF_FEATURES
         fit = halves(self._features.zero_shot(id_set)) if fitted else np.zeros(len(known), np.bool_)
+        if fitted:
+            self._warn_of_unknown_classes(known, fit)
         kept = np.ones(len(images), np.bool_) if outside else ~fit
         values = (
             self._of_features(score, dataset, known, fit) if fitted else self._of_logits(score, images, known, prompts)
@@ -104,4 +106,14 @@ class OodDetection:
             self._session.notice(
                 f"OOD set {images.name!r} has {len(shared)} classes of the ID set {known.name!r}, which count as OOD "
                 f"nevertheless: {', '.join(shared[:NAMES_SHOWN])}{', ...' if len(shared) > NAMES_SHOWN else ''}"
+            )
+
+    def _warn_of_unknown_classes(self, known: ImageSet, fit: NDArray[np.bool_]) -> None:
+        measured, fitted = np.unique(known.labels[~fit]), np.unique(known.labels[fit])
+        absent = np.setdiff1d(measured, fitted)
+        if len(absent):
+            self._session.notice(
+                f"ID set {known.name!r}: {' and '.join(ood_scores.OF_FEATURES)} are fitted on one half, which has no image "
+                f"of {len(absent)} of {len(measured)} measured classes, such as {known.class_names[absent[0]]!r}, so that "
+                "these look OOD; give at least 2 images per class, or leave the scores out with ood.scores"
             )

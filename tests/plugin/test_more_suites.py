@@ -124,6 +124,17 @@ def test_id_classes_in_an_ood_set_are_named(world):
     result.stdout.fnmatch_lines(["OOD set 'whites' has 1 classes of the ID set 'photos', *: Red"])
 
 
+def test_a_class_of_one_image_that_a_score_is_not_fitted_on_is_named(world, colours):
+    """Samples go to the halves in turns, class after class, so the class of one image is in one half only."""
+    photos = colours.path / "photos"
+    for unwanted in [*sorted((photos / "red").iterdir())[1:], min((photos / "blue").iterdir())]:
+        unwanted.unlink()
+    result, _ = world("-k", "test_detection and auroc and greys")
+    result.stdout.fnmatch_lines(
+        ["ID set 'photos': knn10 and mahalanobis are fitted *no image of 1 of 3 measured classes, such as 'red', *"]
+    )
+
+
 def test_groups_of_one_set_have_no_mean(world):
     result, _ = world("-k", "test_group_mean and far and msp", "-rs")
     result.stdout.fnmatch_lines(["*fewer than two OOD sets in the group 'far' have no mean*"])
