@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_clip_robust.models.checkpoint import content_digest
     from pytest_clip_robust.models.dense import dense_encoder
     from pytest_clip_robust.models.protocols import DualEncoder, PreprocessSteps
+    from pytest_clip_robust.scoring.confidence import probability_confidences
     from pytest_clip_robust.stats.intervals import mean_interval, wilson
     from pytest_clip_robust.stats.resampling import interval_of
 
@@ -57,6 +58,7 @@ __all__ = [
     "interval_of",
     "mean_evidence",
     "mean_interval",
+    "probability_confidences",
     "sums_evidence",
     "wilson",
 ]
@@ -78,6 +80,7 @@ _MODULES = {
     "models.checkpoint": ("content_digest",),
     "models.dense": ("dense_encoder",),
     "models.protocols": ("DualEncoder", "PreprocessSteps"),
+    "scoring.confidence": ("probability_confidences",),
     "stats.intervals": ("mean_interval", "wilson"),
     "stats.resampling": ("interval_of",),
 }

@@ -15,7 +15,7 @@ from pytest_clip_robust.corruptions import VERSION, needs_depth
 from pytest_clip_robust.corruptions.depth_maps import estimated_depths
 from pytest_clip_robust.corruptions.estimation import DepthEstimator
 from pytest_clip_robust.corruptions.images import CorruptedImages
-from pytest_clip_robust.datasets.images.corrupted_folders import corrupted_entry, corrupted_kinds
+from pytest_clip_robust.datasets.images.corrupted_folders import check_same_images, corrupted_entry, corrupted_kinds
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import load_image_set
@@ -70,6 +70,9 @@ class CorruptedSets:
         encode = self._session.encoder.images
         if not self.made_on_the_fly(dataset):
             read = [self._read(dataset, kind, severity) for severity in self.severities(dataset, kind)]
+            check_same_images(read)
+            for remark in read[0].remarks:
+                self._session.notice(remark)
             return [(images, encode(loaded, images)) for images in read]
         corrupted = CorruptedImages(
             self.images(dataset),

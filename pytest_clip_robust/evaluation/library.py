@@ -25,7 +25,7 @@ from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.scoring.pairs import tell_texts_apart
 from pytest_clip_robust.system.notice import Notice
 
-_Set = TypeVar("_Set")
+_Set = TypeVar("_Set", ImageSet, CaptionSet, ContrastSet | MatchSet, ViewSet, KeypointSet)
 
 
 class Library:
@@ -51,11 +51,7 @@ class Library:
 
     def captions(self, name: str) -> CaptionSet:
         """Return a set of images with captions."""
-        new = name not in self._captions
-        found = self._once(self._captions, name, load_caption_set)
-        for remark in found.remarks if new else ():
-            self._notice(remark)
-        return found
+        return self._once(self._captions, name, load_caption_set)
 
     def contrasts(self, name: str) -> ContrastSet | MatchSet:
         """Return a set of images with true and false captions, or of pairs of images with pairs of captions."""
@@ -104,6 +100,8 @@ class Library:
             if name not in entries:
                 raise ConfigError(f"no data set {name!r} in this run{did_you_mean(name, entries)}")
             sets[name] = load(entries[name], cache_dir=self.cache)
+            for remark in sets[name].remarks:
+                self._notice(remark)
         return sets[name]
 
 

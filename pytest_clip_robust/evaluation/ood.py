@@ -112,8 +112,9 @@ class OodDetection:
         measured, fitted = np.unique(known.labels[~fit]), np.unique(known.labels[fit])
         absent = np.setdiff1d(measured, fitted)
         if len(absent):
+            scores = " and ".join(ood_scores.OF_FEATURES)
             self._session.notice(
-                f"ID set {known.name!r}: {' and '.join(ood_scores.OF_FEATURES)} are fitted on one half, which has no image "
-                f"of {len(absent)} of {len(measured)} measured classes, such as {known.class_names[absent[0]]!r}, so that "
-                "these look OOD; give at least 2 images per class, or leave the scores out with ood.scores"
+                f"ID set {known.name!r}: {scores} are fitted on one half, which has no image of {len(absent)} of "
+                f"{len(measured)} measured classes, such as {known.class_names[absent[0]]!r}, so that these look OOD; "
+                "give at least 2 images per class, or leave the scores out with ood.scores"
             )
