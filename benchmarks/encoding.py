@@ -38,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of: {', '.join(TABLES)} (default: all)")
     parser.add_argument("--photographs", type=Path, help="a folder of JPEG files (default: synthetic images)")
-    parser.add_argument("--images", type=int, default=1000, help="number of images (default: 1000)")
+    parser.add_argument(
+        "--images", type=int, default=1000, help="number of images, at least 60 for the table `once` (default: 1000)"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default: 3)")
     options = parser.parse_args()
     unknown = [table for table in options.tables if table not in TABLES]

@@ -23,7 +23,7 @@ def build(logits, labels, **fields):
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_top_k_is_scikit_learns(random_predictions, k):
+def test_top_k_equals_scikit_learns(random_predictions, k):
     found = random_predictions(skill=1.0)
     measured = top_k(found, k=k)
     assert measured.value == pytest.approx(top_k_accuracy_score(found.labels, found.logits, k=k, labels=range(10)))
@@ -32,20 +32,20 @@ def test_top_k_is_scikit_learns(random_predictions, k):
     assert measured.outcomes.mean() == pytest.approx(measured.value)
 
 
-def test_mean_per_class_is_scikit_learns(random_predictions):
+def test_mean_per_class_equals_scikit_learns(random_predictions):
     found = random_predictions(skill=1.0)
     expected = balanced_accuracy_score(found.labels, found.logits.argmax(axis=1))
     assert mean_per_class(found).value == pytest.approx(expected)
 
 
-def test_mean_per_class_weighs_classes_not_samples(predictions):
+def test_mean_per_class_weights_classes_equally(predictions):
     found = predictions([[1, 0, 0]] * 9 + [[1, 0, 0]], [0] * 9 + [1])
     assert mean_per_class(found).value == 0.5
     assert mean_per_class(found).details == {"classes": 2, "worst_class": 0.0}
 
 
 @given(TIED_LOGITS, st.data())
-def test_ties_rank_by_class_and_k_only_helps(logits, data):
+def test_ties_rank_by_class_and_accuracy_never_falls_with_k(logits, data):
     labels = data.draw(hnp.arrays(np.int64, len(logits), elements=st.integers(0, 3)))
     found = build(logits, labels)
     ranks = [
@@ -68,7 +68,7 @@ def test_the_order_of_samples_and_classes_does_not_matter(logits, data):
         assert measure(shuffled).value == pytest.approx(measure(build(logits, labels)).value)
 
 
-def test_the_worst_misses_come_first_with_their_probability(predictions):
+def test_misses_are_ordered_by_confidence(predictions):
     found = predictions([[0, 5, 0], [3, 0, 0], [0, 0, 1], [9, 0, 0]], [0, 0, 0, 1])
     misses = top_k(found).misses
     assert [(miss.sample, miss.truth, miss.predicted) for miss in misses] == [
@@ -80,7 +80,7 @@ def test_the_worst_misses_come_first_with_their_probability(predictions):
 
 
 @pytest.mark.parametrize("k", [0, 3, 5])
-def test_a_k_that_says_nothing_is_refused(predictions, k):
+def test_a_k_outside_of_the_range_is_an_error(predictions, k):
     with pytest.raises(
         MeasurementError, match=f"top-{k} of 'set' is not defined among 3 classes; expected k from 1 to 2"
     ):
@@ -96,12 +96,12 @@ def test_a_k_that_says_nothing_is_refused(predictions, k):
         ([[1.0, 0.0, 0.0]], [0, 1], "disagree"),
     ],
 )
-def test_broken_predictions_are_refused(predictions, logits, labels, message):
+def test_invalid_predictions_are_an_error(predictions, logits, labels, message):
     with pytest.raises(MeasurementError, match=message):
         predictions(logits, labels)
 
 
-def test_decisions_are_decided_once(random_predictions):
+def test_decisions_can_be_measured_without_logits(random_predictions):
     decisions = decide(random_predictions())
     assert decide(decisions) is decisions
     with pytest.raises(MeasurementError, match="top-5 of 'set' needs logits"):

@@ -1,4 +1,4 @@
-"""Calibration against published numbers, scikit-learn, torchmetrics and slow, obvious implementations."""
+"""Tests of calibration against published numbers, scikit-learn, torchmetrics and naive implementations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pytest_clip_robust.stats.resampling import interval_of
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_replicates():
-    """Values do not depend on replicates, and most tests are about values."""
+    """Use few replicates: values do not depend on them, and most tests are about values."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "interval_of", partial(interval_of, replicates=20))
         yield
@@ -85,11 +85,11 @@ def test_published_models_on_imagenet(shared, golden, model, ece):
 
 
 def assert_diagram_is(found, published):
-    """The other published errors can be read off the reliability diagram."""
+    """Check other published errors that follow from the reliability diagram."""
     plot = calibration.measure(found, "ece_15_equal_width").plot
     gaps = np.abs(plot["accuracy"] - plot["confidence"])
     assert gaps.mean() == pytest.approx(published["ace_nonempty_equal_width_15"], abs=1e-9)
-    # torchmetrics has a sixteenth bin for a confidence of exactly 1, which moves all but the sum of absolute gaps.
+    # torchmetrics has a sixteenth bin for a confidence of exactly 1, which changes all but the sum of absolute gaps.
     bins = np.where(found.confidence == 1, 15, bin_of(found.confidence))
     sums = np.bincount(bins, found.correct - found.confidence)
     sizes = np.maximum(np.bincount(bins), 1)
@@ -116,11 +116,11 @@ def test_a_published_dump_of_probabilities(wide_resnet, golden):
         ("brier", "brier_multiclass"),
     ):
         assert value(found, metric) == pytest.approx(published[name], abs=1e-9)
-    # Nine probabilities of the truth are 0, which everyone clips elsewhere.
+    # Nine probabilities of the true class are 0; libraries clip them at different values.
     assert value(found, "nll") == pytest.approx(published["nll"], abs=1e-6)
 
 
-def test_probabilities_and_logits_are_one_thing(random_predictions):
+def test_probabilities_and_logits_give_the_same_values(random_predictions):
     predictions = random_predictions(n=500, skill=1.5)
     by_logits = softmax_confidences(predictions)
     by_probabilities = probability_confidences(softmax(predictions.logits.astype(float), axis=1), predictions.labels)
@@ -128,7 +128,7 @@ def test_probabilities_and_logits_are_one_thing(random_predictions):
         assert value(by_logits, metric) == pytest.approx(value(by_probabilities, metric), abs=1e-6)
 
 
-def test_losses_are_scikit_learns(random_predictions):
+def test_losses_equal_scikit_learns(random_predictions):
     predictions = random_predictions(n=400, classes=5, skill=1.0)
     probabilities = softmax(predictions.logits.astype(float), axis=1)
     found = softmax_confidences(predictions)
@@ -137,7 +137,7 @@ def test_losses_are_scikit_learns(random_predictions):
     assert value(found, "brier") == pytest.approx(sum(one_against_all), abs=1e-6)
 
 
-def test_ece_is_torchmetrics(random_predictions):
+def test_ece_equals_torchmetrics(random_predictions):
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
     predictions = random_predictions(n=2000, skill=1.0)
@@ -172,14 +172,14 @@ def slow_ece(confidence, correct):
 
 
 @given(CONFIDENT_ANSWERS)
-def test_ece_is_the_slow_one_on_the_edges_of_bins(answers):
-    # 1/15 lies in the first bin, 0.2 in the third, 1.0 in the last, 0.0 in the first.
+def test_ece_equals_a_naive_implementation_on_the_edges_of_bins(answers):
+    # 1/15 is in the first bin, 0.2 in the third, 1.0 in the last, 0.0 in the first.
     confidence, correct = zip(*answers, strict=True)
     assert value(reliability(confidence, correct), "ece_15_equal_width") == pytest.approx(slow_ece(confidence, correct))
 
 
 @given(CONFIDENT_ANSWERS, st.randoms(use_true_random=False), st.integers(2, 3))
-def test_order_changes_nothing_and_copies_only_what_counts_samples(answers, random, copies):
+def test_values_do_not_depend_on_order_and_width_errors_not_on_copies(answers, random, copies):
     shuffled = random.sample(answers, len(answers))
     one, other, many = (reliability(*zip(*rows, strict=True)) for rows in (answers, shuffled, answers * copies))
     for metric in ("ece_15_equal_width", "ece_15_equal_mass", "mce_15", "aurc"):
@@ -194,14 +194,14 @@ def test_bounds_and_the_order_of_the_errors(answers):
     measured = {metric: calibration.measure(found, metric) for metric in ("ece_15_equal_width", "mce_15", "aurc")}
     for one in measured.values():
         assert 0 <= one.interval.low <= one.value <= one.interval.high <= 1
-    # The gap of the whole is no more than the bins' together, and their mean no more than the largest.
+    # The overall gap is at most the mean of the bins' gaps, which is at most the largest gap.
     ece = measured["ece_15_equal_width"].value
     assert abs(found.gap) - 1e-12 <= ece <= measured["mce_15"].value + 1e-12
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60, unique_by=lambda row: row[0]))
 def test_ece_of_equal_mass_splits_the_sorted_samples(answers):
-    """Without ties every sample has its place; what ties do is a matter of order, which another test excludes."""
+    """Without ties, the order of samples is unique; another test shows that ties do not matter."""
     confidence, correct = (np.array(column, float) for column in zip(*sorted(answers), strict=True))
     parts = np.array_split(np.arange(len(answers)), 15)
     expected = sum(abs((correct - confidence)[rows].sum()) for rows in parts) / len(answers)
@@ -210,7 +210,7 @@ def test_ece_of_equal_mass_splits_the_sorted_samples(answers):
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=30, max_size=80))
-def test_the_debiased_error_takes_off_the_variance_of_each_bin(answers):
+def test_the_debiased_error_subtracts_the_variance_of_each_bin(answers):
     found = reliability(*zip(*answers, strict=True))
     order = np.argsort(found.confidence, kind="stable")
     sure = found.confidence[order]
@@ -224,7 +224,7 @@ def test_the_debiased_error_takes_off_the_variance_of_each_bin(answers):
     assert value(found, "rms_ce_15_debiased") == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_debiased_error_of_a_calibrated_model_is_near_zero_where_ece_is_not():
+def test_the_debiased_error_of_a_calibrated_model_is_near_zero_unlike_its_ece():
     rng = np.random.default_rng(0)
     plain, debiased = [], []
     for _ in range(200):
@@ -258,7 +258,7 @@ def test_aurc_of_a_perfect_ranking_has_no_excess():
     assert measured.plot["risk"][-1] == 0.5
 
 
-def test_classwise_ece_and_the_parts_of_brier_by_plain_loops(random_predictions):
+def test_classwise_ece_and_the_brier_decomposition_equal_plain_loops(random_predictions):
     predictions = random_predictions(n=300, classes=4, skill=0.7)
     probabilities = softmax(predictions.logits.astype(float), axis=1)
     edges, n = np.linspace(0, 1, 16), len(predictions)
@@ -287,7 +287,7 @@ def test_classwise_ece_and_the_parts_of_brier_by_plain_loops(random_predictions)
     )
 
 
-def test_a_bias_and_a_common_shift_of_logits_change_no_confidence(random_predictions):
+def test_confidences_do_not_change_if_all_logits_are_shifted(random_predictions):
     predictions = random_predictions(n=100)
     moved = random_predictions(n=100)
     moved.logits[:] += 37.5
@@ -300,7 +300,7 @@ UPPER = {"nll": np.inf, "brier": 2.0}
 
 
 @given(logits((30, 50), (2, 5), limit=9), st.integers(0, 99), st.integers(1, 60))
-def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
+def test_every_metric_is_in_bounds_and_independent_of_batches_and_order(logits, seed, rows_at_a_time):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, logits.shape[1], len(logits))
     whole = softmax_confidences(build(labels, logits=logits))
@@ -315,7 +315,7 @@ def test_every_metric_is_in_bounds_and_knows_no_batches_and_no_order(logits, see
 
 
 @given(logits((30, 50), (2, 5), limit=9), st.integers(0, 99), st.integers(1, 60))
-def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_time):
+def test_a_temperature_is_independent_of_batches_and_order(logits, seed, rows_at_a_time):
     rng = np.random.default_rng(seed)
     labels, order = rng.integers(0, logits.shape[1], len(logits)), rng.permutation(len(logits))
     expected = fit_temperature(build(labels, logits=logits))
@@ -326,7 +326,7 @@ def test_a_temperature_knows_no_batches_and_no_order(logits, seed, rows_at_a_tim
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_temperature_is_the_best_of_a_fine_grid(random_predictions):
+def test_the_temperature_is_the_minimum_on_a_fine_grid(random_predictions):
     predictions = random_predictions(n=400, skill=1.0)
     predictions.logits[:] *= 3
     found = fit_temperature(predictions)
@@ -340,19 +340,19 @@ def test_the_temperature_is_the_best_of_a_fine_grid(random_predictions):
     assert calibration.measure(scaled, "nll").details["temperature"] == found
 
 
-def test_temperatures_undo_a_scale(random_predictions):
+def test_the_temperature_compensates_a_scale(random_predictions):
     predictions, stretched = random_predictions(n=400, skill=1.0), random_predictions(n=400, skill=1.0)
     stretched.logits[:] *= 4
     assert fit_temperature(stretched) == pytest.approx(4 * fit_temperature(predictions), rel=1e-4)
 
 
 @pytest.mark.parametrize(("labels", "expected"), [([0, 0], COLDEST), ([1, 1], HOTTEST)])
-def test_a_temperature_outside_of_the_range_is_its_end(predictions, labels, expected):
+def test_a_temperature_outside_of_the_range_is_clipped(predictions, labels, expected):
     assert fit_temperature(predictions([[1.0, 0.0], [2.0, 0.0]], labels)) == expected
 
 
 @given(st.integers(1, 60), st.integers(0, 3), st.randoms(use_true_random=False))
-def test_halves_are_stratified_and_follow_the_samples_not_their_order(n, seed, random):
+def test_halves_are_stratified_and_do_not_depend_on_the_order_of_samples(n, seed, random):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n)
     predictions = build(labels, [f"{i}.png" for i in range(n)])
@@ -377,12 +377,12 @@ def build(labels, samples=None, logits=None):
     )
 
 
-def test_another_seed_is_another_half(random_predictions):
+def test_another_seed_gives_other_halves(random_predictions):
     predictions = random_predictions(n=100)
     assert (halves(predictions, seed=0) != halves(predictions, seed=1)).any()
 
 
-def test_a_sigmoid_trained_model_is_read_by_its_own_scale_and_bias(predictions):
+def test_sigmoid_confidences_use_the_models_scale_and_bias(predictions):
     cosines, scale, bias = np.array([[0.2, 0.05], [0.11, 0.09]], np.float32), 100.0, -12.0
     found = predictions(scale * cosines + bias, [0, 1], scale=scale, bias=bias)
     pairs = sigmoid_confidences(found)
@@ -403,13 +403,13 @@ def test_a_sigmoid_trained_model_is_read_by_its_own_scale_and_bias(predictions):
         ([0.8] * 10, [True] * 8 + [False] * 2, "neither over- nor underconfident on average: 80.0 % sure"),
     ],
 )
-def test_over_and_underconfidence_are_said_in_words(confidence, correct, words):
+def test_the_remark_names_over_and_underconfidence(confidence, correct, words):
     measured = calibration.measure(reliability(confidence, correct), "ece_15_equal_width")
     assert measured.remark.startswith(words)
     assert measured.plot["n"].tolist() == [10]
 
 
-def test_the_diagram_has_every_sample_once():
+def test_the_reliability_diagram_counts_every_sample_once():
     rng = np.random.default_rng(0)
     found = reliability(rng.random(200), rng.random(200) < 0.5)
     plot = calibration.measure(found, "ece_15_equal_width").plot
@@ -429,16 +429,16 @@ def test_the_diagram_has_every_sample_once():
         ({"confidence": [1.0], "correct": [1], "n_classes": 1}, "among 1 classes every answer is certain"),
     ],
 )
-def test_broken_confidences_are_refused(fields, message):
+def test_invalid_confidences_are_an_error(fields, message):
     with pytest.raises(MeasurementError, match=message):
         reliability(**fields)
 
 
-def test_labels_of_one_class_among_several_are_measured(random_predictions):
+def test_calibration_can_be_measured_if_all_samples_are_of_one_class(random_predictions):
     predictions = random_predictions(n=60, classes=3)
     predictions.labels[:] = 1
     found = {metric: calibration.measure(softmax_confidences(predictions), metric) for metric in calibration.METRICS}
-    # Nothing is uncertain about a truth that never changes, and nothing can resolve it.
+    # If the true class never changes, uncertainty and resolution are zero.
     assert found["brier"].details["uncertainty"] == 0
     assert found["brier"].details["resolution"] == 0
     assert found["brier"].value == pytest.approx(
@@ -447,7 +447,7 @@ def test_labels_of_one_class_among_several_are_measured(random_predictions):
     assert halves(predictions).sum() == 30
 
 
-def test_a_set_of_one_class_is_refused(predictions):
+def test_predictions_with_a_single_class_are_an_error(predictions):
     with pytest.raises(MeasurementError, match="among 1 classes every answer is certain; give at least 2"):
         softmax_confidences(predictions([[1.0], [2.0]], [0, 0]))
 
@@ -460,30 +460,30 @@ def test_a_set_of_one_class_is_refused(predictions):
         ([[np.nan, 0.5]], "of sample 0 are nan"),
     ],
 )
-def test_what_is_no_distribution_is_refused(probabilities, message):
+def test_rows_that_are_not_distributions_are_an_error(probabilities, message):
     with pytest.raises(MeasurementError, match=message):
         probability_confidences(np.array(probabilities), np.zeros(len(probabilities), np.int64))
 
 
-def test_half_precision_probabilities_are_taken():
+def test_half_precision_probabilities_are_accepted():
     rng = np.random.default_rng(0)
     probabilities = softmax(rng.normal(size=(50, 20)), axis=1).astype(np.float16)
     assert 0 < value(probability_confidences(probabilities, rng.integers(0, 20, 50)), "ece_15_equal_width") < 1
 
 
-def test_fewer_samples_than_bins_are_a_bin_each_or_refused():
+def test_fewer_samples_than_bins_get_one_bin_each_or_are_an_error():
     found = reliability([0.2, 0.9, 0.6], [0, 1, 1])
     assert value(found, "ece_15_equal_mass") == pytest.approx((0.2 + 0.1 + 0.4) / 3)
     with pytest.raises(MeasurementError, match="3 samples in 15 bins; a debiased error needs two per bin, at least 30"):
         calibration.measure(found, "rms_ce_15_debiased")
 
 
-def test_a_metric_that_does_not_exist_has_a_near_name():
+def test_the_error_for_an_unknown_metric_suggests_a_near_name():
     with pytest.raises(MeasurementError, match=r"no calibration metric 'ece_15_equal_with' \(did you mean 'ece_15_eq"):
         calibration.measure(reliability([0.5], [1]), "ece_15_equal_with")
 
 
-def test_intervals_agree_with_resampling_every_sample(monkeypatch):
+def test_intervals_agree_with_resampling_single_samples(monkeypatch):
     monkeypatch.setattr(calibration, "interval_of", interval_of)
     rng = np.random.default_rng(2)
     confidence = rng.beta(5, 2, 800)

@@ -1,4 +1,4 @@
-"""Hard pairs by hand, against slow loops, and captions that give themselves away."""
+"""Tests of composition: hard pairs by hand and against naive loops, and the text-only baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAPTIONS = np.array([[1, 0, 0], [0.9, 0.4, 0], [0, 1, 0], [0, 0.5, 1], [0.2, 0.2
 
 
 def contrasts(**fields):
-    """Three items: the first beats its false caption, the second ties with its own, the third loses to one of two."""
+    """Return three items: the first is correct, the second is a tie, the third loses to one of two false captions."""
     return contrast(
         IMAGES,
         CAPTIONS,
@@ -56,7 +56,7 @@ def test_counting_by_hand():
     assert part.outcomes.tolist() == [0, 0]
 
 
-def test_blind_puts_the_mean_of_the_other_images_in_the_image_s_place():
+def test_blind_replaces_an_image_by_the_mean_of_the_others():
     found = contrasts()
     others = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / np.sqrt(2)
     known = CAPTIONS / np.linalg.norm(CAPTIONS, axis=1, keepdims=True)
@@ -72,7 +72,7 @@ def test_blind_puts_the_mean_of_the_other_images_in_the_image_s_place():
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 999), st.integers(2, 12), st.integers(1, 20))
-def test_every_item_is_what_a_loop_finds(seed, n, items):
+def test_every_item_equals_a_naive_loop(seed, n, items):
     rng = np.random.default_rng(seed)
     images, captions = rng.normal(size=(n, 5)), rng.normal(size=(15, 5))
     image_of, true_of = rng.integers(0, n, items), rng.integers(0, 15, items)
@@ -105,8 +105,8 @@ def test_every_item_is_what_a_loop_finds(seed, n, items):
             assert not found.right[item]
 
 
-def test_items_of_one_image_go_together_in_the_interval():
-    """Every item three times over: as three images' worth of items, or as more of the same image."""
+def test_items_of_one_image_are_one_cluster_in_the_interval():
+    """Repeat every item three times, as items of three images or as more items of the same image."""
     rng = np.random.default_rng(0)
     wrong = rng.random(40) < 0.5
     images, captions = rng.normal(size=(120, 4)), np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])
@@ -132,7 +132,7 @@ def test_items_of_one_image_go_together_in_the_interval():
     assert width(np.tile(np.arange(40), 3)) > 1.5 * width(np.arange(120))
 
 
-def test_what_is_not_there_is_named():
+def test_errors_name_what_is_missing():
     found = contrasts()
     with pytest.raises(
         MeasurementError, match=r"'set' has no items of the kind 'ordr' \(did you mean 'order'\?\); it has"
@@ -154,7 +154,7 @@ def test_what_is_not_there_is_named():
         )
 
 
-def test_captions_that_give_themselves_away_are_told_apart_and_others_are_not():
+def test_the_text_classifier_recognises_only_captions_that_differ_in_style():
     rng = np.random.default_rng(0)
     things = ["cat", "dog", "car", "tree", "boat", "cup"]
     true, longer, other = [], [], []
@@ -170,15 +170,15 @@ def test_captions_that_give_themselves_away_are_told_apart_and_others_are_not():
     assert tell_texts_apart(true[:9], other[:9], groups[:9]) is None
 
 
-def test_captions_are_never_judged_by_others_of_the_same_image():
-    """A word that marks the true captions of one image alone says nothing about any other."""
+def test_the_text_classifier_never_trains_on_captions_of_the_same_image():
+    """A word that marks the true captions of one image does not help for other images."""
     true = [f"mark{i // 4} thing" for i in range(80)]
     false = [f"other{i // 4} thing" for i in range(80)]
     assert tell_texts_apart(true, false, np.arange(80) // 4).tolist() == [0.5] * 80
     assert tell_texts_apart(true, false, np.arange(80)).mean() == 1
 
 
-def test_the_text_only_baseline_stands_beside_the_accuracy():
+def test_the_text_only_baseline_is_reported_with_the_accuracy():
     found = contrasts(text_only=np.array([1.0, 0.5, 0.0]))
     assert accuracy(found).details["text_only"] == 0.5
     alone = text_only(found)
@@ -195,8 +195,8 @@ def test_the_text_only_baseline_stands_beside_the_accuracy():
         ([[0.9, 0.2], [0.2, 0.2]], {"text": 0, "image": 0, "group": 0}),
     ],
 )
-def test_winoground_s_scores(cosines, expected):
-    """Rows are captions, columns images; a tie is wrong."""
+def test_winoground_scores(cosines, expected):
+    """Rows are captions, columns are images; a tie is wrong."""
     found = Matches(dataset="w", cosines=np.array([cosines]), kinds=["object"], samples=["0"])
     assert {score: winoground(found, score).value for score in WINOGROUND} == expected
     with pytest.raises(MeasurementError, match="no Winoground score 'both'"):
@@ -205,7 +205,7 @@ def test_winoground_s_scores(cosines, expected):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 999))
-def test_winoground_against_the_four_comparisons_written_out(seed):
+def test_winoground_equals_the_four_comparisons_written_out(seed):
     rng = np.random.default_rng(seed)
     images, captions = rng.normal(size=(6, 4)), rng.normal(size=(8, 4))
     image_of, text_of = rng.integers(0, 6, (10, 2)), rng.integers(0, 8, (10, 2))
@@ -227,7 +227,7 @@ def test_winoground_against_the_four_comparisons_written_out(seed):
     assert {score: winoground(found, score).value * 10 for score in WINOGROUND} == pytest.approx(right)
 
 
-def test_random_features_score_by_chance():
+def test_random_features_score_at_chance_level():
     rng = np.random.default_rng(0)
     found = Matches(dataset="w", cosines=rng.normal(size=(20000, 2, 2)), kinds=["x"] * 20000, samples=[""] * 20000)
     for score, chance in WINOGROUND.items():

@@ -50,7 +50,7 @@ def keypoint_matches(keypoints=300, *, pairs=40, seed=0, **fields):
 
 
 @pytest.mark.parametrize("within", WITHIN)
-def test_recall_is_the_mean_over_pairs_of_the_share_of_right_matches(within):
+def test_recall_is_the_mean_over_pairs_of_the_share_of_correct_matches(within):
     found = view_matches()
 
     measured = recall(found, within)
@@ -64,7 +64,7 @@ def test_recall_is_the_mean_over_pairs_of_the_share_of_right_matches(within):
 
 
 @given(st.integers(0, 200))
-def test_recall_never_falls_with_the_distance_allowed(seed):
+def test_recall_never_falls_with_the_permitted_distance(seed):
     found = view_matches(seed=seed)
 
     for unit in ("cm", "px"):
@@ -81,7 +81,7 @@ def test_every_pair_is_in_exactly_one_bin(angles):
     assert sorted(places.tolist()) == list(range(len(angles)))
 
 
-def test_bins_of_angles_part_the_pairs():
+def test_bins_of_angles_divide_the_pairs():
     found = view_matches(angles=np.repeat([10.0, 30.0], 12))
 
     near, far = recall(found, "2cm", angles=(0, 30)), recall(found, "2cm", angles=(30, 60))
@@ -91,7 +91,7 @@ def test_bins_of_angles_part_the_pairs():
     assert far.key == "correspondence.recall_2cm[views/30-60]"
 
 
-def test_pairs_of_one_scene_are_no_independent_samples():
+def test_pairs_of_one_scene_are_one_cluster():
     rng = np.random.default_rng(0)
     skill = np.repeat(rng.uniform(0.01, 0.05, 6), 20)
     metres = [rng.exponential(one, 200) for one in skill]
@@ -104,7 +104,7 @@ def test_pairs_of_one_scene_are_no_independent_samples():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     covered = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -116,16 +116,16 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert 0.9 <= covered / 200 <= 0.98
 
 
-def test_a_single_pair_tells_little():
+def test_a_single_pair_has_a_wide_interval():
     interval = recall(view_matches(1), "5cm").interval
     assert interval.high - interval.low > 0.7
 
 
-def test_the_pairs_of_a_single_scene_stand_for_themselves():
+def test_the_pairs_of_a_single_scene_are_treated_as_independent():
     assert recall(view_matches(rooms=1), "2cm").interval.method == "Wilson, clustered"
 
 
-def test_what_no_pair_shows_cannot_be_measured():
+def test_errors_name_what_no_pair_has():
     with pytest.raises(MeasurementError, match="has no views 150-180 degrees apart"):
         recall(view_matches(), "2cm", angles=(150, 180))
     with pytest.raises(MeasurementError, match="no distance '3cm'"):
@@ -150,7 +150,7 @@ def test_pck_is_a_mean_over_classes():
     assert measured.n == 300
 
 
-def test_pck_of_one_class_and_of_one_change_of_viewpoint():
+def test_pck_of_one_class_and_of_one_viewpoint_change():
     found = keypoint_matches()
     pairs = found.pair_of
 
@@ -163,14 +163,14 @@ def test_pck_of_one_class_and_of_one_change_of_viewpoint():
     assert turned.key == "correspondence.pck_10[points/viewpoint_2]"
 
 
-def test_an_error_of_exactly_a_tenth_is_right():
+def test_an_error_of_exactly_a_tenth_is_correct():
     found = keypoint_matches(2, pairs=2, errors=np.array([0.1, 0.1000001]))
 
     assert found.classes[0] == found.classes[1] or pck(found).value == 0.5
     assert pck(found).evidence.strata[0].columns["found"].sum() == 1
 
 
-def test_a_class_that_a_replicate_does_not_draw_does_not_count_as_wrong():
+def test_a_class_that_a_replicate_does_not_contain_is_ignored():
     found = keypoint_matches(40, pairs=20, errors=np.zeros(40))
 
     replicates = resample(pck(found).evidence)[0]
@@ -178,7 +178,7 @@ def test_a_class_that_a_replicate_does_not_draw_does_not_count_as_wrong():
     assert (replicates == 1).all()
 
 
-def test_keypoints_that_are_not_there():
+def test_errors_name_missing_keypoints():
     with pytest.raises(MeasurementError, match=r"has no class 'chairs' .did you mean 'chair'"):
         pck(keypoint_matches(), class_name="chairs")
     with pytest.raises(MeasurementError, match="no keypoints of 'viewpoint_7'"):

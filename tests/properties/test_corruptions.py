@@ -20,7 +20,7 @@ from pytest_clip_robust.stats.resampling import value_from
 
 
 def answers_of(kind="fog_3d", *, n=60, severities=(1, 2, 3, 4, 5), seed=0, skill=0.9, loss=0.15, clean=True):
-    """Draw answers among 10 classes whose accuracy falls by `loss` a severity."""
+    """Return random answers among 10 classes whose accuracy falls by `loss` per severity."""
     rng = np.random.default_rng([seed, len(kind)])
     labels = np.random.default_rng(seed).integers(0, 10, n)
 
@@ -39,7 +39,7 @@ def answers_of(kind="fog_3d", *, n=60, severities=(1, 2, 3, 4, 5), seed=0, skill
 
 
 def published(shared, file):
-    """Read accuracies by model and kind."""
+    """Return accuracies by model and kind."""
     with (shared / "golden/robustbench" / file).open(newline="") as opened:
         kinds, _, *rows = list(csv.reader(opened))
     models = {}
@@ -54,7 +54,7 @@ def published(shared, file):
     ("model", "accuracy", "error"),
     [("Standard_R50", 47.12, 73.16), ("Tian2022Deeper_DeiT-B", 65.90, 47.97), ("Hendrycks2020AugMix", 53.48, 64.64)],
 )
-def test_published_numbers_come_out(shared, model, accuracy, error):
+def test_published_numbers_are_reproduced(shared, model, accuracy, error):
     found = published(shared, "unaggregated_results_3d.csv")[model]
     assert 100 * np.mean(list(found.values())) == pytest.approx(accuracy, abs=0.005)
     assert 100 * corruption_error(found) == pytest.approx(error, abs=0.005)
@@ -64,11 +64,11 @@ def test_published_numbers_come_out(shared, model, accuracy, error):
     ("file", "table"),
     [("unaggregated_results_3d.csv", alexnet.IMAGENET_3DCC), ("unaggregated_results.csv", alexnet.IMAGENET_C)],
 )
-def test_the_denominators_are_the_published_ones(shared, file, table):
+def test_the_denominators_equal_the_published_ones(shared, file, table):
     assert {kind: list(values) for kind, values in table.items()} == published(shared, file)["AlexNet"]
 
 
-def test_every_kind_of_ours_has_a_denominator():
+def test_every_kind_has_a_denominator():
     assert set(alexnet.IMAGENET_3DCC) == set(CORRUPTION_KINDS)
 
 
@@ -81,7 +81,7 @@ def several():
     return [answers_of(kind) for kind in ("fog_3d", "flash", "iso_noise")]
 
 
-def test_means_agree_with_loops(several):
+def test_means_equal_naive_loops(several):
     cells, ratios, flips, areas = [], [], [], []
     for one in several:
         right = [(answers == one.labels).mean() for answers in one.answers]
@@ -108,7 +108,7 @@ def test_one_kind_is_a_subset(several):
 
 
 @pytest.mark.parametrize("name", ["mean_top1", "area", "flips", "mce_alexnet"])
-def test_means_over_images_keep_an_outcome_an_image(several, name):
+def test_means_over_images_keep_one_outcome_per_image(several, name):
     found = corruptions.PROPERTIES[name](several)
     assert found.outcomes.mean() == pytest.approx(found.value, abs=1e-6)
     assert list(found.samples) == list(several[0].samples)
@@ -116,13 +116,13 @@ def test_means_over_images_keep_an_outcome_an_image(several, name):
 
 
 @pytest.mark.parametrize("name", ["relative_robustness", "half"])
-def test_evidence_gives_the_value_again(several, name):
+def test_the_value_follows_from_the_evidence(several, name):
     found = corruptions.PROPERTIES[name](several)
     assert value_from(found.evidence) == pytest.approx(found.value)
 
 
-def test_a_loss_on_the_same_images_is_found(several):
-    """Three times as much lost a severity: no doubt about it, whatever the property."""
+def test_a_loss_on_the_same_images_is_detected(several):
+    """A loss per severity that is three times as large is significant for every property."""
     worse = [answers_of(one.kind, loss=0.18) for one in several]
     better = [answers_of(one.kind, loss=0.06) for one in several]
     for name in ("mean_top1", "relative_robustness", "area", "half", "mce_alexnet"):
@@ -132,8 +132,8 @@ def test_a_loss_on_the_same_images_is_found(several):
         assert found.p_worse < 0.001
 
 
-def test_an_image_counts_once_however_often_it_is_corrupted(several):
-    """Twelve copies of one kind say no more than the kind itself."""
+def test_an_image_is_one_sample_for_any_number_of_corruptions(several):
+    """Twelve copies of one kind have the same interval as the kind itself."""
     one = several[0]
     copies = [one] * 12
     for name in ("mean_top1", "relative_robustness", "half"):
@@ -143,7 +143,7 @@ def test_an_image_counts_once_however_often_it_is_corrupted(several):
 
 
 def at(*accuracies, severities=None, clean=1.0):
-    """Make answers to 100 images with these accuracies."""
+    """Return answers to 100 images with these accuracies."""
     labels = np.zeros(100, np.int64)
     wrong = [np.where(np.arange(100) < round(100 * a), 0, 1) for a in (clean, *accuracies)]
     return CorruptedAnswers(
@@ -168,13 +168,13 @@ def at(*accuracies, severities=None, clean=1.0):
         (at(0.9, 0.8), 2),
     ],
 )
-def test_where_accuracy_halves(answers, severity):
+def test_halving_severity_is_interpolated(answers, severity):
     found = corruptions.half_severity([answers])
     assert found.value == pytest.approx(severity)
     assert found.interval.low <= found.value <= found.interval.high + 1e-9
 
 
-def test_a_curve_that_never_halves_says_so():
+def test_a_curve_that_never_halves_has_a_remark():
     assert corruptions.half_severity([at(0.9, 0.8)]).remark == "accuracy never halves up to severity 2"
     assert corruptions.half_severity([at(0.9, 0.5)]).remark == ""
 
@@ -185,7 +185,7 @@ def test_a_curve_that_never_halves_says_so():
     by=st.integers(0, 100),
 )
 @settings(max_examples=60, deadline=None)
-def test_more_right_answers_are_never_worse(accuracies, better, by):
+def test_more_correct_answers_are_never_worse(accuracies, better, by):
     raised = list(accuracies)
     raised[better % len(raised)] = min(100, raised[better % len(raised)] + by)
     low, high = (at(*(a / 100 for a in one)) for one in (accuracies, raised))
@@ -195,14 +195,14 @@ def test_more_right_answers_are_never_worse(accuracies, better, by):
     assert corruptions.mean_corruption_error([high]).value <= corruptions.mean_corruption_error([low]).value + 1e-9
 
 
-def test_the_severities_that_are_there_count():
+def test_only_the_measured_severities_count():
     part = at(0.8, 0.3, severities=(3, 5))
     expected = (0.2 + 0.7) / ((1 - 0.1852) + (1 - 0.096))
     assert corruptions.mean_corruption_error([part]).value == pytest.approx(expected)
     assert corruptions.area([part]).value == pytest.approx((3 * 0.9 + 2 * 0.55) / 5)
 
 
-def test_flips_count_changes_right_or_wrong():
+def test_flips_count_changes_of_correct_and_wrong_answers():
     one = CorruptedAnswers(
         dataset="photos",
         kind="flash",
@@ -215,17 +215,17 @@ def test_flips_count_changes_right_or_wrong():
 
 
 @pytest.mark.parametrize("name", corruptions.OF_CLEAN)
-def test_what_needs_clean_answers_says_so(name):
+def test_the_error_without_clean_answers_says_what_to_do(name):
     with pytest.raises(MeasurementError, match="give a set with the same images the role 'id'"):
         corruptions.PROPERTIES[name]([answers_of(clean=False)])
 
 
-def test_nothing_can_be_lost_where_nothing_was_right():
+def test_relative_robustness_without_correct_clean_answers_is_an_error():
     with pytest.raises(MeasurementError, match="no answer to a clean image is correct"):
         corruptions.area([at(0.5, clean=0.0)])
 
 
-def test_one_severity_alone_has_no_flips():
+def test_flips_of_a_single_severity_are_an_error():
     with pytest.raises(MeasurementError, match="one severity has no neighbour"):
         corruptions.flips([answers_of(severities=(3,), clean=False)])
 
@@ -235,7 +235,7 @@ def test_an_unpublished_kind_has_no_corruption_error():
         corruptions.mean_corruption_error([answers_of("rain")])
 
 
-def test_kinds_with_other_images_have_no_mean():
+def test_a_mean_over_kinds_with_different_images_is_an_error():
     with pytest.raises(MeasurementError, match="fog_3d and flash of 'photos' differ in images or severities"):
         corruptions.mean_accuracy([answers_of(), answers_of("flash", severities=(1, 3))])
     with pytest.raises(MeasurementError, match="no kind of corruption"):
@@ -243,7 +243,7 @@ def test_kinds_with_other_images_have_no_mean():
 
 
 @pytest.mark.parametrize("severities", [(), (2, 1, 3, 4, 5), (1, 1, 2, 3, 4)])
-def test_severities_that_are_none_are_refused(severities):
+def test_invalid_severities_are_an_error(severities):
     with pytest.raises(MeasurementError, match="severities"):
         CorruptedAnswers(
             dataset="photos",
@@ -254,20 +254,20 @@ def test_severities_that_are_none_are_refused(severities):
         )
 
 
-def test_other_kinds_or_severities_are_another_measurement():
+def test_other_kinds_or_severities_give_another_measurement():
     several = [answers_of(kind) for kind in ("fog_3d", "flash", "iso_noise")]
     origins = {corruptions.mean_accuracy(part).provenance for part in (several, several[:2], several[1:])}
     assert len(origins) == 3
     assert all(isinstance(one, Provenance) for one in origins)
 
 
-def test_accuracy_is_that_of_the_cell(predictions):
+def test_accuracy_of_one_kind_and_severity(predictions):
     found = corruptions.accuracy(predictions([[1, 0], [1, 0], [0, 1]], [0, 1, 1]), "fog_3d", 4)
     assert found.key == "corruption.top1[set/fog_3d/4]"
     assert found.value == pytest.approx(2 / 3)
 
 
-def test_calibration_under_corruption_is_calibration():
+def test_calibration_under_corruption_equals_calibration_of_the_same_answers():
     rng = np.random.default_rng(0)
     sure = Confidences(dataset="photos", confidence=rng.random(80), correct=rng.random(80) < 0.5, n_classes=4)
     found = corruptions.calibration_error(sure, "flash", 2)
@@ -275,7 +275,7 @@ def test_calibration_under_corruption_is_calibration():
     assert found.value == calibration.expected_error(sure).value
 
 
-def test_detection_under_corruption_is_against_the_clean_ood_sets():
+def test_ood_detection_under_corruption_uses_the_clean_ood_sets():
     rng = np.random.default_rng(0)
     corrupted, *outside = (
         ood_scores.Scores(dataset=name, score="mcm", values=rng.normal(shift, 1, 50))

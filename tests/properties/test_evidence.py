@@ -1,4 +1,4 @@
-"""Evidence of every property: its value follows from it, and two models' evidence compares."""
+"""Tests of the evidence of every property: the value follows from it, and two models can be compared with it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N, CLASSES = 300, 8
 
 
 class Model:
-    """Everything that a made-up model says of made-up sets; `skill` is how far it lifts the truth."""
+    """Answers of a synthetic model to synthetic sets; `skill` is added to the logit of the true class."""
 
     def __init__(self, *, skill, seed, make):
         data, noise = np.random.default_rng(0), np.random.default_rng(seed)
@@ -108,7 +108,7 @@ SUMS = {
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_a_value_follows_from_its_evidence_but_for_its_cells(two_models, name):
+def test_a_value_follows_from_its_evidence_up_to_binning(two_models, name):
     measure, tolerance = SUMS[name]
     for model in two_models:
         found = measure(model)
@@ -148,27 +148,27 @@ def test_two_models_are_compared_on_the_same_samples(two_models, name):
     assert found.error > 0
 
 
-def test_an_auroc_keeps_its_scores(two_models):
+def test_the_evidence_of_an_auroc_contains_its_scores(two_models):
     before, after = (ood.measure(model.inside, model.outside, "auroc") for model in two_models)
     found = compare(before.evidence, after.evidence, direction="higher")
     assert found.method == "DeLong, paired"
     assert found.difference == pytest.approx(after.value - before.value, abs=1e-6)
 
 
-def test_what_keeps_no_evidence_has_none(two_models):
+def test_metrics_without_evidence(two_models):
     model = two_models[0]
     assert calibration.measure(softmax_confidences(model.photos), "classwise_ece_15").evidence is None
     assert ood.class_mean(model.inside, model.outside, "aupr_out").evidence is None
 
 
-def test_decisions_explain_themselves(two_models):
+def test_the_evidence_of_decisions_contains_answers_and_confidences(two_models):
     evidence = accuracy.top_k(two_models[0].photos).evidence
     columns = evidence.strata[0].columns
     assert sorted(columns) == ["answer", "confidence", "outcome"]
     assert ((columns["answer"] == evidence.sample_info.labels) == columns["outcome"]).all()
 
 
-def test_a_digest_is_that_of_the_numbers():
+def test_a_digest_depends_only_on_the_numbers_and_the_data_set():
     outcomes = np.array([True, False, True])
     assert mean_evidence("x", outcomes).digest == mean_evidence("x", outcomes.copy()).digest
     others = [mean_evidence("y", outcomes), mean_evidence("x", ~outcomes), mean_evidence("x", outcomes * 0.5)]
@@ -178,12 +178,12 @@ def test_a_digest_is_that_of_the_numbers():
 @pytest.mark.parametrize(
     "columns", [{"a": np.zeros(2, np.bool_), "b": np.zeros(3, np.bool_)}, {"a": np.zeros(0, np.bool_)}]
 )
-def test_columns_of_one_stratum_have_one_size(columns):
+def test_columns_of_different_sizes_are_an_error(columns):
     with pytest.raises(MeasurementError, match="expected one size, not 0"):
         Stratum(name="x", columns=columns)
 
 
-def test_what_a_baseline_cannot_keep_is_refused_where_it_is_made():
+def test_a_column_type_that_baselines_cannot_store_is_an_error():
     with pytest.raises(MeasurementError, match=r"'x': column 'a' is of type int16; expected one of bool, uint8"):
         Stratum(name="x", columns={"a": np.zeros(2, np.int16)})
 
@@ -195,5 +195,5 @@ def test_sums_need_a_statistic_and_others_must_not_have_one():
     assert sums_evidence([stratum], lambda _: [], lambda _: np.zeros(1)).shape() == {"x": 2}
 
 
-def test_confidences_keep_a_byte():
+def test_confidences_are_rounded_to_one_byte():
     assert coarse_confidence(np.array([0.0, 0.5, 1.0])).tolist() == [0, 128, 255]

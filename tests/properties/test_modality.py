@@ -1,4 +1,4 @@
-"""Modality gap, alignment and uniformity against their definitions written out."""
+"""Tests of modality gap, alignment and uniformity against their definitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def unit(rows):
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 999), st.integers(2, 30), st.integers(1, 4))
-def test_every_number_is_its_definition(seed, n, per_image):
+def test_every_value_equals_its_definition(seed, n, per_image):
     found = random_set(n, per_image, seed=seed)
     images, captions = unit(found.images), unit(found.captions)
     gap = modality.modality_gap(found)
@@ -55,7 +55,7 @@ def test_every_number_is_its_definition(seed, n, per_image):
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 999))
-def test_intervals_hold_their_values_and_stay_in_range(seed):
+def test_intervals_contain_their_values_and_stay_in_range(seed):
     found = random_set(12, 2, seed=seed)
     for one, low, high in (
         (modality.modality_gap(found), 0, 2),
@@ -67,7 +67,7 @@ def test_intervals_hold_their_values_and_stay_in_range(seed):
         assert one.direction == "lower"
 
 
-def test_towers_that_agree_have_no_gap_and_are_aligned():
+def test_equal_features_of_both_towers_have_no_gap_and_are_aligned():
     axes = np.eye(4)
     found = captioned(axes, axes, np.column_stack([np.arange(4)] * 2))
     assert modality.modality_gap(found).value == 0
@@ -75,7 +75,7 @@ def test_towers_that_agree_have_no_gap_and_are_aligned():
     assert modality.uniformity(found, "image").value == pytest.approx(-4)
 
 
-def test_opposite_towers_are_as_far_apart_as_can_be():
+def test_opposite_features_have_the_largest_gap():
     ones = np.ones((5, 3))
     found = captioned(ones, -ones, np.column_stack([np.arange(5)] * 2))
     assert modality.modality_gap(found).value == pytest.approx(2)
@@ -93,8 +93,8 @@ def test_opposite_towers_are_as_far_apart_as_can_be():
     ],
     ids=["gap", "alignment", "image", "text"],
 )
-def test_intervals_hold_the_value_of_the_world_that_images_are_drawn_from(measure):
-    """200 samples of 40 images with three captions each, out of a world of 4,000 images."""
+def test_intervals_cover_the_value_of_the_population(measure):
+    """Draw 200 samples of 40 images with three captions each from a population of 4,000 images."""
     truth = measure(random_set(4000)).value
     held = []
     for seed in range(1, 201):
@@ -103,7 +103,7 @@ def test_intervals_hold_the_value_of_the_world_that_images_are_drawn_from(measur
     assert np.mean(held) > 0.9
 
 
-def test_uniformity_of_many_features_looks_at_some_of_them(monkeypatch):
+def test_uniformity_of_many_features_uses_a_sample(monkeypatch):
     found = random_set(200)
     every = modality.uniformity(found, "text").value
     monkeypatch.setattr(modality, "SAMPLES", 300)
@@ -113,7 +113,7 @@ def test_uniformity_of_many_features_looks_at_some_of_them(monkeypatch):
     assert some.value == modality.uniformity(found, "text").value
 
 
-def test_a_single_image_has_no_pair_and_no_spread():
+def test_a_single_image_is_an_error():
     found = captioned(np.ones((1, 3)), np.eye(3)[:2], np.array([[0, 0], [0, 1]]))
     with pytest.raises(MeasurementError, match="uniformity of 'set': 1 image feature; give at least 2"):
         modality.uniformity(found, "image")

@@ -1,4 +1,4 @@
-"""OOD detection against scikit-learn, SciPy and slow, obvious implementations."""
+"""Tests of OOD detection against scikit-learn, SciPy and naive implementations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scores(values, name="ood", score="msp", **fields):
 
 
 @given(logits((1, 12), (2, 6), limit=30), st.floats(-5, 5))
-def test_scores_of_logits_are_scipys(logits, bias):
+def test_scores_of_logits_equal_scipys(logits, bias):
     exact = logits.astype(float)
     near = pytest.approx
     assert ood_scores.maximum_softmax_probability(logits) == near(log_softmax(exact, axis=1).max(axis=1), abs=1e-5)
@@ -41,13 +41,13 @@ def test_scores_of_logits_are_scipys(logits, bias):
 
 
 @given(logits((1, 12), (2, 6), limit=30), st.floats(1, 100))
-def test_mcm_at_the_models_own_temperature_is_msp(logits, scale):
+def test_mcm_at_the_models_temperature_equals_msp(logits, scale):
     own = ood_scores.maximum_concept_matching(logits, scale=scale, temperature=1 / scale)
     assert own == pytest.approx(ood_scores.maximum_softmax_probability(logits), abs=1e-5)
 
 
 @given(logits((1, 12), (2, 6), limit=30), st.data())
-def test_classes_may_come_in_any_order_and_samples_in_any_batch(logits, data):
+def test_scores_do_not_depend_on_class_order_or_batches(logits, data):
     columns = data.draw(st.permutations(range(logits.shape[1])))
     for name, score in ood_scores.OF_LOGITS.items():
         found = score(logits, 30.0)
@@ -56,13 +56,13 @@ def test_classes_may_come_in_any_order_and_samples_in_any_batch(logits, data):
         np.testing.assert_array_equal(one_by_one, found)
 
 
-def test_sure_answers_do_not_saturate():
+def test_scores_of_confident_answers_do_not_saturate():
     logits = np.array([[40.0, 0.0, 0.0], [60.0, 0.0, 0.0], [80.0, 0.0, 0.0]], np.float32)
     found = ood_scores.maximum_softmax_probability(logits)
     assert found[0] < found[1] < found[2] < 0
 
 
-def test_neighbours_are_scikit_learns():
+def test_nearest_neighbours_equal_scikit_learns():
     rng = np.random.default_rng(0)
     features, bank = rng.normal(size=(40, 8)), rng.normal(size=(60, 8))
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features, bank)]
@@ -73,7 +73,7 @@ def test_neighbours_are_scikit_learns():
         ood_scores.nearest_neighbours(features, bank[:4])
 
 
-def test_mahalanobis_is_scikit_learns():
+def test_mahalanobis_equals_scikit_learns():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 90)
     bank = rng.normal(size=(90, 6)) @ rng.normal(size=(6, 6)) + 4 * np.eye(6)[labels]
@@ -90,13 +90,13 @@ def test_mahalanobis_is_scikit_learns():
 
 @settings(max_examples=20)
 @given(st.integers(12, 20), st.integers(0, 999))
-def test_scores_of_features_know_no_batches_and_no_order(n, seed):
+def test_scores_of_features_do_not_depend_on_batches_or_order(n, seed):
     rng = np.random.default_rng(seed)
     bank, labels, order = rng.normal(2, 1, (n, 3)).astype(np.float32), np.arange(n) % 2, rng.permutation(n)
     for score in (lambda rows, known, _: ood_scores.nearest_neighbours(rows, known, k=4), ood_scores.mahalanobis):
         whole = score(bank, bank, labels)
         one_by_one = np.concatenate([score(bank[i : i + 1], bank[order], labels[order]) for i in range(n)])
-        # A small distance is the root of what rounding leaves of a difference.
+        # A small distance is the square root of a rounding error.
         assert one_by_one == pytest.approx(whole, abs=2e-3, rel=1e-4)
 
 
@@ -110,13 +110,13 @@ def test_negatives_are_the_labels_least_like_any_class():
 
 
 @given(logits((1, 12), (2, 6), limit=30))
-def test_negative_labels_take_their_share_of_the_mass(logits):
+def test_neglabel_is_the_softmax_mass_of_the_id_classes(logits):
     both = np.concatenate([logits, -logits], axis=1).astype(float)
     expected = np.log(softmax(both, axis=1)[:, : logits.shape[1]].sum(axis=1))
     assert ood_scores.negative_labels(logits, -logits) == pytest.approx(expected, abs=1e-4, rel=1e-4)
 
 
-def test_every_metric_against_scikit_learn():
+def test_every_metric_equals_scikit_learns():
     rng = np.random.default_rng(0)
     inside, outside = rng.normal(1, 1, 150), rng.normal(0, 1, 80)
     truth, values = np.r_[np.ones(150), np.zeros(80)], np.r_[inside, outside]
@@ -152,7 +152,7 @@ def test_bounds_and_symmetry(inside, outside):
 
 
 @given(FEW_SCORES, FEW_SCORES, st.integers(2, 4), st.randoms(use_true_random=False))
-def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies, random):
+def test_metrics_do_not_depend_on_copies_order_or_monotone_maps(inside, outside, copies, random):
     def every(of_inside, of_outside):
         counted = roc.tally(np.asarray(of_inside, float), np.asarray(of_outside, float))
         return [float(statistic(counted.positives, counted.negatives)) for statistic in ood.STATISTICS.values()]
@@ -164,7 +164,7 @@ def test_copies_order_and_monotone_maps_change_no_metric(inside, outside, copies
 
 
 @given(FEW_SCORES, FEW_SCORES)
-def test_the_curve_runs_from_corner_to_corner_and_its_area_is_near(inside, outside):
+def test_the_roc_curve_runs_from_corner_to_corner_and_its_area_is_the_auroc(inside, outside):
     one = measure(scores(inside), scores(outside), "auroc")
     false, true = one.plot["false_positive_rate"], one.plot["true_positive_rate"]
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
@@ -182,7 +182,7 @@ def test_a_long_curve_is_thinned():
     )
 
 
-def test_the_mean_over_classes_counts_no_class_more():
+def test_the_mean_over_classes_is_unweighted():
     inside = np.linspace(0, 1, 50)
     outside = scores([-1.0] * 90 + [2.0] * 10, classes=np.array([0] * 90 + [1] * 10))
     found = class_mean(scores(inside), outside, "auroc")
@@ -194,7 +194,7 @@ def test_the_mean_over_classes_counts_no_class_more():
         class_mean(scores(inside), scores([1.0]), "auroc")
 
 
-def test_a_mean_over_one_class_is_the_plain_metric():
+def test_a_mean_over_one_class_equals_the_plain_metric():
     rng = np.random.default_rng(3)
     inside, outside = rng.normal(1, 1, 60), rng.normal(0, 1, 40)
     for metric in ood.METRICS:
@@ -222,22 +222,22 @@ def test_the_mean_over_sets_of_a_group():
         ([1.0, np.nan], "msp on 'ood': 1 of 2 scores are NaN, first 'b.png'; a NaN has no rank"),
     ],
 )
-def test_broken_scores_are_refused(values, message):
+def test_invalid_scores_are_an_error(values, message):
     with pytest.raises(MeasurementError, match=message):
         scores(values, samples=["a.png", "b.png"][: len(values)])
 
 
-def test_what_does_not_compare_is_refused():
+def test_comparing_different_things_is_an_error():
     with pytest.raises(MeasurementError, match="they cannot be compared"):
         measure(scores([1.0]), scores([1.0], score="energy"), "auroc")
     with pytest.raises(MeasurementError, match=r"no OOD metric 'aurc' \(did you mean 'auroc'"):
         measure(scores([1.0]), scores([1.0]), "aurc")
 
 
-def test_equal_scores_of_all_samples_are_chance():
+def test_equal_scores_of_all_samples_give_chance_level():
     found = {metric: measure(scores([1.0] * 30), scores([1.0] * 10), metric).value for metric in ood.METRICS}
     assert found == {"auroc": 0.5, "fpr95_id": 1, "fpr95_ood": 1, "aupr_in": 0.75, "aupr_out": 0.25}
 
 
-def test_shared_classes_are_found_under_other_spellings():
+def test_shared_classes_are_found_in_other_spellings():
     assert shared_classes(["hot dog", "n01"], ["Hot_Dog", "cat", "N01"]) == ["Hot_Dog", "N01"]

@@ -1,4 +1,4 @@
-"""Prompt sensitivity against pairwise counting, statsmodels' definition of Fleiss' kappa, and plain resampling."""
+"""Tests of prompt sensitivity against pairwise counting, Fleiss' kappa of statsmodels, and plain resampling."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_agreement_is_the_share_of_agreeing_pairs(table):
 
 
 @given(TEMPLATE_ANSWERS, st.data())
-def test_agreement_knows_no_order_and_no_names(table, data):
+def test_agreement_does_not_depend_on_order_or_class_names(table, data):
     rows = data.draw(st.permutations(range(len(table))))
     columns = data.draw(st.permutations(range(table.shape[1])))
     renamed = 10 - table[rows][:, columns]
@@ -54,7 +54,7 @@ def test_agreement_knows_no_order_and_no_names(table, data):
     assert agreement(answers(renamed)).details["fleiss_kappa"] == pytest.approx(kappa)
 
 
-def test_fleiss_kappa_of_his_own_example():
+def test_fleiss_kappa_of_his_published_example():
     votes = [
         [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
         [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
@@ -63,7 +63,7 @@ def test_fleiss_kappa_of_his_own_example():
     assert agreement(answers(table)).details["fleiss_kappa"] == pytest.approx(0.2099, abs=1e-4)
 
 
-def test_one_template_is_refused():
+def test_agreement_of_one_template_is_an_error():
     with pytest.raises(MeasurementError, match="1 template agrees with itself"):
         agreement(answers(np.zeros((5, 1), np.int64)))
 
@@ -81,7 +81,7 @@ def test_spread_and_change_of_accuracy():
 
 
 def test_differences_are_paired():
-    """Two sets that are right about the same images have no spread in any replicate, however few images there are."""
+    """Two sets with the same correct images have no spread in any replicate, for any number of images."""
     same = np.array([1, 0, 0, 1, 0], bool)
     found = by_accuracy({"a": same, "b": same})
     assert (fewer_templates(found).interval.low, fewer_templates(found).interval.high) == (0, 0)
@@ -95,7 +95,7 @@ def test_the_interval_of_a_change_is_that_of_a_paired_difference():
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
 
 
-def test_values_are_those_of_the_plain_metrics():
+def test_values_equal_the_plain_metrics():
     rng = np.random.default_rng(0)
     confidence = rng.random((2, 120))
     found = {
@@ -120,7 +120,7 @@ def test_values_are_those_of_the_plain_metrics():
     assert widths == pytest.approx([one.interval.high - one.interval.low for one in expected], rel=0.25)
 
 
-def test_what_does_not_compare_is_refused():
+def test_comparing_different_things_is_an_error():
     same = np.array([1, 0], bool)
     with pytest.raises(MeasurementError, match="a comparison needs at least two"):
         by_accuracy({"a": same}, templates=(1,))

@@ -1,4 +1,4 @@
-"""Recalls, ranks, and what a failure names."""
+"""Tests of retrieval: recalls, ranks, and the misses of a failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def captioned(n=40, per_image=5, *, seed=0, noise=1.5, width=24, **fields):
 
 
 def test_counting_by_hand():
-    """Three images on the axes; the second caption of the first image looks like the third image."""
+    """Use three orthogonal images; the second caption of the first image resembles the third image."""
     found = captioned(
         images=np.eye(3, dtype=np.float32),
         captions=np.array([[1, 0, 0.1], [0.3, 0, 1], [0, 1, 0], [0, 0.4, 0.9]], np.float32),
@@ -79,7 +79,7 @@ def test_recall_grows_with_k_and_ends_at_the_worst_rank(way):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 999))
-def test_nothing_depends_on_the_length_of_features(seed):
+def test_results_do_not_depend_on_the_norm_of_features(seed):
     found = captioned(seed=seed, n=12)
     longer = captioned(seed=seed, n=12, images=4 * found.images, captions=found.captions / 2)
     for way in WAYS:
@@ -87,7 +87,7 @@ def test_nothing_depends_on_the_length_of_features(seed):
 
 
 @pytest.mark.parametrize("k", RECALLS)
-def test_chance_is_that_of_drawing_without_replacement_and_what_random_features_get(k):
+def test_chance_is_the_recall_of_random_features(k):
     rankings = [rank(captioned(n=30, noise=1e6, seed=seed))["image_to_text"] for seed in range(60)]
     chance = recall(rankings[0], k).details["chance"]
     assert chance == pytest.approx(1 - hypergeom(150, 5, k).pmf(0))
@@ -96,7 +96,7 @@ def test_chance_is_that_of_drawing_without_replacement_and_what_random_features_
 
 
 def test_captions_of_one_image_make_the_interval_wider():
-    """Fives of equal captions are as good as one."""
+    """Five equal captions count like one."""
     found = captioned(n=60, per_image=1)
     fivefold = captioned(
         n=60,
@@ -112,21 +112,21 @@ def test_captions_of_one_image_make_the_interval_wider():
     assert five.interval.high == pytest.approx(one.interval.high, abs=0.005)
 
 
-def test_images_that_share_a_caption_go_together():
+def test_images_that_share_a_caption_are_one_cluster():
     found = captioned(n=4, per_image=1, pairs=np.array([[0, 0], [1, 1], [2, 2], [3, 3], [2, 0]]))
     of_images, of_captions = found.clusters
     assert of_images[0] == of_images[2] == of_captions[0] == of_captions[2]
     assert len({of_images[0], of_images[1], of_images[3]}) == 3
 
 
-def test_captions_that_were_cut_are_counted_beside_every_number():
+def test_truncated_captions_are_counted_in_the_details():
     ranking = rank(captioned(truncated=3))["text_to_image"]
     assert recall(ranking, 1).details["captions_truncated"] == 3
     assert median_rank(ranking).details["captions_truncated"] == 3
     assert "captions_truncated" not in recall(rank(captioned())["text_to_image"], 1).details
 
 
-def test_long_captions_are_shortened_and_several_images_of_one_caption_named_by_the_first():
+def test_captions_are_named_by_their_first_image_and_shortened():
     text = "a very long caption " * 10
     found = captioned(n=2, per_image=1, texts=[text, "short"], pairs=np.array([[0, 0], [1, 0], [1, 1]]))
     assert found.caption_names[0].startswith("0.jpg#0: a very long caption a very")
@@ -134,7 +134,7 @@ def test_long_captions_are_shortened_and_several_images_of_one_caption_named_by_
     assert found.caption_names[1] == "1.jpg#1: short"
 
 
-def test_what_says_nothing_is_refused():
+def test_invalid_input_is_an_error():
     ranking = rank(captioned(n=10, per_image=1))["text_to_image"]
     with pytest.raises(MeasurementError, match="recall at 10 on 'set' is not defined among 10 candidates; expected k"):
         recall(ranking, 10)

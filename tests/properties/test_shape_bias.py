@@ -1,4 +1,4 @@
-"""Shape bias against published decisions, Cohen's kappa of scikit-learn, and counting by hand."""
+"""Tests of shape bias against published decisions, scikit-learn's Cohen's kappa, and counting by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def published(shared):
     return golden, {one.dataset: one for one in (*models, *humans)}, humans
 
 
-def test_published_decisions_give_the_published_biases(published):
+def test_published_shape_biases_are_reproduced(published):
     golden, observers, humans = published
     assert len(golden["shape_bias"]) == 9
     for file, expected in golden["shape_bias"].items():
@@ -52,7 +52,7 @@ def test_published_decisions_give_the_published_biases(published):
     assert round(float(np.mean([shape_bias(one).value for one in humans])), 4) == 0.9576
 
 
-def test_published_error_consistencies(published):
+def test_published_error_consistencies_are_reproduced(published):
     golden, observers, humans = published
     expected = golden["error_consistency"]
     resnet = observers["style-transfer-512-nomask-experiment_resnet50_session-1"]
@@ -69,7 +69,7 @@ def test_published_error_consistencies(published):
 
 
 @given(CUE_ANSWERS, st.data())
-def test_consistency_is_cohens_kappa_of_right_and_wrong(rows, data):
+def test_error_consistency_is_cohens_kappa_of_correctness(rows, data):
     found = cues(rows)
     others = data.draw(st.lists(st.integers(-1, 3), min_size=len(rows), max_size=len(rows)))
     other = cues([(answer, shape, texture) for answer, (_, shape, texture) in zip(others, rows, strict=True)])
@@ -81,7 +81,7 @@ def test_consistency_is_cohens_kappa_of_right_and_wrong(rows, data):
     assert error_consistency(found, [other]).value == pytest.approx(cohen_kappa_score(mine, theirs))
 
 
-def test_observers_are_matched_by_name_without_the_ending():
+def test_observers_are_matched_by_file_name_without_suffix():
     found = cues([(0, 0, 1), (1, 0, 1), (2, 2, 1)], ["a1-b1.png", "a2-b2.png", "c1-b1.png"])
     other = cues([(1, 0, 1), (0, 0, 1)], ["a2-b2", "a1-b1"])
     assert error_consistency(found, [other]).value == 1
@@ -126,7 +126,7 @@ def measure_or_none(found):
     return shape_bias(found).value
 
 
-def test_sets_without_conflict_or_textures_are_refused(predictions):
+def test_sets_without_conflicts_or_textures_are_an_error(predictions):
     with pytest.raises(MeasurementError, match="no image has the texture of another class"):
         cues([(0, 1, 1)])
     with pytest.raises(MeasurementError, match="is not a cue-conflict set: it needs a column texture"):
@@ -141,14 +141,14 @@ def test_answers_are_the_highest_logits(predictions):
     assert shape_bias(found).value == 0.5
 
 
-def test_the_sixteen_have_207_members_and_no_shared_one():
+def test_the_sixteen_classes_have_207_distinct_members():
     members = [one for name in SIXTEEN for one in member_ids(name)]
     assert len(members) == len(set(members)) == 207
     assert (min(members), max(members)) == (8, 914)
     assert set(range(152, 269)) - set(member_ids("dog")) == {192, 204, 227, 242, 251, 258, 260, 264}
 
 
-def test_members_are_classes_of_that_kind():
+def test_members_belong_to_their_class():
     from pytest_clip_robust.datasets.images.labels import class_list
 
     names = class_list("imagenet-1k").names
@@ -165,14 +165,14 @@ def test_the_mapping_is_a_softmax_over_all_classes_aggregated(aggregation):
     assert sixteen_way(logits, aggregation=aggregation).tolist() == grouped.argmax(axis=1).tolist()
 
 
-def test_aggregations_are_different_answers():
+def test_aggregations_can_give_different_answers():
     logits = np.zeros((1, 1000), np.float32)
     logits[0, 404] = 1.0  # one airplane, somewhat likely; a hundred dogs, each less
     assert SIXTEEN[sixteen_way(logits)[0]] == "airplane"
     assert SIXTEEN[sixteen_way(logits, aggregation="sum")[0]] == "dog"
 
 
-def test_other_logits_and_aggregations_are_refused():
+def test_unknown_logits_and_aggregations_are_an_error():
     with pytest.raises(MeasurementError, match=r"logits of shape \(2, 16\): the 16 classes are groups of"):
         sixteen_way(np.zeros((2, 16)))
     with pytest.raises(MeasurementError, match="aggregation='median': expected one of mean, sum, max"):
@@ -192,12 +192,12 @@ def test_other_logits_and_aggregations_are_refused():
         (["object_response,category,imagename", "cat,sofa,sofa1-dog2.png"], "class that is not one of the public 16"),
     ],
 )
-def test_a_wrong_table_of_decisions_is_one_line(tmp_path, lines, message):
+def test_an_invalid_table_of_decisions_is_a_one_line_error(tmp_path, lines, message):
     (tmp_path / "one.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message):
         read_observers([str(tmp_path / "*.csv")])
 
 
-def test_a_place_without_tables_is_named(tmp_path):
+def test_the_error_for_missing_tables_names_the_pattern(tmp_path):
     with pytest.raises(DataError, match=r"no file .*humans_\*\.csv"):
         read_observers([str(tmp_path / "humans_*.csv")])

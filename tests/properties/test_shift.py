@@ -24,18 +24,18 @@ def panel():
     return Panel(("a", "b", "c", "d"), base, expit(0.9 * logit(base) - 0.7))
 
 
-def test_relative_robustness_is_taken_on_the_shifts_classes(predictions):
+def test_relative_robustness_uses_the_classes_of_the_shift(predictions):
     base = predictions([[9, 5, 0], [0, 9, 1], [9, 0, 5], [0, 9, 5]], [0, 1, 2, 2])
     part = {"class_names": ("c0", "c2"), "class_ids": ("c0", "c2")}
     moved = predictions([[9, 0], [9, 0]], [0, 1], **part)
     measured = relative_robustness(base, moved)
-    # Among c0 and c2 the ID images 0, 2 and 3 are left; 0 and 3 are right once c1 is no answer.
+    # The ID images 0, 2 and 3 are of the classes c0 and c2; 0 and 3 are correct if c1 is excluded.
     assert measured.details["id_accuracy"] == pytest.approx(2 / 3)
     assert measured.value == pytest.approx(0.5 / (2 / 3))
     assert measured.details["id_n"] == 3
 
 
-def test_a_set_against_itself_lost_nothing(random_predictions):
+def test_relative_robustness_of_a_set_to_itself_is_one(random_predictions):
     found = random_predictions()
     measured = relative_robustness(found, found)
     assert measured.value == 1
@@ -43,7 +43,7 @@ def test_a_set_against_itself_lost_nothing(random_predictions):
     assert accuracy_under_shift(found).metric == "shift.top1"
 
 
-def test_a_shift_with_strange_classes_is_told_its_role(random_predictions):
+def test_the_error_for_a_shift_with_new_classes_suggests_the_role_transfer(random_predictions):
     strange = random_predictions(class_ids=tuple(f"x{i}" for i in range(10)))
     with pytest.raises(
         MeasurementError, match="has 10 classes that 'set' lacks, first 'x0'; give it the role 'transfer'"
@@ -51,7 +51,7 @@ def test_a_shift_with_strange_classes_is_told_its_role(random_predictions):
         relative_robustness(random_predictions(), strange)
 
 
-def test_the_line_is_scipys(panel):
+def test_the_line_equals_scipys(panel):
     slope, intercept = fit_line(panel)
     line = stats.linregress(logit(panel.id_accuracy), logit(panel.shifted_accuracy))
     assert (slope, intercept) == pytest.approx((line.slope, line.intercept))
@@ -74,7 +74,7 @@ def test_a_model_on_the_line_has_no_effective_robustness(predictions, axis):
     assert measured.interval.low < 0 < measured.interval.high
 
 
-def test_a_perfect_model_is_moved_inside(predictions, panel):
+def test_an_accuracy_of_one_is_clipped_to_a_finite_logit(predictions, panel):
     perfect = predictions([[1, 0]] * 10, [0] * 10)
     measured = effective_robustness(perfect, perfect, panel)
     assert np.isfinite(measured.value)
@@ -86,7 +86,7 @@ def write(path, rows):
     return path
 
 
-def test_a_panel_is_read_from_a_table(tmp_path):
+def test_a_panel_is_read_from_a_csv_file(tmp_path):
     rows = [["name", "id", "shifted"], ["a", 0.3, 0.2], ["b", 0.5, 0.3], ["c", 0.7, 0.6]]
     panel = read_panel(write(tmp_path / "panel.csv", rows))
     assert panel.names == ("a", "b", "c")
@@ -108,12 +108,12 @@ def test_a_panel_is_read_from_a_table(tmp_path):
         ),
     ],
 )
-def test_a_wrong_panel_is_one_line(tmp_path, rows, error, message):
+def test_an_invalid_panel_is_a_one_line_error(tmp_path, rows, error, message):
     with pytest.raises(error, match=message):
         read_panel(write(tmp_path / "panel.csv", rows))
 
 
-def test_the_published_results_of_open_clip_give_a_line(shared, tmp_path):
+def test_published_results_of_open_clip_are_close_to_a_line(shared, tmp_path):
     with (shared / "golden" / "openclip" / "openclip_results.csv").open() as file:
         rows = [
             (row["name"] + row["pretrained"], float(row["ImageNet 1k"]), float(row["ImageNet Sketch"]))
@@ -121,6 +121,6 @@ def test_the_published_results_of_open_clip_give_a_line(shared, tmp_path):
         ]
     panel = read_panel(write(tmp_path / "panel.csv", [("name", "id", "shifted"), *rows]))
     slope, _ = fit_line(panel)
-    # CLIP models lie close to one line (Taori et al. 2020 for ImageNet models; steeper towards strong ones).
+    # CLIP models are close to a line (Taori et al. 2020 for ImageNet models), which is steeper for strong models.
     assert 0.8 < slope < 1.5
     assert np.corrcoef(logit(panel.id_accuracy), logit(panel.shifted_accuracy))[0, 1] > 0.95

@@ -63,18 +63,18 @@ def test_misses_are_those_of_the_factor(predictions):
         (decisions([1, 1], pose=[1, 0]), "pose", "every answer is correct"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(found, factor, message):
+def test_a_factor_that_cannot_be_measured_is_an_error(found, factor, message):
     with pytest.raises(MeasurementError, match=message):
         visual_factors.error_ratio(found, factor)
 
 
-def test_no_factor_on_any_image_has_no_worst():
+def test_a_worst_factor_without_annotated_images_is_an_error():
     with pytest.raises(MeasurementError, match="no image carries any"):
         visual_factors.worst_factor(decisions([1, 0], pose=[0, 0]))
 
 
 @given(FACTOR_ROWS, st.integers(1, 4))
-def test_copies_change_nothing_but_n(rows, copies):
+def test_copies_change_only_n(rows, copies):
     one, many = build(rows), build(rows * copies)
     for measure in (lambda d: visual_factors.error_ratio(d, "pose"), visual_factors.worst_factor):
         assert measure(many).value == pytest.approx(measure(one).value)
@@ -82,7 +82,7 @@ def test_copies_change_nothing_but_n(rows, copies):
 
 
 @given(FACTOR_ROWS)
-def test_values_lie_in_their_bounds_and_the_worst_is_no_better_than_any(rows):
+def test_values_are_in_bounds_and_the_worst_factor_is_the_minimum(rows):
     found = build(rows)
     accuracies = [visual_factors.accuracy(found, factor).value for factor in ("pose", "style")]
     worst = visual_factors.worst_factor(found)
@@ -100,7 +100,7 @@ def build(rows):
 
 @pytest.fixture(scope="module")
 def published(shared):
-    """Per-image decisions of two published models on ImageNet's validation set."""
+    """Return per-image decisions of two published models on ImageNet's validation set."""
     folder = shared / "data" / "imagenetx"
     with gzip.open(folder / "filename_label.csv.gz", "rt") as file:
         truth = {row["file_name"]: int(row["label"]) for row in csv.DictReader(file)}
@@ -132,7 +132,7 @@ def test_published_top1_of_resnet50(published):
 
 @pytest.fixture
 def official(published):
-    """ImageNet-X's annotations beside its list of prototypes, which its own numbers leave out."""
+    """Return ImageNet-X's annotations without the prototypes, which its published numbers exclude."""
     folder = Path(os.environ.get(IMAGENET_X, published[0]))
     if not (folder / PROTOTYPES).is_file():
         pytest.skip(f"no {PROTOTYPES} of facebookresearch/imagenetx; set {IMAGENET_X} to its folder of annotations")
@@ -153,7 +153,7 @@ def test_published_error_ratios_of_resnet50(published, official, shared):
 
 
 @pytest.mark.parametrize("model", ["ResNet50", "ViT"])
-def test_every_factor_of_published_models_against_plain_counting(published, model):
+def test_every_factor_of_published_models_equals_plain_counting(published, model):
     folder, truth, models = published
     annotations = read_factor_annotations(folder / "imagenet_x_val_top_factor.jsonl.gz")
     found = decide_published(published, model, annotations)

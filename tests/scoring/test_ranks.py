@@ -1,4 +1,4 @@
-"""Ranks against sorting the whole matrix, whatever the size of a block; ties to the last bit."""
+"""Tests of ranks against sorting the full matrix, for several block sizes and with exact ties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_clip_robust.scoring.vectors import cosines, unit_rows
 
 
 def slow(images, captions, pairs):
-    """Sort every query's candidates by score, then index, and look for the first right one that no right one pushes."""
+    """Return the rank of the best matching candidate of every query, by sorting by score and then by index."""
     units = [features / np.linalg.norm(features, axis=1, keepdims=True) for features in (images, captions)]
     left, right = (unit.astype(np.float32).astype(np.float64) for unit in units)
     scores = np.array([[np.dot(a, b) for b in right] for a in left])
@@ -36,7 +36,7 @@ def slow(images, captions, pairs):
 
 
 def world(n, m, *, seed=0, width=6, extra=0):
-    """Draw features, and pairs in which every image and every caption has a part."""
+    """Return random features, and pairs that contain every image and every caption."""
     rng = np.random.default_rng(seed)
     pairs = [(i, i % m) for i in range(n)] + [(j % n, j) for j in range(m)]
     pairs += [(int(rng.integers(n)), int(rng.integers(m))) for _ in range(extra)]
@@ -45,7 +45,7 @@ def world(n, m, *, seed=0, width=6, extra=0):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 999), st.integers(0, 6), st.integers(1, 5))
-def test_ranks_are_those_of_a_full_sort_whatever_the_block(n, m, seed, extra, block):
+def test_ranks_equal_a_full_sort_for_every_block_size(n, m, seed, extra, block):
     images, captions, pairs = world(n, m, seed=seed, extra=extra)
     expected = slow(images, captions, pairs)
     for rows, columns in ((128, 32768), (block, 2 * block)):
@@ -56,7 +56,7 @@ def test_ranks_are_those_of_a_full_sort_whatever_the_block(n, m, seed, extra, bl
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(1, 8), st.integers(1, 12))
 def test_ties_go_to_the_lower_index(data, n, m):
-    """Features from a handful of directions tie all the time, and exactly."""
+    """Use features from a few directions, which have many exact ties."""
     directions = np.random.default_rng(0).normal(size=(3, 96))
     images = directions[data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))]
     captions = directions[data.draw(st.lists(st.integers(0, 2), min_size=m, max_size=m))]
@@ -75,7 +75,7 @@ def test_ties_go_to_the_lower_index(data, n, m):
         assert rank == 1 + sum((i, j) not in own for j in order[: order.index(best)])
 
 
-def test_a_model_that_says_the_same_of_everything_is_right_about_the_first_alone():
+def test_a_model_with_equal_scores_everywhere_is_correct_only_for_the_first():
     images, captions = np.ones((4, 512)), np.ones((8, 512))
     pairs = np.column_stack([np.repeat(np.arange(4), 2), np.arange(8)])
     by_image, by_caption = rank_both(images, captions, pairs)
@@ -83,7 +83,7 @@ def test_a_model_that_says_the_same_of_everything_is_right_about_the_first_alone
     assert by_caption.ranks.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_other_right_candidates_do_not_push_a_query_back():
+def test_other_matching_candidates_do_not_lower_the_rank():
     images = np.array([[1.0, 0.0], [0.0, 1.0]])
     captions = np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.3], [0.0, 1.0]])
     pairs = np.array([[0, 0], [0, 2], [1, 3], [1, 1]])
@@ -93,8 +93,8 @@ def test_other_right_candidates_do_not_push_a_query_back():
     assert by_image.rivals.tolist() == [1, 2]
 
 
-def test_recall_is_that_of_a_sort_by_torch():
-    """Large enough for blocks to meet at every edge; five captions an image."""
+def test_recall_equals_a_sort_by_torch():
+    """Use several blocks in both directions, and five captions per image."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(300, 64)).astype(np.float32)
     captions = np.repeat(images, 5, axis=0) + 3 * rng.normal(size=(1500, 64)).astype(np.float32)
@@ -121,7 +121,7 @@ def test_rivals_are_the_best_wrong_candidates():
         assert np.allclose(found.leads, wrong.max(axis=axis) - best.max(axis=axis), atol=1e-6)
 
 
-def test_what_cannot_be_ranked_is_named():
+def test_errors_name_what_cannot_be_ranked():
     images, captions, pairs = world(3, 4)
     with pytest.raises(MeasurementError, match="caption 3 belongs to nothing"):
         rank_both(images, captions, pairs[pairs[:, 1] != 3])

@@ -1,4 +1,4 @@
-"""Clustered intervals against drawing whole clusters, and against plain ones where every sample is its own cluster."""
+"""Tests of clustered intervals against resampling whole clusters, and against ordinary intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_clip_robust.stats.paired import compare
 
 
 def correlated(n_clusters, size, *, seed=0, mean=0.4, shared=0.7):
-    """Draw outcomes that take their cluster's value with probability `shared`, else one of their own."""
+    """Return random outcomes that equal their cluster's value with probability `shared`."""
     rng = np.random.default_rng(seed)
     of_cluster = np.repeat(rng.random(n_clusters) < mean, size)
     own = rng.random(n_clusters * size) < mean
@@ -25,14 +25,14 @@ def correlated(n_clusters, size, *, seed=0, mean=0.4, shared=0.7):
 
 
 def drawn_means(outcomes, groups, *, replicates=4000):
-    """Draw clusters with replacement, the slow and obvious way."""
+    """Return means of clusters drawn with replacement, computed naively."""
     rng = np.random.default_rng(1)
     members = [outcomes[groups == group] for group in np.unique(groups)]
     draws = (rng.integers(0, len(members), len(members)) for _ in range(replicates))
     return np.array([np.concatenate([members[i] for i in draw]).mean() for draw in draws])
 
 
-def test_the_variance_is_that_of_drawing_whole_clusters():
+def test_the_variance_equals_that_of_resampling_whole_clusters():
     outcomes, groups = correlated(200, 5)
     keep = np.random.default_rng(3).random(len(outcomes)) < 0.8  # clusters of several sizes
     outcomes, groups = outcomes[keep].astype(float), groups[keep]
@@ -41,7 +41,7 @@ def test_the_variance_is_that_of_drawing_whole_clusters():
     assert found > 2 * outcomes.var() / len(outcomes)
 
 
-def test_clusters_of_one_are_plain_samples():
+def test_clusters_of_size_one_are_ordinary_samples():
     values = np.random.default_rng(0).normal(size=50)
     alone = np.arange(50)
     assert clusters.variance_of_mean(values, alone) == pytest.approx(sem(values) ** 2)
@@ -53,7 +53,7 @@ def test_clusters_of_one_are_plain_samples():
     assert ours.method == plain.method == "Wilson"
 
 
-def test_outcomes_that_are_alike_in_a_cluster_count_once():
+def test_equal_outcomes_in_a_cluster_count_once():
     outcomes, groups = correlated(100, 5, shared=1.0)
     alone = clusters.proportion_interval(outcomes[::5], np.arange(100))
     together = clusters.proportion_interval(outcomes, groups)
@@ -61,8 +61,8 @@ def test_outcomes_that_are_alike_in_a_cluster_count_once():
     assert clusters.effective_size(outcomes, groups) == pytest.approx(99)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
-    """Wilson's, blind to clusters, would hold it in about three quarters of the samples."""
+def test_the_interval_has_its_nominal_coverage():
+    """Wilson's interval without clusters covers the true value in only about three quarters of the samples."""
     covered = plain = 0
     for seed in range(400):
         outcomes, groups = correlated(80, 5, seed=seed)
@@ -74,7 +74,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
 
 
 @pytest.mark.parametrize("outcome", [False, True])
-def test_all_alike_keeps_the_width_of_as_many_samples_as_clusters(outcome):
+def test_equal_outcomes_give_the_interval_of_as_many_samples_as_clusters(outcome):
     found = clusters.proportion_interval(np.full(50, outcome), np.repeat(np.arange(10), 5))
     plain = wilson(10 * outcome, 10)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high))
@@ -85,7 +85,7 @@ def test_all_alike_keeps_the_width_of_as_many_samples_as_clusters(outcome):
         lambda rows: len({group for group, _ in rows}) > 1
     )
 )
-def test_intervals_hold_their_value_and_stay_in_their_bounds(rows):
+def test_intervals_contain_their_value_and_stay_in_their_bounds(rows):
     groups, values = np.array([group for group, _ in rows]), np.array([value for _, value in rows])
     mean = values.mean()
     for found in (
@@ -99,7 +99,7 @@ def test_intervals_hold_their_value_and_stay_in_their_bounds(rows):
     assert 1 <= clusters.effective_size(values, groups) <= len(values)
 
 
-def test_the_median_of_drawn_clusters():
+def test_the_median_interval_equals_that_of_resampled_clusters():
     rng = np.random.default_rng(0)
     values, groups = np.floor(rng.exponential(20, 500)), np.repeat(np.arange(100), 5)
     found = clusters.median_interval(values, groups)
@@ -109,12 +109,12 @@ def test_the_median_of_drawn_clusters():
     assert found.low < np.median(values) < found.high
 
 
-def test_one_cluster_has_no_spread():
+def test_a_single_cluster_is_an_error():
     with pytest.raises(MeasurementError, match=r"1 cluster has no spread, .*; give at least 2 images"):
         clusters.mean_interval(np.array([0.0, 1.0]), np.array([7, 7]))
 
 
-def test_one_number_a_cluster_has_the_mean_of_all_and_the_spread_of_clusters():
+def test_cluster_values_have_the_mean_of_the_samples_and_the_variance_of_clusters():
     outcomes, groups = correlated(60, 4)
     keep = np.random.default_rng(1).random(len(outcomes)) < 0.7
     values, groups = outcomes[keep].astype(float), groups[keep]
@@ -125,20 +125,20 @@ def test_one_number_a_cluster_has_the_mean_of_all_and_the_spread_of_clusters():
 
 
 def test_two_models_are_paired_by_cluster_and_not_by_caption():
-    """Where two models differ by chance alone, five alike a cluster, a test of captions cries wolf."""
-    alarms = wolves = 0
+    """If two models differ only by chance and captions agree within a cluster, a test per caption has false alarms."""
+    alarms = unclustered_alarms = 0
     for seed in range(300):
         before, groups = correlated(60, 5, seed=2 * seed, shared=1.0)
         after, _ = correlated(60, 5, seed=2 * seed + 1, shared=1.0)
         ours = [clusters.mean_evidence("set", one, groups) for one in (before, after)]
         plain = [mean_evidence("set", one) for one in (before, after)]
         alarms += compare(*ours, direction="higher").p_worse < 0.05
-        wolves += compare(*plain, direction="higher").p_worse < 0.05
+        unclustered_alarms += compare(*plain, direction="higher").p_worse < 0.05
     assert alarms / 300 < 0.09
-    assert wolves / 300 > 0.15
+    assert unclustered_alarms / 300 > 0.15
 
 
-def test_clusters_of_one_keep_their_proportion():
+def test_clusters_of_size_one_keep_boolean_outcomes():
     found = clusters.mean_evidence("set", np.array([1.0, 0.0, 1.0]), np.array([2, 0, 1]))
     assert found.strata[0].columns["outcome"].tolist() == [True, False, True]
     assert found.strata[0].columns["outcome"].dtype == np.bool_

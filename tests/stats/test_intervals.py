@@ -25,7 +25,7 @@ def wilson_by_hand(k, n, z=1.959963984540054):
 
 
 @given(PROPORTIONS)
-def test_wilson_is_the_closed_form(proportion):
+def test_wilson_equals_the_closed_form(proportion):
     low, high = wilson_by_hand(*proportion)
     interval = wilson(*proportion)
     assert interval.low == pytest.approx(max(0, low), abs=1e-9)
@@ -35,13 +35,13 @@ def test_wilson_is_the_closed_form(proportion):
 
 
 @given(PROPORTIONS, PROPORTIONS.filter(lambda proportion: proportion[0] > 0))
-def test_a_ratio_lies_in_its_interval(proportion, base):
+def test_a_ratio_is_in_its_interval(proportion, base):
     interval = ratio_of_proportions(*proportion, *base)
     ratio = (proportion[0] / proportion[1]) / (base[0] / base[1])
     assert interval.low - 1e-12 <= ratio <= interval.high + 1e-12
 
 
-def test_the_ratio_is_katz_by_hand():
+def test_the_ratio_equals_katz_by_hand():
     interval = ratio_of_proportions(40, 100, 60, 120)
     error = 1.959963984540054 * math.sqrt(1 / 40 - 1 / 100 + 1 / 60 - 1 / 120)
     assert interval.low == pytest.approx(0.8 * math.exp(-error))
@@ -49,12 +49,12 @@ def test_the_ratio_is_katz_by_hand():
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
-def test_what_is_not_a_proportion_is_refused(successes, n):
+def test_a_value_that_is_not_a_proportion_is_an_error(successes, n):
     with pytest.raises(MeasurementError, match="is not a proportion"):
         wilson(successes, n)
 
 
-def test_a_ratio_to_nothing_is_refused():
+def test_a_ratio_to_zero_is_an_error():
     with pytest.raises(MeasurementError, match="a ratio to 0 of 10 is not defined"):
         ratio_of_proportions(3, 10, 0, 10)
 
@@ -68,13 +68,13 @@ def test_outcomes_without_spread_have_the_interval_of_a_proportion(n, success):
 
 
 @given(st.integers(2, 500), st.floats(0, 1))
-def test_a_mean_of_equal_values_is_not_certain(n, value):
+def test_a_mean_of_equal_values_has_an_interval_of_positive_width(n, value):
     interval = mean_interval(np.full(n, value), bounds=(0.0, 1.0))
     assert interval.low - 1e-12 <= value <= interval.high + 1e-12
     assert interval.high - interval.low > 0.1 / n
 
 
-def test_a_ratio_of_two_sets_that_are_all_right_is_not_certain():
+def test_a_ratio_of_two_perfect_sets_has_an_interval_of_positive_width():
     interval = ratio_of_proportions(3, 3, 12, 12)
     assert interval.low == pytest.approx(wilson(3, 3).low)
     assert interval.high == pytest.approx(1 / wilson(12, 12).low)

@@ -1,4 +1,4 @@
-"""Paired tests against statsmodels, SciPy, slow definitions, published counts and their own promises."""
+"""Tests of the paired tests against statsmodels, SciPy, naive definitions, published counts and simulations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def of_pairs(*, lost, gained, both=50, neither=50):
 
 
 def mean_of_sums(dataset, outcomes):
-    """A mean once more, as a statistic of sums."""
+    """Return the evidence of a mean, expressed as a statistic of sums."""
     stratum = Stratum(name=dataset, columns={"outcome": outcomes.astype(np.float32)})
     return sums_evidence(
         [stratum],
@@ -38,7 +38,7 @@ def mean_of_sums(dataset, outcomes):
 
 
 @given(PAIRED_OUTCOMES)
-def test_mcnemar_is_that_of_statsmodels(pairs):
+def test_mcnemar_equals_statsmodels(pairs):
     before, after = np.array(pairs).T
     found = paired.mcnemar(before, after)
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
@@ -48,7 +48,7 @@ def test_mcnemar_is_that_of_statsmodels(pairs):
 
 
 @given(PAIRED_OUTCOMES)
-def test_mcnemar_knows_no_order_and_turns_with_its_sides(pairs):
+def test_mcnemar_does_not_depend_on_order_and_is_antisymmetric(pairs):
     before, after = np.array(pairs).T
     found, turned = paired.mcnemar(before, after), paired.mcnemar(after, before)
     assert paired.mcnemar(before[::-1], after[::-1]) == found
@@ -78,7 +78,7 @@ def test_mcnemar_on_published_predictions(shared):
     assert found.p_worse == pytest.approx(1)
 
 
-def test_no_change_is_no_loss_and_what_would_be_seen_is_said_all_the_same():
+def test_equal_models_have_no_loss_but_a_minimum_detectable_effect():
     before, after = of_pairs(lost=0, gained=0)
     found = paired.mcnemar(before, after)
     assert (found.difference, found.p_worse, found.p_better) == (0, 1, 1)
@@ -97,7 +97,7 @@ def test_the_paired_t_test_is_scipys_or_larger(seed, direction):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 25), st.integers(2, 25), st.integers(1, 6))
-def test_delong_is_its_definition_pair_by_pair(seed, p, q, levels):
+def test_delong_equals_its_definition_over_pairs(seed, p, q, levels):
     rng = np.random.default_rng(seed)
     before, after = ((rng.integers(0, levels, p) + 1.0, rng.integers(0, levels, q) * 1.0) for _ in range(2))
 
@@ -112,7 +112,7 @@ def test_delong_is_its_definition_pair_by_pair(seed, p, q, levels):
     assert found.error == pytest.approx(variance**0.5, abs=1e-12)
 
 
-def test_delong_takes_differences_of_scikit_learns_areas():
+def test_delong_differences_equal_those_of_scikit_learns_auroc():
     rng = np.random.default_rng(0)
     truth = np.r_[np.ones(80), np.zeros(60)]
     scores = rng.normal(size=(2, 140)) + truth
@@ -120,7 +120,7 @@ def test_delong_takes_differences_of_scikit_learns_areas():
     assert found.difference == pytest.approx(roc_auc_score(truth, scores[1]) - roc_auc_score(truth, scores[0]))
 
 
-def test_delong_is_blind_to_monotone_transforms():
+def test_delong_does_not_depend_on_monotone_transforms():
     rng = np.random.default_rng(1)
     before, after = ((rng.normal(1, 1, 40), rng.normal(0, 1, 50)) for _ in range(2))
     found = paired.delong(before, tuple(np.exp(3 * side) for side in after))
@@ -145,13 +145,13 @@ def test_the_bootstrap_is_seeded():
     assert paired.bootstrap(before, after, direction="higher") == paired.bootstrap(before, after, direction="higher")
 
 
-def test_models_that_answer_alike_differ_in_nothing():
+def test_models_with_equal_answers_do_not_differ():
     one = mean_of_sums("x", np.arange(50.0))
     found = paired.bootstrap(one, mean_of_sums("x", np.arange(50.0)), direction="higher")
     assert (found.difference, found.error, found.p_worse, found.p_better) == (0, 0, 1, 1)
 
 
-def test_an_exact_difference_moves_the_replicates():
+def test_replicates_are_shifted_to_the_exact_difference():
     rng = np.random.default_rng(4)
     before, after = (mean_of_sums("x", rng.normal(size=200)) for _ in range(2))
     found = paired.bootstrap(before, after, direction="higher", difference=-0.5)
@@ -174,7 +174,7 @@ def test_an_undefined_statistic_is_an_error():
             paired.bootstrap(other, undefined, direction="higher")
 
 
-def test_the_kind_of_evidence_chooses_the_test():
+def test_the_kind_of_evidence_determines_the_test():
     rng = np.random.default_rng(5)
     binary, real = rng.random((2, 50)) < 0.5, rng.random((2, 50))
     for columns, method in ((binary, "McNemar, exact"), (real, "paired t, skewness-corrected")):
@@ -185,12 +185,12 @@ def test_the_kind_of_evidence_chooses_the_test():
     assert paired.compare(*(mean_of_sums("x", one) for one in real), direction="higher").method == "paired bootstrap"
 
 
-def test_other_samples_cannot_be_paired():
+def test_different_samples_cannot_be_paired():
     with pytest.raises(MeasurementError, match=r"evidence of mean over \{'x': 3\} and of mean over \{'x': 4\}"):
         paired.compare(mean_evidence("x", np.ones(3)), mean_evidence("x", np.ones(4)), direction="higher")
 
 
-def test_intervals_alone_make_the_weaker_test():
+def test_comparing_intervals_is_the_weaker_test():
     before, after = of_pairs(lost=30, gained=10, both=500, neither=160)
     narrow = paired.mcnemar(before, after)
     wide = paired.unpaired(
@@ -213,14 +213,14 @@ def test_a_loss_of_the_minimum_detectable_size_is_detected_four_times_in_five(al
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
-def test_without_a_loss_mcnemar_alarms_no_more_often_than_alpha(alpha):
+def test_the_false_alarm_rate_of_mcnemar_is_at_most_alpha(alpha):
     rng = np.random.default_rng(7)
     alarms = [paired.mcnemar(*_draw(rng, 1000, 0.1, 0)).p_worse <= alpha for _ in range(2000)]
     assert np.mean(alarms) <= alpha * 1.1
 
 
 def _draw(rng, n, disagreement, loss):
-    """Two models that disagree on a share of samples, the second worse by `loss`."""
+    """Return outcomes of two models that disagree on a share of samples; the second is worse by `loss`."""
     kind = rng.choice(3, n, p=[(disagreement + loss) / 2, (disagreement - loss) / 2, 1 - disagreement])
     agreed = rng.random(n) < 0.7
     return np.where(kind == 2, agreed, kind == 0), np.where(kind == 2, agreed, kind == 1)

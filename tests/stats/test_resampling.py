@@ -29,7 +29,7 @@ def mean_of(values):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(-5, 5)), min_size=1, max_size=40))
-def test_blocks_add_up_cell_by_cell(rows):
+def test_block_sums_equal_the_sums_of_their_samples(rows):
     block, cell, weight = np.array(rows).T
     sums = block_sums(Term(weight, cell, 3), block, 4)
     expected = np.zeros((4, 3))
@@ -45,13 +45,13 @@ def test_the_first_row_is_the_value_on_all_samples():
 
 
 @pytest.mark.parametrize("n", [50, BLOCKS, 20_000])
-def test_the_spread_is_the_standard_error_however_many_samples_share_a_block(n):
+def test_the_spread_of_replicates_is_the_standard_error_for_any_block_size(n):
     values = np.random.default_rng(1).exponential(size=n)
     (drawn,) = resample(mean_of(values), replicates=2000)
     assert drawn[1:].std() == pytest.approx(values.std() / n**0.5, rel=0.08)
 
 
-def test_models_are_resampled_together():
+def test_two_models_are_resampled_with_the_same_blocks():
     values = np.random.default_rng(2).normal(size=300)
     one, other = resample(mean_of(values), mean_of(values + 1))
     assert other - one == pytest.approx(np.ones(len(one)), abs=1e-5)
@@ -64,17 +64,17 @@ def test_strata_keep_their_sizes():
     assert (drawn == [30, 70]).all()
 
 
-def test_evidence_without_a_statistic_is_refused():
+def test_evidence_without_a_statistic_is_an_error():
     with pytest.raises(MeasurementError, match="evidence for the test 'mean' has no statistic to resample"):
         resample(mean_evidence("x", np.ones(3)))
 
 
-def test_models_of_other_samples_are_refused():
+def test_models_with_different_samples_are_an_error():
     with pytest.raises(MeasurementError, match=r"\{'x': 3\} and of \{'x': 4\} samples cannot be paired"):
         resample(mean_of(np.ones(3)), mean_of(np.ones(4)))
 
 
-def test_an_interval_is_the_quantiles_of_resampled_means():
+def test_an_interval_consists_of_quantiles_of_resampled_means():
     rng = np.random.default_rng(1)
     values = (rng.random(400) < 0.3).astype(float)
     found = interval_of(mean_of(values))
@@ -83,7 +83,7 @@ def test_an_interval_is_the_quantiles_of_resampled_means():
     assert found.high == pytest.approx(np.quantile(slow, 0.975), abs=0.008)
 
 
-def test_an_interval_covers_the_truth_as_often_as_its_level():
+def test_an_interval_has_its_nominal_coverage():
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(300):
@@ -92,7 +92,7 @@ def test_an_interval_covers_the_truth_as_often_as_its_level():
     assert 0.91 <= hits / 300 <= 0.98
 
 
-def test_an_exact_value_is_in_the_middle_of_its_interval_and_inside_the_bounds():
+def test_an_interval_is_centred_on_the_exact_value_and_clipped_to_the_bounds():
     values = np.random.default_rng(3).random(50)
     plain, moved = interval_of(mean_of(values)), interval_of(mean_of(values), value=0.98, bounds=(0.0, 1.0))
     assert moved.low == pytest.approx(0.98 - (plain.high - plain.low) / 2, abs=0.02)
@@ -100,7 +100,7 @@ def test_an_exact_value_is_in_the_middle_of_its_interval_and_inside_the_bounds()
 
 
 @given(st.integers(1, 40), st.sampled_from([0.0, 1.0]))
-def test_samples_that_do_not_differ_leave_the_interval_a_width(n, value):
+def test_equal_samples_give_an_interval_of_positive_width(n, value):
     evidence = mean_of(np.full(n, value))
     found, expected = interval_of(evidence, bounds=(0.0, 1.0)), wilson(int(n * value), n)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
@@ -108,7 +108,7 @@ def test_samples_that_do_not_differ_leave_the_interval_a_width(n, value):
     assert interval_of(evidence).low == interval_of(evidence).high == value
 
 
-def test_undefined_replicates_are_left_out():
+def test_undefined_replicates_are_ignored():
     interval = percentile_interval(np.array([np.nan, 1.0, 2.0, 3.0]), level=0.5)
     assert (interval.low, interval.high) == (1.5, 2.5)
 

@@ -1,4 +1,4 @@
-"""ROC statistics against scikit-learn, brute force, closed forms and published numbers."""
+"""Tests of ROC statistics against scikit-learn, brute force, closed forms and published numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def area(positives, negatives):
 
 
 @given(SCORES, SCORES)
-def test_every_statistic_is_scikit_learns_with_ties(positives, negatives):
+def test_every_statistic_equals_scikit_learns_with_ties(positives, negatives):
     truth = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
     scores = np.r_[positives, negatives]
     counted = roc.tally(positives, negatives)
@@ -33,21 +33,21 @@ def test_every_statistic_is_scikit_learns_with_ties(positives, negatives):
 
 
 @given(SCORES, SCORES)
-def test_auroc_is_the_share_of_pairs_won(positives, negatives):
+def test_auroc_is_the_share_of_correctly_ordered_pairs(positives, negatives):
     wins = (positives[:, None] > negatives).mean() + (positives[:, None] == negatives).mean() / 2
     assert area(positives, negatives) == pytest.approx(wins)
     assert area(negatives, positives) == pytest.approx(1 - wins)
 
 
 @given(SCORES, SCORES, st.randoms(use_true_random=False), st.integers(2, 4))
-def test_order_and_copies_change_nothing(positives, negatives, random, copies):
+def test_statistics_do_not_depend_on_order_or_copies(positives, negatives, random, copies):
     shuffled = random.sample(positives.tolist(), len(positives))
     assert area(shuffled, negatives) == area(positives, negatives)
     assert area(np.tile(positives, copies), np.tile(negatives, copies)) == pytest.approx(area(positives, negatives))
 
 
 @given(SCORES, SCORES)
-def test_what_keeps_the_order_keeps_the_area(positives, negatives):
+def test_auroc_does_not_depend_on_monotone_transforms(positives, negatives):
     expected = area(positives, negatives)
     for transform in (np.exp, lambda x: x**3, lambda x: 5e8 + 100 * x, np.arctan):
         assert area(transform(positives), transform(negatives)) == expected
@@ -61,7 +61,7 @@ def test_scores_of_any_magnitude_stay_in_bounds(positives, negatives):
     assert 0 <= interval.low <= value <= interval.high <= 1
 
 
-def test_large_scores_are_not_squashed(shared):
+def test_large_scores_keep_their_order(shared):
     golden = json.loads((shared / "golden" / "golden.json").read_text())["auroc_large_scores"]
     scores, labels = np.array(golden["preds"]), np.array(golden["labels"])
     found = area(scores[labels == 1], scores[labels == 0])
@@ -82,12 +82,12 @@ def test_infinite_scores_rank_first_and_last():
         ([1.0, np.nan, np.nan], [1.0], "2 of 3 scores of the positives are NaN, first at 1"),
     ],
 )
-def test_what_has_no_ranking_is_refused(positives, negatives, message):
+def test_scores_that_cannot_be_ranked_are_an_error(positives, negatives, message):
     with pytest.raises(MeasurementError, match=message):
         roc.tally(np.array(positives), np.array(negatives))
 
 
-def test_equal_scores_say_nothing():
+def test_equal_scores_give_chance_level():
     counted = roc.tally(np.ones(10), np.ones(30))
     p, q = counted.positives, counted.negatives
     assert float(roc.auroc(p, q)) == 0.5
@@ -98,15 +98,15 @@ def test_equal_scores_say_nothing():
 
 
 @given(SCORES.filter(lambda scores: len(scores) > 1), SCORES.filter(lambda scores: len(scores) > 1))
-def test_delongs_variance_is_that_of_placements(positives, negatives):
+def test_delongs_variance_equals_that_of_placements(positives, negatives):
     won = (positives[:, None] > negatives) + (positives[:, None] == negatives) / 2
     expected = won.mean(axis=1).var(ddof=1) / len(positives) + won.mean(axis=0).var(ddof=1) / len(negatives)
     assert roc.delong_variance(roc.tally(positives, negatives)) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_interval_covers_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
-    truth = 0.7602499389065233  # Phi(1 / sqrt(2)), for unit normals one apart
+    truth = 0.7602499389065233  # Phi(1 / sqrt(2)): unit normals whose means differ by 1
     inside = 0
     for _ in range(400):
         interval = roc.auroc_interval(roc.tally(rng.normal(1, 1, 60), rng.normal(0, 1, 60)))
@@ -114,7 +114,7 @@ def test_the_interval_covers_as_often_as_it_says():
     assert 0.92 < inside / 400 < 0.98
 
 
-def test_a_perfect_ranking_of_few_is_not_certain():
+def test_a_perfect_ranking_of_few_samples_has_an_interval_of_positive_width():
     interval = roc.auroc_interval(roc.tally(np.arange(10) + 100.0, np.arange(12.0)))
     assert interval.high == 1
     assert interval.low == pytest.approx(0.7225, abs=1e-3)
@@ -137,7 +137,7 @@ def test_the_bootstrap_agrees_with_resampling_every_score(statistic):
 
 
 @given(SCORES, SCORES)
-def test_cells_never_part_equal_scores_and_lose_none(positives, negatives):
+def test_cells_keep_equal_scores_together_and_lose_none(positives, negatives):
     (cells,) = roc.coarse_tallies(positives, [negatives], cells=3)
     assert cells.positives.sum() == len(positives)
     assert cells.negatives.sum() == len(negatives)
