@@ -62,7 +62,7 @@ class MissRecord(TypedDict):
 
 
 class GateRecord(TypedDict):
-    """What every record has: also that of a test that failed before it measured anything.
+    """The fields of every record, including that of a test that failed before it measured anything.
 
     test: the node id. measurement: the measurement's key, or the test's name. message: explains what did not pass.
     """
@@ -79,7 +79,7 @@ class Record(GateRecord, total=False):
     """One judgement. Only None, bool, int, float, str, list and dict, or execnet could not serialise it.
 
     place: the test's position in the collection. known: whether the value was compared, or recorded as a baseline.
-    threshold: its range in words, None if there is none. bound: the end of that range that was compared.
+    threshold: its range in words, or None if no threshold applies. bound: the end of that range that was compared.
     within_noise: whether the bound is inside the confidence interval.
     """
 

@@ -20,7 +20,7 @@ SLACK = 1e-9
 
 
 class Trend(StrEnum):
-    """How a value changed."""
+    """The change of a value from one model to another."""
 
     WORSE = "worse"
     UNCLEAR = "unclear"

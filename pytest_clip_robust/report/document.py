@@ -24,7 +24,7 @@ PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "num
 
 
 class Encoded(TypedDict):
-    """How many images and texts the run encoded; the rest came from the feature store."""
+    """The numbers of images and texts that the run encoded; the others came from the feature store."""
 
     images: int
     texts: int

@@ -1,4 +1,4 @@
-"""Engines: the interface between the feature store and whatever runs the model.
+"""Engines: the interface between the feature store and the code that runs the model.
 
 An engine is one method. To run models elsewhere, such as on a cluster, write another class with it. A job names all
 inputs; batches can come in any order and of any size. A new kind of job does not change the protocol.

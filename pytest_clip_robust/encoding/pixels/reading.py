@@ -107,7 +107,7 @@ def read_pixels(
 
 
 class _Pixels(Dataset[Any]):
-    """The data set that worker processes read: position -> pixels, or the reason why there are none."""
+    """The data set that worker processes read: position -> pixels, or the reason why they cannot be read."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ Encode = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a test needs: its model's label or ``""``, the data sets that are known before it runs, and GPUs.
+    """The needs of a test: its model's label or ``""``, the data sets that are known before it runs, and GPUs.
 
     title: the test's name without its model, for the report of a crash.
     """

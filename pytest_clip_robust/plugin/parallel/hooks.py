@@ -92,7 +92,7 @@ class ParallelRun:
         self._announce(count(len(used), "GPU") if used else count(cores, "core"), caps)
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Give a worker on this machine the file for its tests' needs and the folder of the shared lock files."""
+        """Send a worker on this machine the path of the file for its tests' needs and the folder of the shared lock files."""
         if node.gateway.spec.popen:
             node.workerinput[NEEDS] = str(self._path)
             node.workerinput[TURNS] = self._folder.name
@@ -105,7 +105,7 @@ class ParallelRun:
         return self._scheduler
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Tell the scheduler which tests completed their call."""
+        """Inform the scheduler which tests completed their call."""
         if self._scheduler is not None and report.when == "call" and not report.skipped:
             self._scheduler.note_ran(report.nodeid)
 

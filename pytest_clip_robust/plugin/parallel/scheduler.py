@@ -1,7 +1,7 @@
 """Scheduler that sends whole groups of tests to xdist's workers, and survives the death of a worker.
 
 Written against xdist's Scheduling protocol and not on top of its loadgroup, which does not group under pytest 9.2
-(pytest-dev/pytest-xdist#1386), runs the test that killed a worker again (#1371), or hangs on the replacement (#1323).
+(pytest-dev/pytest-xdist#1386), runs the test that killed a worker again (#1371), or hangs when a worker is replaced (#1323).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Worker(Protocol):
 
     @property
     def shutting_down(self) -> bool:
-        """Whether it takes no more tests."""
+        """Whether the worker accepts no more tests."""
 
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         """Queue tests on the worker."""
@@ -34,10 +34,10 @@ class GroupScheduling:
     """A scheduler for `workers` workers at the start; `group` returns a collection's node ids in groups.
 
     `gpus` returns the GiB that a worker can use on each of its GPUs, or None if that is not known. A group that asks
-    for GPUs waits for a worker that has them; if no worker has, any worker runs it, and its tests fail.
+    for GPUs waits for a worker that has them; if no worker does, any worker runs it, and its tests fail.
 
-    A worker starts a test only when it knows the next one, or that it has the last. So every worker is kept at two or
-    more tests, and a single test left on a worker has not started.
+    A worker starts a test only when it knows the next test, or knows that this is its last one. So every worker always
+    has two or more tests queued, and a single test left on a worker has not started.
     """
 
     def __init__(
