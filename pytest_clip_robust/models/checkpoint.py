@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
-import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.parameters import StateDict, find_parameters
+from pytest_clip_robust.models.unpickling import RefusedError, load_restricted
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
-
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DistributedDataParallel and torch.compile add to every name."""
-
-StateDict = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +28,41 @@ class Checkpoint:
 
     plain: whether open_clip's own reader finds the same parameters. It accepts a state_dict, or one under the key
         ``state_dict``, and removes one ``module.`` from every name.
+    stamp: identifies the version of the file that was read. notes: one-line remarks on what was used of the file.
     """
 
     path: Path
     parameters: StateDict
     plain: bool
+    stamp: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    def check_unchanged(self) -> None:
+        """Check that the file is still the one that was read.
+
+        Raises:
+            ModelError: it was replaced or changed since.
+        """
+        if _stamp(self.path) != self.stamp:
+            raise ModelError(f"checkpoint {self.path} was replaced while it was loaded; run again once it is complete")
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, wanted: str = "") -> Checkpoint:
     """Read the parameters of a safetensors file or a torch checkpoint.
 
-    Only tensors and plain containers are unpickled (``weights_only=True``). The parameters of a training checkpoint
-    can be stored under ``state_dict``.
+    Only tensors and plain containers are built; everything else in a training checkpoint is skipped. If the file has
+    several models, such as an average next to the trained parameters, `wanted` chooses one: see `find_parameters`.
 
     Raises:
         ModelError: the file does not exist, is truncated, would run code, has no parameters, or has NaN in them.
     """
-    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)
-    found = _state_dict(content, path)
-    parameters = _plain_names(found)
-    _check_finite(parameters, path)
-    usual_place = found is content or (isinstance(content, dict) and found is content.get("state_dict"))
-    usual_names = found.keys() in (parameters.keys(), {f"module.{name}" for name in parameters})
-    return Checkpoint(path, parameters, plain=usual_place and usual_names)
+    stamp = _stamp(path)
+    content, restricted = (_load_safetensors(path), False) if path.suffix == ".safetensors" else _load_torch(path)
+    found = find_parameters(content, f"checkpoint {path}", wanted=wanted)
+    _check_finite(found.parameters, path)
+    notes = (*found.notes, *_low_precision(found.parameters))
+    plain = not restricted and _is_plain(content, found.parameters)
+    return Checkpoint(path, found.parameters, plain=plain, stamp=stamp, notes=notes)
 
 
 def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object) -> str:
@@ -71,61 +79,74 @@ def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object)
     return digest.hexdigest()
 
 
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written.
+
+    Raises:
+        ModelError: it does not exist, or is not a regular file.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as below, it follows links
+    except FileNotFoundError:
+        raise ModelError(
+            f"no checkpoint {path}; give the path of a .pt or .safetensors file, or an open_clip tag"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"checkpoint {path} cannot be read: {one_line(error)}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise ModelError(f"checkpoint {path} is a folder; name a file, or write local-dir:{path}")
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"checkpoint {path} is a pipe or a device; give the path of a regular file")
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def _load_safetensors(path: Path) -> object:
     try:
         return load_file(path)
-    except FileNotFoundError:
-        raise ModelError(_absent(path)) from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"checkpoint {path} is damaged or truncated ({one_line(error)}): copy it again") from error
-
-
-def _load_torch(path: Path) -> object:
-    try:
-        with quiet():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelError(_absent(path)) from None
-    except IsADirectoryError:
-        raise ModelError(f"checkpoint {path} is a folder; name a file, or write local-dir:{path}") from None
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error))
-        if wanted is None:
-            raise ModelError(
-                f"checkpoint {path} is not a torch checkpoint of plain tensors, or is damaged: "
-                "copy it again, or save the plain state_dict, best as .safetensors"
-            ) from error
+    except (KeyError, AttributeError, TypeError) as error:
         raise ModelError(
-            f"checkpoint {path} is refused: unpickling it would run {wanted[1]}; "
+            f"checkpoint {path} has parameters of a type that this torch and safetensors cannot read "
+            f"({one_line(error)}): save it as fp32, bf16 or fp16"
+        ) from error
+
+
+def _load_torch(path: Path) -> tuple[object, bool]:
+    """Return the content of a torch checkpoint, and whether it has more than tensors and plain containers."""
+    try:
+        with path.open("rb") as file, quiet():
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True), False
+            except pickle.UnpicklingError:
+                file.seek(0)
+                return load_restricted(file), True
+    except RefusedError as error:
+        raise ModelError(
+            f"checkpoint {path} is refused: unpickling it would run {error}; "
             "save the plain state_dict, best as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"checkpoint {path} is not a torch checkpoint, or is damaged: copy it again, or save the plain "
+            "state_dict, best as .safetensors"
+        ) from error
+    except Exception as error:  # a damaged pickle raises errors of any kind
         if "TorchScript" in str(error):
             raise ModelError(f"checkpoint {path} is a TorchScript archive; save its state_dict() instead") from error
         raise ModelError(f"checkpoint {path} is damaged or truncated ({one_line(error)}): copy it again") from error
 
 
-def _state_dict(content: object, path: Path) -> Mapping[str, Any]:
-    found = content
-    if isinstance(content, dict):
-        found = next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), dict)), content)
-    if isinstance(found, dict) and found and all(isinstance(value, torch.Tensor) for value in found.values()):
-        return found
-    inside = f"keys {', '.join(map(str, list(content)[:5]))}" if isinstance(content, dict) else type(content).__name__
-    raise ModelError(
-        f"checkpoint {path} holds no parameters ({inside}); expected a state_dict, or one under 'state_dict'"
-    )
-
-
-def _plain_names(parameters: Mapping[str, torch.Tensor]) -> StateDict:
-    plain = dict(parameters)
-    while prefix := next((one for one in WRAPPERS if all(name.startswith(one) for name in plain)), ""):
-        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
-    return plain
+def _is_plain(content: object, parameters: StateDict) -> bool:
+    inside = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not isinstance(inside, dict) or len(inside) != len(parameters):
+        return False
+    prefix = "" if inside.keys() == parameters.keys() else "module."
+    return all(inside.get(f"{prefix}{name}") is tensor for name, tensor in parameters.items())
 
 
 def _check_finite(parameters: StateDict, path: Path) -> None:
-    bad = [name for name, tensor in parameters.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [name for name, tensor in parameters.items() if not _is_finite(tensor)]
     if bad:
         raise ModelError(
             f"checkpoint {path}: {len(bad)} of {len(parameters)} parameters are NaN or infinite, first {bad[0]!r}: "
@@ -133,5 +154,14 @@ def _check_finite(parameters: StateDict, path: Path) -> None:
         )
 
 
-def _absent(path: Path) -> str:
-    return f"no checkpoint {path}; give the path of a .pt or .safetensors file, or an open_clip tag"
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot test types of 8 bits
+    return bool(wide.isfinite().all())
+
+
+def _low_precision(parameters: StateDict) -> list[str]:
+    types = {tensor.dtype for tensor in parameters.values() if tensor.is_floating_point()}
+    eight = sorted(str(dtype).removeprefix("torch.") for dtype in types if dtype.itemsize == 1)
+    return [f"the checkpoint's parameters are stored as {', '.join(eight)}"] if eight else []

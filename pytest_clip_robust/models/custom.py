@@ -1,4 +1,7 @@
-"""User-defined models: ``py:MODULE:FACTORY`` or ``py:FILE.py:FACTORY``, where FACTORY returns a DualEncoder."""
+"""User-defined models: ``py:MODULE:FACTORY[?PARAMETER=VALUE&...]``, where FACTORY returns a DualEncoder.
+
+MODULE is the name of an importable module, or the path of a file that ends in ``.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import importlib
 import importlib.util
 import inspect
 import math
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +22,7 @@ from pytest_clip_robust.errors import ClipRobustError, ModelError, did_you_mean
 from pytest_clip_robust.models.protocols import DualEncoder, LoadedModel, PreprocessSteps
 from pytest_clip_robust.models.sanity import steps_agree
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.files import is_file, user_path
 from pytest_clip_robust.system.text import one_line
 
 REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "identity")
@@ -25,11 +30,24 @@ REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "ident
 NOT_COMPILED = "not compiled: its factory has no parameter 'compiled', so --clip-compile has no effect"
 
 
+OPTIONS = {"device": "--clip-device", "precision": "--clip-precision", "compiled": "--clip-compile"}
+"""The options of the run that decide the arguments of these names."""
+
+CONVERSIONS: dict[str, Callable[[str], Any]] = {
+    "bool": lambda text: {"true": True, "false": False}[text.casefold()],
+    "int": int,
+    "float": float,
+    "Path": Path,
+}
+"""How an argument of a spec is converted to the type of a factory's parameter."""
+EXPECTED = {"bool": "true or false", "int": "a whole number", "float": "a number", "Path": "a path"}
+
+
 def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
     """Call the factory and check the encoder that it returns.
 
-    The factory is passed `device`, `precision` and `compiled` if it has parameters of these names. A factory without
-    `device` chooses its own, and its `encode_image` receives tensors on the CPU.
+    The factory is passed the arguments of the spec, and `device`, `precision` and `compiled` if it has parameters of
+    these names. A factory without `device` chooses its own, and its `encode_image` receives tensors on the CPU.
 
     Raises:
         ModelError: the module, the factory or the encoder is wrong, or the factory fails.
@@ -42,8 +60,9 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
             f"{precision}; add the parameter, or use fp32"
         )
     offered = {"device": device, "precision": precision, "compiled": compiled}
+    arguments = {name: value for name, value in offered.items() if name in wanted} | _arguments(spec, wanted, offered)
     try:
-        encoder = factory(**{name: value for name, value in offered.items() if name in wanted})
+        encoder = factory(**arguments)
     except ClipRobustError:
         raise
     except Exception as error:
@@ -51,7 +70,9 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
             f"model {spec.label}: its factory failed: {type(error).__name__}: {one_line(error)}"
         ) from error
     _check(encoder, spec)
-    digest = hashlib.sha256(encoder.identity.encode()).hexdigest()
+    # Arguments are part of the identity, because a factory's identity may not depend on them.
+    identity = f"{encoder.identity}{''.join(f'|{name}={value}' for name, value in spec.options)}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()
     return LoadedModel(
         spec=spec,
         encoder=encoder,
@@ -66,7 +87,7 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
 
 def _factory(spec: ModelSpec) -> Callable[..., Any]:
     module_name, _, path = spec.name.rpartition(":")
-    module = _from_file(Path(module_name), spec) if module_name.endswith(".py") else _import(module_name, spec)
+    module = _from_file(user_path(module_name), spec) if module_name.endswith(".py") else _import(module_name, spec)
     try:
         factory = reduce(getattr, path.split("."), module)
     except AttributeError:
@@ -91,7 +112,7 @@ def _import(name: str, spec: ModelSpec) -> ModuleType:
 
 
 def _from_file(path: Path, spec: ModelSpec) -> ModuleType:
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"model {spec.label}: no file {path}")
     # A unique name, so that a file named like a package does not hide it; worker processes unpickle by this name.
     name = f"clip_robust_model_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"
@@ -110,11 +131,48 @@ def _from_file(path: Path, spec: ModelSpec) -> ModuleType:
     return module
 
 
-def _parameters(factory: Callable[..., Any]) -> frozenset[str]:
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return frozenset(inspect.signature(factory).parameters)
+        return inspect.signature(factory).parameters
     except (TypeError, ValueError):
-        return frozenset()  # built-ins may have no signature
+        return {}  # built-ins may have no signature
+
+
+def _arguments(
+    spec: ModelSpec, parameters: Mapping[str, inspect.Parameter], offered: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return the arguments that the spec gives the factory, converted to the types of its parameters."""
+    any_name = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    fixed = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+    known = [name for name, one in parameters.items() if one.kind not in fixed and name not in offered]
+    arguments = {}
+    for name, value in spec.options:
+        if name in offered:
+            raise ModelError(f"model {spec.label}: {name} is set by {OPTIONS[name]}, not by the spec")
+        if name not in known and not any_name:
+            takes = f"it takes {', '.join(known)}" if known else "it takes no arguments"
+            raise ModelError(
+                f"model {spec.label}: its factory has no parameter {name!r}{did_you_mean(name, known)}; {takes}"
+            )
+        arguments[name] = _converted(value, parameters.get(name), f"model {spec.label}: {name}={value!r}")
+    return arguments
+
+
+def _converted(value: str, parameter: inspect.Parameter | None, what: str) -> Any:
+    """Convert an argument to the parameter's type, if that is a bool, number or path; other types get the string."""
+    if parameter is None:
+        return value
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        annotation = type(parameter.default)
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    kinds = [kind for kind in CONVERSIONS if kind in re.findall(r"\w+", name)]
+    if len(kinds) != 1 or "str" in name:
+        return value
+    try:
+        return CONVERSIONS[kinds[0]](value)
+    except (ValueError, KeyError):
+        raise ModelError(f"{what}; the factory expects {EXPECTED[kinds[0]]}") from None
 
 
 def _check(encoder: object, spec: ModelSpec) -> None:

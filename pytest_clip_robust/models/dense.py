@@ -67,4 +67,4 @@ def _resized(pixels: Tensor, size: Size) -> Tensor:
 
 
 def _channels(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(3, 1, 1)
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Protocol, cast
 
 import torch
 
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.models.protocols import LoadedModel
-from pytest_clip_robust.models.sanity import check_model
+from pytest_clip_robust.models.sanity import check_model, scale_notes
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 
@@ -29,7 +30,7 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     """
     loaded = _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
-    return loaded
+    return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded.encoder.scale)))
 
 
 def _loader(spec: ModelSpec) -> Loader:

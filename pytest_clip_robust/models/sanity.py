@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +16,23 @@ from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
 from pytest_clip_robust.system.text import one_line
 
 TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
+SCALES, BIASES = (0.1, 1000.0), (-100.0, 100.0)
+"""Plausible scales and biases: CLIP is trained to a scale of 100, SigLIP to 117 and a bias of -13."""
+USUAL_SCALES = (2.0, 250.0)
+"""Scales that trained models are known to have; others are reported."""
 SAME = 1e-4
 """Relative distance below which two features count as equal, at any precision."""
 
 
 def check_model(model: LoadedModel) -> None:
-    """Encode two images twice and two texts once, and check the features.
+    """Check scale and bias; encode two images twice and two texts once, and check the features.
 
     Raises:
-        ModelError: features are not (B, D) arrays of finite numbers, the two towers disagree on D, different inputs
-            have the same features, or the same input has different features.
+        ModelError: scale or bias are not plausible, features are not (B, D) arrays of finite numbers, the two towers
+            disagree on D, different inputs have the same features, or the same input has different features.
     """
     who = f"model {model.spec.label}"
+    _check_scale(model.encoder.scale, model.encoder.bias, who)
     pixels = torch.stack([_pixels(model, image, who) for image in _images()])
     images = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
     texts = _features(lambda: model.encoder.encode_text(list(TEXTS)), f"{who}: encode_text")
@@ -40,6 +46,26 @@ def check_model(model: LoadedModel) -> None:
     for what, features in (("images", images), ("texts", texts)):
         if _distance(features[:1], features[1:]) < SAME:
             raise ModelError(f"{who}: two different {what} have the same features, so its weights have collapsed")
+
+
+def scale_notes(scale: float) -> tuple[str, ...]:
+    """Return a note on a scale that is possible, but unlike that of a trained model."""
+    low, high = USUAL_SCALES
+    if low <= scale <= high:
+        return ()
+    return (
+        f"its logits have scale {scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends on it",
+    )
+
+
+def _check_scale(scale: float, bias: float, who: str) -> None:
+    scale, bias = float(scale), float(bias)
+    if not SCALES[0] <= scale <= SCALES[1]:
+        stored = math.log(scale) if 0 < scale < math.inf else 0.0
+        hint = f"; it seems that logit_scale={stored:.4g} was stored instead of its logarithm" if stored >= 1 else ""
+        raise ModelError(f"{who}: scale={scale:.4g}; expected {SCALES[0]:g} to {SCALES[1]:g}{hint}")
+    if not BIASES[0] <= bias <= BIASES[1]:
+        raise ModelError(f"{who}: bias={bias:.4g}; expected {BIASES[0]:g} to {BIASES[1]:g}")
 
 
 def steps_agree(steps: PreprocessSteps, preprocess: Callable[[Image.Image], Any]) -> bool:

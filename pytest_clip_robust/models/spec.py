@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
+from pytest_clip_robust.system.files import exists, is_file, user_path
 from pytest_clip_robust.system.text import printable
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 LONGEST = 4096
 
 EXAMPLES = "ViT-B-32@openai, ViT-B-32@runs/epoch_3.pt, local-dir:models/mine, hf-hub:org/repo or py:my.module:factory"
+
+
+class Option(NamedTuple):
+    """The values of one option: the pattern that they match, and its description for error messages."""
+
+    pattern: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +33,7 @@ class Kind:
         and the keywords `device`, `precision` and `compiled`, and returns a `LoadedModel`.
     form: how to write such a spec, for error messages. name: what NAME must match.
     takes_weights: whether ``@WEIGHTS`` can follow the name.
-    options: the options that can follow, each with the pattern of its values; None permits every option.
+    options: the options that can follow; None permits every option.
     names_family: whether NAME stays the same from checkpoint to checkpoint.
     """
 
@@ -34,7 +41,7 @@ class Kind:
     form: str
     name: str
     takes_weights: bool = True
-    options: Mapping[str, str] | None = field(default_factory=dict)
+    options: Mapping[str, Option] | None = field(default_factory=dict)
     names_family: bool = True
 
 
@@ -42,32 +49,38 @@ OPEN_CLIP = "open_clip"
 """The kind of a spec without a prefix."""
 
 _OPEN_CLIP_LOADER = "pytest_clip_robust.models.open_clip.loader:load_openclip"
+_QUICK_GELU = {"quick_gelu": Option("true|false", "true or false")}
+_OF_CHECKPOINTS = {
+    "weights": Option(".+", "the name of a model in the checkpoint, such as ema"),
+    "image_size": Option(r"[1-9]\d{0,4}", "a number of pixels"),
+}
 
 KINDS = {
     OPEN_CLIP: Kind(
         loader=_OPEN_CLIP_LOADER,
         form="ARCH@WEIGHTS",
         name=r".+",
-        options={"quick_gelu": "true|false"},
+        options=_QUICK_GELU | _OF_CHECKPOINTS,
     ),
     "local-dir": Kind(
         loader=_OPEN_CLIP_LOADER,
-        form="local-dir:FOLDER",
+        form="local-dir:FOLDER[@FILE]",
         name=r".+",
-        takes_weights=False,
+        options=_OF_CHECKPOINTS,
         names_family=False,
     ),
     "hf-hub": Kind(
         loader=_OPEN_CLIP_LOADER,
-        form="hf-hub:ORGANISATION/REPOSITORY",
+        form="hf-hub:ORGANISATION/REPOSITORY[@FILE]",
         name=r"[^/]+/[^/]+",
-        takes_weights=False,
+        options=_OF_CHECKPOINTS,
     ),
     "py": Kind(
         loader="pytest_clip_robust.models.custom:load_custom",
         form="py:MODULE:FACTORY or py:FILE.py:FACTORY",
         name=r".+:[^\W\d]\w*(\.[^\W\d]\w*)*",
         takes_weights=False,
+        options=None,
     ),
 }
 """All kinds of models, by prefix. A new kind needs one entry here and the module that its `loader` names."""
@@ -79,7 +92,7 @@ class ModelSpec:
 
     kind: a key of KINDS.
     name: the open_clip architecture or config file, the folder, the repository, or ``module:factory``.
-    weights: an open_clip tag or the path of a checkpoint; ``""`` if the spec names none.
+    weights: an open_clip tag, or the path of a checkpoint; ``""`` if the spec names none.
     options: pairs of option and value, in the spec's order.
     """
 
@@ -103,7 +116,7 @@ class ModelSpec:
         _check_text(text)
         kind, rest = _split_prefix(text)
         body, question, query = rest.partition("?")
-        name, at, weights = body.partition("@") if KINDS[kind].takes_weights else (body, "", "")
+        name, at, weights = _split_weights(body, kind)
         if at and not weights:
             raise ModelError(f"model spec {text!r} ends in '@'; write {KINDS[kind].form}")
         if not re.fullmatch(KINDS[kind].name, name):
@@ -119,7 +132,7 @@ class ModelSpec:
         if self.kind != OPEN_CLIP or not self.weights:
             return False
         looks_like_a_path = "/" in self.weights or "\\" in self.weights
-        return looks_like_a_path or self.weights.endswith(CHECKPOINT_SUFFIXES) or Path(self.weights).is_file()
+        return looks_like_a_path or self.weights.endswith(CHECKPOINT_SUFFIXES) or is_file(user_path(self.weights))
 
     @property
     def is_published(self) -> bool:
@@ -181,6 +194,16 @@ def _split_prefix(text: str) -> tuple[str, str]:
     return OPEN_CLIP, text
 
 
+def _split_weights(body: str, kind: str) -> tuple[str, str, str]:
+    """Split NAME@WEIGHTS at the ``@`` after an existing path, else at the first one."""
+    if not KINDS[kind].takes_weights or (kind != OPEN_CLIP and exists(user_path(body))):
+        return body, "", ""
+    for at in re.finditer("@", body):
+        if exists(user_path(body[: at.start()])):
+            return body[: at.start()], "@", body[at.end() :]
+    return body.partition("@")
+
+
 def _read_options(query: str, kind: str, text: str) -> tuple[tuple[str, str], ...]:
     try:
         options = tuple(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
@@ -191,8 +214,8 @@ def _read_options(query: str, kind: str, text: str) -> tuple[tuple[str, str], ..
         if known is not None and name not in known:
             expected = f"the options are {', '.join(known)}" if known else f"{KINDS[kind].form} takes no options"
             raise ModelError(f"model spec {text!r}: unknown option {name!r}{did_you_mean(name, known)}; {expected}")
-        if known is not None and not re.fullmatch(known[name], value):
-            raise ModelError(f"model spec {text!r}: {name}={value!r}; expected {known[name].replace('|', ' or ')}")
+        if known is not None and not re.fullmatch(known[name].pattern, value):
+            raise ModelError(f"model spec {text!r}: {name}={value!r}; expected {known[name].expected}")
     if len(dict(options)) != len(options):
         raise ModelError(f"model spec {text!r}: an option is given twice")
     return options

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.system.files import read_text
+from pytest_clip_robust.prompts.lines import read_lines
+from pytest_clip_robust.system.files import exists, user_path
 
 IMAGENET_22K = "imagenet-22k"
 SPARSE = "imagenet-22k/10"
@@ -52,12 +52,11 @@ def corpus(source: str) -> Corpus:
     """
     if source in BUILT_IN:
         return Corpus(source, _synsets(every=10 if source == SPARSE else 1))
-    path = Path(source)
-    if not path.exists():
+    path = user_path(source)
+    if not exists(path):
         near = did_you_mean(source, BUILT_IN)
         raise ConfigError(f"no corpus {source!r}{near}; give a text file or one of: {', '.join(BUILT_IN)}")
-    lines = read_text(path, f"corpus {source!r}", error=ConfigError).splitlines()
-    return Corpus(path.stem, tuple(dict.fromkeys(line.strip() for line in lines if line.strip())))
+    return Corpus(path.stem, tuple(dict.fromkeys(read_lines(path, f"corpus {source!r}"))))
 
 
 def _synsets(*, every: int) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
-from pytest_clip_robust.system.files import read_text
+from pytest_clip_robust.prompts.lines import read_lines
+from pytest_clip_robust.system.files import exists, user_path
 
 PLACE = "{}"
 """What a template has where the class name goes."""
@@ -73,13 +73,13 @@ def prompt_set(source: str | tuple[str, ...]) -> PromptSet:
         return PromptSet("custom", source)
     if source in BUILT_IN:
         return PromptSet(source, _built_in(source))
-    path = Path(source)
-    if not path.exists():
+    path = user_path(source)
+    if not exists(path):
         raise ConfigError(
             f"no prompt set {source!r}{did_you_mean(source, BUILT_IN)}; give a file or one of: {', '.join(BUILT_IN)}"
         )
-    lines = read_text(path, f"prompt set {source!r}", error=ConfigError).splitlines()
-    return PromptSet(path.stem, tuple(line.strip() for line in lines if line.strip() and not line.startswith(COMMENT)))
+    lines = read_lines(path, f"prompt set {source!r}")
+    return PromptSet(path.stem, tuple(line for line in lines if not line.startswith(COMMENT)))
 
 
 def _built_in(name: str) -> tuple[str, ...]:

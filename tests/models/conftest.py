@@ -1,36 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
+import numpy as np
 import pytest
 import torch
-
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
-}
-
-TRAIN = """
-import sys, open_clip
-open_clip.add_model_config(sys.argv[1])
-from open_clip_train.main import main
-main("--model tiny-clip --dataset-type synthetic --train-num-samples 16 --batch-size 8 --epochs 1 --warmup 1 "
-     "--workers 0 --device cpu --precision fp32 --name run".split() + ["--logs", sys.argv[2]] + sys.argv[3:])
-"""
-
-
-def train(folder, *options):
-    """Run open_clip's own training on two batches and return the checkpoint it saved."""
-    (folder / "tiny-clip.json").write_text(json.dumps(TINY))
-    command = [sys.executable, "-c", TRAIN, folder / "tiny-clip.json", folder / "logs", *options]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    return folder / "logs" / "run" / "checkpoints" / "epoch_1.pt"
+from PIL import Image
+from training_runs import TINY, train
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +42,9 @@ def folder(tmp_path, parameters):
     )
     save_file(parameters, tmp_path / "open_clip_model.safetensors")
     return tmp_path
+
+
+@pytest.fixture
+def photo():
+    pixels = np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)

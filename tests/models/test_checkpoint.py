@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import warnings
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,3 +156,67 @@ def test_the_digest_depends_on_names_types_shapes_values_and_architecture():
 
 def test_the_digest_takes_types_that_numpy_lacks():
     assert content_digest({"a": torch.ones(3, dtype=torch.bfloat16), "b": torch.tensor(1)}, {})
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_pipe_or_a_device_is_refused_without_waiting(tmp_path, suffix):
+    pipe = tmp_path / f"model{suffix}"
+    os.mkfifo(pipe)
+    link = tmp_path / f"zero{suffix}"
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        with pytest.raises(ModelError, match="is a pipe or a device; give the path of a regular file"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".pt", "no\0thing.pt", "/dev/null/model.pt"])
+def test_a_path_that_cannot_exist_is_one_line(name):
+    with pytest.raises(ModelError, match="checkpoint") as error:
+        read_checkpoint(Path(name))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_replaced_while_it_is_loaded_is_refused(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save(WEIGHTS, path)
+    checkpoint = read_checkpoint(path)
+    checkpoint.check_unchanged()
+    before = path.stat()
+    torch.save({name: value + 1 for name, value in WEIGHTS.items()}, tmp_path / "new.pt")
+    (tmp_path / "new.pt").replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ModelError, match=r"model\.pt was replaced while it was loaded"):
+        checkpoint.check_unchanged()
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_parameters_of_8_bits_are_read_with_a_note(tmp_path, dtype, suffix):
+    path = tmp_path / f"model{suffix}"
+    weights = {"visual.proj": torch.ones(2, 3).to(dtype), "logit_scale": torch.tensor(1.5)}
+    save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
+    found = read_checkpoint(path)
+    assert found.notes == (f"the checkpoint's parameters are stored as {str(dtype).removeprefix('torch.')}",)
+    weights["visual.proj"] = torch.tensor([float("nan")]).to(dtype)
+    save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
+    with pytest.raises(ModelError, match=r"1 of 2 parameters are NaN or infinite, first 'visual\.proj'"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("dtype", ["F4", "F6_E2M3", "X9"])
+def test_a_type_that_cannot_be_read_is_one_line(tmp_path, dtype):
+    header = json.dumps({"visual.proj": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    with pytest.raises(ModelError) as error:
+        read_checkpoint(tmp_path / "model.safetensors")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wanted", ["ema", "state_dict_ema"])
+def test_averaged_weights_with_the_same_names_are_not_read_by_open_clip(tmp_path, wanted):
+    """It would read those under ``state_dict``."""
+    other = {name: value + 1 for name, value in WEIGHTS.items()}
+    torch.save({"state_dict": WEIGHTS, "state_dict_ema": other}, tmp_path / "model.pt")
+    found = read_checkpoint(tmp_path / "model.pt", wanted=wanted)
+    assert same(found.parameters, other)
+    assert not found.plain

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,87 @@ def test_steps_that_disagree_with_preprocess_are_refused(stepping, factory, mess
 def test_compiling_is_left_to_the_factory(module):
     (note,) = load(f"{module}:plain", compiled=True).notes
     assert note == "not compiled: its factory has no parameter 'compiled', so --clip-compile has no effect"
+
+
+ARGUMENTS = """
+from pathlib import Path
+from typing import Optional
+
+class Given(Encoder):
+    def __init__(
+        self, device, path: Path, size: int = 224, *, ratio=0.5, fast: bool = False, name="x", top: "int | None" = None
+    ):
+        super().__init__(device=device)
+        self.given = (path, size, ratio, fast, name, top)
+
+def any_name(**options):
+    encoder = Encoder()
+    encoder.given = options
+    return encoder
+
+def union(value: int | str = 3):
+    encoder = Encoder()
+    encoder.given = value
+    return encoder
+"""
+
+
+@pytest.fixture
+def taking(module, tmp_path):
+    with (tmp_path / "models_of_mine.py").open("a") as file:
+        file.write(ARGUMENTS)
+    return module
+
+
+def test_a_spec_gives_arguments_that_are_converted_to_the_parameters_types(taking):
+    found = load(f"{taking}:Given?path=runs/1/best.pt&size=96&ratio=0.25&fast=true&name=a%26b&top=5").encoder
+    assert found.given == (Path("runs/1/best.pt"), 96, 0.25, True, "a&b", 5)
+    assert found.device == "cpu"
+    assert load(f"{taking}:Given?path=x").encoder.given == (Path("x"), 224, 0.5, False, "x", None)
+    assert load("models_of_mine.py:Given?path=x&size=3").encoder.given[1] == 3
+
+
+def test_a_factory_with_any_keywords_receives_strings(taking):
+    assert load(f"{taking}:any_name?size=3&a.b=c").encoder.given == {"size": "3", "a.b": "c"}
+    assert load(f"{taking}:union?value=7").encoder.given == "7"
+
+
+def test_models_with_different_arguments_are_different_models(taking):
+    """An identity that does not depend on the arguments would share stored features."""
+    digests = {load(f"{taking}:Given?path={path}").weights for path in ("a", "b")}
+    assert len(digests) == 2
+    assert load(f"{taking}:any_name").weights == load(f"{taking}:plain").weights
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (
+            "path=x&sise=3",
+            r"no parameter 'sise' \(did you mean 'size'\?\); it takes path, size, ratio, fast, name, top",
+        ),
+        ("path=x&size=large", "size='large'; the factory expects a whole number"),
+        ("path=x&ratio=half", "ratio='half'; the factory expects a number"),
+        ("path=x&fast=maybe", "fast='maybe'; the factory expects true or false"),
+        ("path=x&device=cuda", "device is set by --clip-device, not by the spec"),
+        ("path=x&precision=bf16", "precision is set by --clip-precision"),
+        ("size=3", "its factory failed: TypeError: .*missing 1 required positional argument: 'path'"),
+        ("path", "'path' after '\\?' is not OPTION=VALUE"),
+        ("path=x&path=y", "an option is given twice"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_one_line(taking, query, message):
+    with pytest.raises(ModelError, match=message) as error:
+        load(f"{taking}:Given?{query}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_factory_without_parameters_takes_no_arguments(taking):
+    with pytest.raises(ModelError, match="its factory has no parameter 'size'; it takes no arguments"):
+        load(f"{taking}:plain?size=3")
+
+
+def test_a_pipe_in_place_of_a_module_is_one_line(module, tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(ModelError, match=r"no file pipe\.py"):
+        load("pipe.py:load")

@@ -151,8 +151,8 @@ def test_a_checkpoint_of_another_resolution_is_noted(checkpoint, trained, tmp_pa
     shutil.copy(checkpoint, tmp_path / "model.pt")
     (note,) = load(f"{tmp_path}/tiny-clip-64.json@{tmp_path}/model.pt").notes
     assert note == (
-        "visual.positional_embedding of the checkpoint has (5, 64) and was interpolated to (17, 64): "
-        "is it another resolution?"
+        "visual.positional_embedding of the checkpoint has (5, 64) and was interpolated to (17, 64): it was trained at "
+        "another image size; write ?image_size=32 to measure at that one"
     )
 
 

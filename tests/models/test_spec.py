@@ -17,6 +17,11 @@ from pytest_clip_robust.models.spec import ModelSpec
         ("ViT-B-32@epoch.safetensors", "open_clip", "ViT-B-32", "epoch.safetensors", True),
         ("my/config.json@a@b/c.pt", "open_clip", "my/config.json", "a@b/c.pt", True),
         ("local-dir:models/mine", "local-dir", "models/mine", "", False),
+        ("local-dir:models/mine@runs/best.pt", "local-dir", "models/mine", "runs/best.pt", False),
+        ("local-dir:models/mine@runs/a@b.pt?weights=ema", "local-dir", "models/mine", "runs/a@b.pt", False),
+        ("hf-hub:org/repo@runs/best.pt", "hf-hub", "org/repo", "runs/best.pt", False),
+        ("ViT-B-32@a/b.pt?weights=ema&image_size=336", "open_clip", "ViT-B-32", "a/b.pt", True),
+        ("py:my.module:load?size=3&path=a/b@c.pt", "py", "my.module:load", "", False),
         ("hf-hub:org/repo", "hf-hub", "org/repo", "", False),
         ("py:my.module:load", "py", "my.module:load", "", False),
         ("py:my/file.py:Model.load", "py", "my/file.py:Model.load", "", False),
@@ -53,6 +58,13 @@ def test_the_activation_of_a_checkpoint_can_be_stated():
         ("ViT-B-32@a/b.pt?quick_gelu", "'quick_gelu' after '\\?' is not OPTION=VALUE"),
         ("ViT-B-32@a/b.pt?quick_gelu=true&quick_gelu=true", "an option is given twice"),
         ("ViT-B-32@openai?quick_gelu=true", "options belong to ARCH@CHECKPOINT; remove \\?quick_gelu=true"),
+        ("ViT-B-32@openai?weights=ema", "options belong to ARCH@CHECKPOINT"),
+        ("ViT-B-32@a/b.pt?image_size=big", "image_size='big'; expected a number of pixels"),
+        ("ViT-B-32@a/b.pt?image_size=0", "image_size='0'; expected a number of pixels"),
+        ("local-dir:x?wieghts=ema", "unknown option 'wieghts' \\(did you mean 'weights'"),
+        ("local-dir:x@", "ends in '@'"),
+        ("hf-hub:org/repo@", "ends in '@'"),
+        ("hf-hub:a/b/c", "expected hf-hub:ORGANISATION/REPOSITORY"),
         ("ViT\x1b[31m", "control characters"),
         ("x" * 5000, "of 5000 characters"),
     ],
@@ -61,6 +73,37 @@ def test_an_invalid_spec_shows_valid_ones(text, message):
     with pytest.raises(ModelError, match=message) as error:
         ModelSpec.parse(text)
     assert str(error.value).isprintable()
+
+
+def test_a_folder_with_an_at_sign_is_recognised_if_it_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a@b").mkdir()
+    (tmp_path / "a@b" / "config.json").touch()
+    for text, name, weights in (
+        ("local-dir:a@b", "a@b", ""),
+        ("local-dir:a@b@c@d.pt", "a@b", "c@d.pt"),
+        ("a@b/config.json@c.pt", "a@b/config.json", "c.pt"),
+    ):
+        spec = ModelSpec.parse(text)
+        assert (spec.name, spec.weights) == (name, weights)
+        assert str(spec) == text
+
+
+@pytest.mark.parametrize("kind", ["", "local-dir:", "hf-hub:org/", "py:"])
+@pytest.mark.parametrize("text", ["x" * 4000, "~nobody-at-all/x", "y" * 300 + "@" + "z" * 300, "?" * 9, "@" * 9])
+def test_texts_that_cannot_be_paths_are_specs_or_one_line(kind, text):
+    message = ""
+    try:
+        str(ModelSpec.parse(kind + text))
+    except ModelError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+def test_a_published_model_is_known_as_one():
+    assert ModelSpec.parse("ViT-B-32@openai").is_published
+    for text in ("ViT-B-32@a/b.pt", "local-dir:x", "hf-hub:a/b", "py:a:b"):
+        assert not ModelSpec.parse(text).is_published
 
 
 @given(st.text(max_size=60))

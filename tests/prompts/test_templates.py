@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+
 import open_clip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.prompts.corpus import corpus
 from pytest_clip_robust.prompts.templates import BUILT_IN, PromptSet, prompt_set
 
 
@@ -54,7 +57,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe{}")
     with pytest.raises(ConfigError, match="cannot be read"):
         prompt_set(str(tmp_path / "bad.txt"))
-    with pytest.raises(ConfigError, match="no file"):
+    with pytest.raises(ConfigError, match="is a folder; expected a file"):
         prompt_set(str(tmp_path))
 
 
@@ -62,3 +65,31 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 def test_texts_are_in_the_order_of_classes_for_any_names(names):
     texts = PromptSet("two", ("{}", "a {}.")).texts(names)
     assert texts == [text for name in names for text in (name, f"a {name}.")]
+
+
+@pytest.mark.parametrize("read", [prompt_set, corpus])
+def test_a_pipe_a_device_or_a_huge_file_is_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with (tmp_path / "huge.txt").open("wb") as file:
+        file.truncate(2**40)
+    for path, message in (
+        ("/dev/zero", "is a pipe or a device"),
+        (tmp_path / "pipe.txt", "is a pipe or a device"),
+        (tmp_path / "huge.txt", "has 1,048,576 MiB; expected a text file of at most 64 MiB"),
+    ):
+        with pytest.raises(ConfigError, match=message) as error:
+            read(str(path))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [prompt_set, corpus])
+@pytest.mark.parametrize("source", ["x" * 300, "a\0b", "~nobody-at-all/x.txt", ""])
+def test_a_source_that_cannot_be_a_path_is_one_line(read, source):
+    with pytest.raises(ConfigError) as error:
+        read(source)
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_and_carriage_returns_are_not_part_of_a_template(tmp_path):
+    (tmp_path / "mine.txt").write_bytes(b"\xef\xbb\xbf# mine\r\na photo of a {}.\r\n\r\n")
+    assert prompt_set(str(tmp_path / "mine.txt")).templates == ("a photo of a {}.",)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from PIL import Image
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.checkpoint import Checkpoint, StateDict, content_digest, read_checkpoint
+from pytest_clip_robust.models.checkpoint import Checkpoint, content_digest, read_checkpoint
 from pytest_clip_robust.models.compilation import CannotCompileError, compile_tower
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.preprocessing import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
+from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.quiet import quiet
@@ -132,9 +135,11 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: boo
     """
     with quiet():
         recipe = recipe_for(spec)
-        checkpoint = read_checkpoint(recipe.checkpoint)
+        checkpoint = read_checkpoint(recipe.checkpoint, wanted=recipe.wanted)
+        recipe = _fitted(recipe, checkpoint.parameters)
         clip = _build(recipe, spec)
-        notes = [*recipe.notes, *_resized(clip, checkpoint.parameters)]
+        notes = [*recipe.notes, *checkpoint.notes, *_resized(clip, checkpoint.parameters)]
+        _check_parameters(clip, checkpoint, recipe, spec)
         _fill(clip, checkpoint, recipe, spec)
         tokenizer = _tokenizer(recipe, spec)
         _check_context(clip, tokenizer, spec)
@@ -162,6 +167,27 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: boo
         )
 
 
+def _fitted(recipe: Recipe, parameters: StateDict) -> Recipe:
+    """Add what the parameters themselves say of their architecture: a bias, a separate text tower, the context."""
+    config = open_clip.get_model_config(recipe.name) or {}
+    overrides, notes = dict(recipe.overrides), list(recipe.notes)
+    if "logit_bias" in parameters and "init_logit_bias" not in config:
+        overrides.setdefault("init_logit_bias", 0.0)
+    if "text.token_embedding.weight" in parameters and not config.get("custom_text", False):
+        overrides["force_custom_text"] = True
+    text = config.get("text_cfg", {})
+    own = overrides.get("force_context_length", text.get("context_length", 77))
+    positions = [name for name in ("positional_embedding", "text.positional_embedding") if name in parameters]
+    if positions and not text.get("hf_model_name"):
+        context = parameters[positions[0]].shape[0] - bool(text.get("embed_cls", False))
+        if context != own:
+            overrides["force_context_length"] = context
+            notes.append(
+                f"the checkpoint's text tower takes {context} tokens, {recipe.name} {own}: built for {context}"
+            )
+    return replace(recipe, overrides=overrides, notes=tuple(notes))
+
+
 def _build(recipe: Recipe, spec: ModelSpec) -> Any:
     try:
         return open_clip.create_model(
@@ -174,6 +200,25 @@ def _build(recipe: Recipe, spec: ModelSpec) -> Any:
         )
     except Exception as error:  # timm and transformers raise errors of many kinds
         raise ModelError(f"model {spec.label}: open_clip cannot build {recipe.name}: {one_line(error)}") from error
+
+
+def _check_parameters(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
+    """Refuse what open_clip and torch would replace or convert without an error."""
+    where = f"model {spec.label}: {checkpoint.path}"
+    if getattr(clip, "logit_bias", None) is not None and "logit_bias" not in checkpoint.parameters:
+        raise ModelError(
+            f"{where} has no logit_bias, which {recipe.name} has: it is not a checkpoint of a model that was trained "
+            "with the sigmoid loss, or it was saved incompletely"
+        )
+    own = clip.state_dict()
+    for name, tensor in checkpoint.parameters.items():
+        wanted = own.get(name, own.get(f"text.{name}"))
+        is_number = tensor.is_floating_point() and not tensor.is_quantized
+        if wanted is not None and wanted.is_floating_point() and not is_number:
+            raise ModelError(
+                f"{where} is quantised: {name!r} is stored as {str(tensor.dtype).removeprefix('torch.')}; save it as "
+                "fp32, bf16 or fp16"
+            )
 
 
 def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
@@ -193,6 +238,7 @@ def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) ->
                 f"model {spec.label}: {checkpoint.path} does not fit {recipe.name}: {_mismatch(str(error))}; "
                 "name the architecture that it was trained as"
             ) from error
+    checkpoint.check_unchanged()
 
 
 def _mismatch(message: str) -> str:
@@ -214,18 +260,27 @@ def _resized(clip: Any, parameters: StateDict) -> list[str]:
     """Return a note for each position embedding that open_clip interpolates because the sizes differ."""
     own = clip.state_dict()
     notes = []
-    for name in ("visual.positional_embedding", "positional_embedding", "text.positional_embedding"):
+    for name in ("visual.positional_embedding",):
         if name in own and name in parameters and own[name].shape != parameters[name].shape:
             has, wants = tuple(parameters[name].shape), tuple(own[name].shape)
-            notes.append(
-                f"{name} of the checkpoint has {has} and was interpolated to {wants}: is it another resolution?"
-            )
+            notes.append(f"{name} of the checkpoint has {has} and was interpolated to {wants}{_own_size(clip, has)}")
     return notes
+
+
+def _own_size(clip: Any, has: tuple[int, ...]) -> str:
+    """Return how to measure at the image size that the position embeddings were trained for, if it is square."""
+    patch, side = getattr(clip.visual, "patch_size", None), math.isqrt(has[0] - 1)
+    if patch is None or side**2 != has[0] - 1:
+        return ": it was trained at another image size"
+    return f": it was trained at another image size; write ?image_size={side * patch[0]} to measure at that one"
 
 
 def _tokenizer(recipe: Recipe, spec: ModelSpec) -> Any:
     try:
-        return open_clip.get_tokenizer(recipe.name)
+        text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
+        # Without an answer, transformers would ask the user whether it may run the repository's code.
+        options = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
+        return open_clip.get_tokenizer(recipe.name, recipe.overrides.get("force_context_length"), **options)
     except Exception as error:  # transformers raises errors of many kinds
         raise ModelError(
             f"model {spec.label}: its tokenizer cannot be loaded ({one_line(error)}); "
