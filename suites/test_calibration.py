@@ -1,4 +1,4 @@
-"""Calibration: is the model right as often as it says, in distribution and under shift, as it is and rescaled?"""
+"""Calibration: is the model as often correct as it is confident, with and without temperature scaling?"""
 
 from __future__ import annotations
 

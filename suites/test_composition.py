@@ -1,4 +1,4 @@
-"""Composition: does a caption that is true of the image beat one that differs in a detail, and does it take looking?"""
+"""Composition: does the true caption of an image score above one that is false in a detail?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.clip_suite
 
 @pytest.fixture
 def contrasts(model, dataset):
-    """Give the true captions against the false ones, if the set has such."""
+    """Return the true captions with the false ones; skip the test if the set has no false captions."""
     if model.composition.has_matches(dataset):
         pytest.skip(f"{dataset!r} has pairs of images with pairs of captions, and no false captions")
     return model.composition.contrasts(dataset)
@@ -19,7 +19,7 @@ def contrasts(model, dataset):
 
 @pytest.fixture(params=["", *composition.KINDS], ids=["all", *composition.KINDS])
 def kind(contrasts, request):
-    """Give a kind of false captions, if the set has any of it."""
+    """Return one kind of false captions; skip the test if the set has none of that kind."""
     if request.param and request.param not in contrasts.kinds:
         pytest.skip(f"{contrasts.dataset!r} has no false captions of the kind {request.param!r}")
     return request.param

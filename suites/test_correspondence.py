@@ -1,4 +1,4 @@
-"""Correspondence: does the model find a point again from elsewhere, and the same part on another object?"""
+"""Correspondence: do dense features match the same point between two views, and the same part of two objects?"""
 
 from __future__ import annotations
 

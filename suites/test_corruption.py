@@ -1,4 +1,4 @@
-"""Corruptions: what is left of accuracy when optics, weather, motion, sensor and codec spoil the picture?"""
+"""Corruptions: how much accuracy remains under defects of optics, weather, motion, sensor and codec?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ of_properties = pytest.mark.parametrize("name", corruptions.PROPERTIES)
 
 
 def measure(name, answers):
-    """Measure a property of severity curves, if what it needs is there."""
+    """Measure a property of severity curves; skip the test if the property needs data that the run does not have."""
     if name in corruptions.OF_CLEAN and answers[0].clean is None:
         pytest.skip("no ID set has the same images uncorrupted: give it with the role 'id'")
     if name == "flips" and answers[0].clean is None and len(answers[0].severities) < 2:

@@ -1,4 +1,4 @@
-"""OOD detection: does the model's confidence tell what it knows from what it does not?"""
+"""OOD detection: do the model's scores separate images of its classes from images of other classes?"""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ of_metrics = pytest.mark.parametrize("metric", ood.METRICS)
 
 @pytest.fixture
 def score(request, clip_profile):
-    """Give the name of a score, if the profile does not leave it out."""
+    """Return the name of a score; skip the test if the profile excludes it."""
     if clip_profile.ood_scores and request.param not in clip_profile.ood_scores:
-        pytest.skip(f"{request.param!r} is none of the profile's ood.scores")
+        pytest.skip(f"{request.param!r} is not in the profile's ood.scores")
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""Prompts: how much of each number is the wording's?"""
+"""Prompts: how much does each number depend on the wording of the prompts?"""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pytest_clip_robust.properties import prompts
 pytestmark = pytest.mark.clip_suite
 
 SCORE = "mcm"
-"""The score that the study detects OOD images by."""
+"""The OOD score that the study uses."""
 
 
 @pytest.fixture(params=["spread", "fewer_templates"])
 def compare(model, request):
-    """Give the comparison between prompt sets, if the profile names any to compare."""
+    """Return the comparison of the prompt sets; skip the test if the profile names none."""
     if len(model.prompts.compared) < 2:
         pytest.skip("nothing to compare: name prompt sets in the profile's prompts.compare")
     return getattr(prompts, request.param)

@@ -1,6 +1,6 @@
-"""Retrieval: is the right caption among the first for an image, the right image among the first for a caption?
+"""Retrieval: does the correct caption of an image, and the correct image of a caption, rank among the first?
 
-Then how the two towers' features lie, which fine-tuning often moves before any accuracy.
+Also the geometry of image and text features, which fine-tuning often changes before it changes any accuracy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shape bias: where shape and texture say different things, which does the model name?"""
+"""Shape bias: does the model classify images by their shape or by their texture, where the two disagree?"""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("cue_conflict")]
 
 @pytest.fixture(params=["direct", "imagenet_mean"])
 def answers(model, dataset, request):
-    """Give the model's answers, among the set's own classes and among ImageNet's."""
+    """Return the model's decisions, among the set's own classes and among those of ImageNet."""
     direct = model.shape_bias.answers(dataset)
     if request.param == "direct":
         return direct
     if not set(direct.class_names) <= set(SIXTEEN):
-        pytest.skip(f"{dataset!r} has classes of its own; only the public 16 are made of ImageNet's")
+        pytest.skip(f"{dataset!r} has its own classes; only the public 16 are groups of ImageNet's classes")
     return model.shape_bias.answers(dataset, decision=request.param)
 
 

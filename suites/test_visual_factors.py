@@ -1,4 +1,4 @@
-"""Visual factors: accuracy where one thing about the image differs from the prototype of its class."""
+"""Visual factors: accuracy on images that differ from the prototype of their class in one factor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.clip_suite, pytest.mark.clip_role("factors")]
 
 @pytest.fixture
 def annotated(model, dataset, factor):
-    """Give the predictions, if the set annotates the factor at all."""
+    """Return the predictions; skip the test if the set does not annotate the factor."""
     predictions = model.zero_shot(dataset)
     if factor not in predictions.annotations:
         pytest.skip(f"{dataset!r} does not annotate {factor!r}")

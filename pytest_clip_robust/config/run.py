@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Everything a run was asked for. `cache` is a folder or an fsspec URL; `report` a folder or None.
+    """The settings of a run. `cache` is a folder or an fsspec URL; `report` a folder or None.
 
-    reference: the model that others are compared with in the place of their baselines, or None.
+    reference: the model that others are compared with instead of their baselines, or None.
     baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
     alpha: the chance, over all gates of a run, of calling any of them regressed that is not.
-    batch_size: images a batch, and workers: processes that decode, None for the engine's choice.
+    batch_size: images per batch, and workers: processes that decode, None for the engine's choice.
     pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
-    worker_memory: the GiB that a worker of xdist needs on its device, or None for a device to itself.
+    worker_memory: the GiB that a worker of xdist needs on its device, or None for a device that no other worker uses.
     worker_gpus: how many GPUs the first worker of xdist gets.
     rank: the part of the samples that this process encodes, measuring nothing; None for a run that measures.
     """

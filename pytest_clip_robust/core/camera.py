@@ -1,4 +1,4 @@
-"""What every camera matrix has to be, whoever reads or uses it."""
+"""The check that every camera matrix passes before it is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_camera_matrix(matrix: Sequence[Sequence[float]], height: int, width: i
     """Refuse a 3 x 3 matrix that cannot belong to an image of this size.
 
     Raises:
-        DataError: it is none of a pinhole camera, or its principal point lies outside of the image.
+        DataError: the matrix is not that of a pinhole camera, or its principal point is outside the image.
     """
     (fx, skew, cx), (zero, fy, cy), last = matrix
     finite = all(map(math.isfinite, chain.from_iterable(matrix)))

@@ -1,4 +1,4 @@
-"""Measurements: what a property returns, with everything that a gate needs to judge it.
+"""The measurements that properties return, with everything that a gate needs to judge them.
 
 Plain frozen data over NumPy arrays, so that a notebook can use the properties without pytest or torch.
 """
@@ -22,7 +22,7 @@ Direction = Literal["higher", "lower"]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a number comes from. Numbers that differ in any digest are never compared.
+    """The origin of a number, as digests. Numbers that differ in any digest are never compared.
 
     Each digest is lower-case hexadecimal, or ``""`` where it does not apply.
     """
@@ -64,7 +64,7 @@ class Miss:
 
 
 class Subject(Protocol):
-    """What a property measures: N samples of one data set, with the provenance of what is known of them."""
+    """The samples that a property measures, N of one data set, with the provenance of their features or answers."""
 
     @property
     def dataset(self) -> str:
@@ -72,7 +72,7 @@ class Subject(Protocol):
 
     @property
     def provenance(self) -> Provenance:
-        """Where the samples' answers come from."""
+        """The origin of the samples' features or answers."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -84,7 +84,7 @@ class Metric:
 
     id: the metric's name with its convention, such as ``calibration.ece_15_equal_width``; only equal ids are compared.
     direction: which values are better.
-    tolerance: the largest loss, in the units of the value, that does not count as a regression. A profile may change it.
+    tolerance: the largest loss, in the units of the value, that is not a regression. A profile may change it.
     headline: True for the few metrics that decide whether a model is fit for release, False for details.
 
     None of them has a default: a metric that leaves one out raises TypeError when its module is imported.
@@ -111,7 +111,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a property found.
+    """A value that a property measured, with everything that a gate needs to judge it.
 
     metric: its id, which carries its convention (``calibration.ece_15_equal_width``); only equal ids are compared.
     value: finite. n: the number of samples, at least 1. interval: the confidence interval of the value.

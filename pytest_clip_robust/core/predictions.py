@@ -1,4 +1,4 @@
-"""Predictions: what a model says of every image of one data set."""
+"""The logits of one model for every image of one data set, with the labels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pytest_clip_robust.errors import MeasurementError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What a model says of every image of one data set.
+    """The logits of one model for every image of one data set, with the labels.
 
-    logits: (N, C) float32, the model's own ``scale * cosine + bias``, never squashed.
+    logits: (N, C) float32, the model's own ``scale * cosine + bias``, before any softmax or sigmoid.
     labels: (N,) int64 in ``[0, C)``.
-    class_names: C names as shown to people; class_ids: C stable ids (a WordNet id, or the name) that match across sets.
+    class_names: C names to display; class_ids: C ids (a WordNet id, or the name) that are the same in every set.
     samples: N file names or row names.
     annotations: named (N,) boolean columns, such as the visual factors.
-    textures: (N,) int64 in ``[0, C)``, the second true answer of a cue-conflict set; None for other sets.
-    scale, bias: what turned cosines into logits; ``(logits - bias) / scale`` are the cosines.
+    textures: (N,) int64 in ``[0, C)``, for cue-conflict sets, whose `labels` are the shapes; else None.
+    scale, bias: those of the logits, so that ``(logits - bias) / scale`` are the cosines.
     """
 
     dataset: str
@@ -49,7 +49,7 @@ class Predictions:
         n_classes = self.logits.shape[1]
         if not len(self.class_names) == len(self.class_ids) == n_classes:
             raise MeasurementError(
-                f"{where}: {n_classes} logits a sample for {len(self.class_names)} names and {len(self.class_ids)} ids"
+                f"{where}: {n_classes} logits per sample, {len(self.class_names)} names and {len(self.class_ids)} ids"
             )
         for name, classes in (("labels", self.labels), ("textures", self.textures)):
             if classes is not None and (classes.min() < 0 or classes.max() >= n_classes):
@@ -63,8 +63,8 @@ class Predictions:
                 f"{where}: {int((~finite).sum())} of {len(finite)} samples have NaN or infinite logits, "
                 f"first {self.samples[row]!r}; the checkpoint or the precision is broken"
             )
-        beside = {**self.annotations} if self.textures is None else {**self.annotations, "textures": self.textures}
-        for name, column in beside.items():
+        columns = {**self.annotations} if self.textures is None else {**self.annotations, "textures": self.textures}
+        for name, column in columns.items():
             if column.shape != self.labels.shape:
                 raise MeasurementError(f"{where}: column {name!r} has shape {column.shape}, not {self.labels.shape}")
 
@@ -86,7 +86,7 @@ class Predictions:
     def restricted_to(self, class_ids: Sequence[str]) -> Predictions:
         """Keep the classes `class_ids`, in that order, and the samples labelled with one of them.
 
-        This is how ImageNet-R and -A are scored: logits sliced to their 200 classes before any softmax.
+        ImageNet-R and ImageNet-A are scored in this way: logits of their 200 classes only, before any softmax.
 
         Raises:
             MeasurementError: a class is not among this set's classes, or no sample is left.
@@ -95,7 +95,7 @@ class Predictions:
         missing = [class_id for class_id in class_ids if class_id not in position]
         if missing:
             raise MeasurementError(
-                f"{self.dataset!r} lacks {len(missing)} of {len(class_ids)} wanted classes, first {missing[0]!r}"
+                f"{self.dataset!r} lacks {len(missing)} of {len(class_ids)} requested classes, first {missing[0]!r}"
             )
         columns = np.array([position[class_id] for class_id in class_ids], dtype=np.int64)
         new_label = np.full(len(self.class_ids), -1, dtype=np.int64)

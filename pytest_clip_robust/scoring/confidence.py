@@ -41,8 +41,8 @@ Chunk = tuple[slice, NDArray[np.float32], Floats]
 class ClassBins:
     """Sums over the samples for every class and bin of its probability, (C, 15) each.
 
-    predicted: of probabilities; squared: of their squares; count: of samples; true: of samples of the class; of_true: of
-    the probabilities of samples of the class.
+    predicted: of probabilities; squared: of their squares; count: of samples; true: of samples of the class; of_true:
+    of the probabilities of samples of the class.
     """
 
     predicted: Floats
@@ -129,7 +129,7 @@ def softmax_confidences(predictions: Predictions, *, temperature: float | None =
 
 
 def sigmoid_confidences(predictions: Predictions) -> Confidences:
-    """Return the pair probability ``sigmoid(scale * cosine + bias)`` of each answer, as sigmoid-trained models define it.
+    """Return the pair probability ``sigmoid(scale * cosine + bias)`` of each answer, as in sigmoid-trained models.
 
     Pair probabilities do not add up to 1 over classes, so only metrics of the answer's confidence can be measured.
     """
@@ -159,8 +159,8 @@ def probability_confidences(
         if bad.any():
             row = int(bad.argmax())
             raise MeasurementError(
-                f"{dataset!r}: the probabilities of sample {rows.start + row} are {part[row].min():.4g} or more and add up "
-                f"to {part[row].sum():.6g}; expected none below 0 and a sum of 1 (are they logits?)"
+                f"{dataset!r}: the probabilities of sample {rows.start + row} are {part[row].min():.4g} or more and add up to "
+                f"{part[row].sum():.6g}; expected none below 0 and a sum of 1 (are they logits?)"
             )
     names = tuple(str(i) for i in range(probabilities.shape[1]))
     predictions = Predictions(

@@ -58,7 +58,7 @@ _AGGREGATE: Mapping[str, Callable[[Floats], Floats]] = {
 class CueAnswers:
     """The answers of one observer, a model or a person, to N cue-conflict images.
 
-    answers: (N,) positions in `class_names`, or -1 if the answer is none of them.
+    answers: (N,) positions in `class_names`, or -1 if the answer is not among them.
     shapes, textures: (N,) positions of the two true classes; samples: N names of images.
     decision: how answers were reached, such as ``direct``.
 

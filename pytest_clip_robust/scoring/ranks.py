@@ -1,8 +1,8 @@
-"""Where the right candidate ranks: of captions for every image, and of images for every caption.
+"""Ranks of the correct candidate: among captions for every image, and among images for every caption.
 
-One pass over blocks of the N x M cosines serves both directions; no more than a block is ever held. Cosines that
-differ by less than a block's rounding error from the one they are compared with are made again in double precision, so
-that ranks depend neither on the size of a block nor on the number of threads.
+Both directions are counted in one pass over blocks of the N x M cosines; only one block is held at a time. Where two
+cosines differ by less than the rounding error of a block, they are computed again in double precision, so that ranks
+depend neither on the size of a block nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.vectors import cosines, unit_rows
 
 ROWS, COLUMNS = 128, 32768
-"""Of a block, 16 MB. Below 256 rows a column's count fits a byte."""
+"""The size of a block: 16 MB of cosines. With fewer than 256 rows the count of a column fits into one byte."""
 
 Floats32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """For each of Q queries: the rank of its best right candidate, and the wrong one that scores highest.
+    """For each of Q queries: the rank of its best correct candidate, and the incorrect candidate that scores highest.
 
-    ranks: (Q,), 1 is best. best: (Q,) that right candidate. rivals: (Q,) positions of wrong candidates; -1 where every
-    candidate is right. leads: (Q,) cosine of the rival less that of the best right candidate.
+    ranks: (Q,), 1 is best. best: (Q,) position of that correct candidate. rivals: (Q,) positions of the incorrect
+    candidates that score highest; -1 where every candidate is correct. leads: (Q,) cosine of the rival minus that of
+    the best correct candidate.
     """
 
     ranks: Ints
@@ -47,11 +48,11 @@ def rank_both(
     """Rank M captions for each of N images, and N images for each caption.
 
     images (N, D) and captions (M, D) of any length; pairs (P, 2): image and caption that belong together, each image
-    and each caption in at least one. A query's rank is that of its best right candidate, and other right ones do not
-    push it back. Of equal scores the lower index ranks first.
+    and each caption in at least one. The rank of a query is that of its best correct candidate; its other correct
+    candidates are not counted. Of equal scores the lower index ranks first.
 
     Raises:
-        MeasurementError: shapes disagree, a feature has no direction, or an image or caption belongs to nothing.
+        MeasurementError: shapes disagree, the norm of a feature is zero, or an image or caption is in no pair.
     """
     left, right = unit_rows(images, "image"), unit_rows(captions, "caption")
     if left.shape[1] != right.shape[1]:
@@ -75,7 +76,7 @@ def rank_both(
 
 
 class _Tally:
-    """Counts, for each query, the wrong candidates that rank before its best right one."""
+    """Counts, for each query, the incorrect candidates that rank before its best correct one."""
 
     def __init__(
         self, queries: Ints, candidates: Ints, scores: NDArray[np.float64], *, n: int, width: int, what: str
@@ -84,9 +85,9 @@ class _Tally:
         found, first = np.unique(queries[order], return_index=True)
         if len(found) < n:
             lacking = int(np.setdiff1d(np.arange(n), found)[0])
-            raise MeasurementError(f"{what} {lacking} belongs to nothing, so no candidate is right for it")
+            raise MeasurementError(f"{what} {lacking} is in no pair, so it has no correct candidate")
         self._best, self._own = candidates[order][first], scores[order][first]
-        # Adding up D products in single precision errs by less than D roundings, in whatever order.
+        # Adding up D products in single precision errs by less than D roundings, in any order.
         error = (width + 4) * 2.0**-24
         self._above = (self._own + error).astype(np.float32)
         self._below = (self._own - error).astype(np.float32)
@@ -95,19 +96,19 @@ class _Tally:
         self._rival_scores = np.full(n, -np.inf, np.float32)
 
     def add_rows(self, product: Floats32, queries: slice, candidates: slice, left: Floats32, right: Floats32) -> None:
-        """Count a block with a row a query."""
+        """Count a block that has one row per query."""
         clear = product > self._above[queries, None]
         self._ahead[queries] += np.count_nonzero(clear, axis=1)
         close = clear ^ (product >= self._below[queries, None])
         row, column = np.divmod(np.flatnonzero(close), close.shape[1])  # faster than nonzero
         self._settle(row + queries.start, column + candidates.start, left, right)
         places = product.argmax(axis=1)
-        self._meet(queries, product[np.arange(len(product)), places], places + candidates.start)
+        self._update_rivals(queries, product[np.arange(len(product)), places], places + candidates.start)
 
     def add_columns(
         self, product: Floats32, queries: slice, candidates: slice, left: Floats32, right: Floats32
     ) -> None:
-        """Count a block with a column a query."""
+        """Count a block that has one column per query."""
         clear = product > self._above[queries]
         self._ahead[queries] += clear.view(np.uint8).sum(axis=0, dtype=np.uint8)
         close = clear ^ (product >= self._below[queries])
@@ -117,19 +118,19 @@ class _Tally:
         better = np.flatnonzero(highest > self._rival_scores[queries])
         places = np.zeros(len(highest), np.int64)
         places[better] = product[:, better].argmax(axis=0)
-        self._meet(queries, highest, places + candidates.start)
+        self._update_rivals(queries, highest, places + candidates.start)
 
     def _settle(self, queries: Ints, candidates: Ints, left: Floats32, right: Floats32) -> None:
-        """Decide in double precision who of the close ones ranks before."""
+        """Decide in double precision which of the close candidates rank before the correct one."""
         scores, own = cosines(left, right, queries, candidates), self._own[queries]
         ahead = (scores > own) | ((scores == own) & (candidates < self._best[queries]))
         np.add.at(self._ahead, queries[ahead], 1)
 
-    def _meet(self, queries: slice, scores: Floats32, candidates: Ints) -> None:
+    def _update_rivals(self, queries: slice, scores: Floats32, candidates: Ints) -> None:
         better = scores > self._rival_scores[queries]
         self._rival_scores[queries][better] = scores[better]
         self._rivals[queries][better] = candidates[better]
 
     def ranks(self) -> Ranks:
-        """Return what was found once every block was added."""
+        """Return the ranks; every block must have been added before."""
         return Ranks(self._ahead + 1, self._best, self._rivals, self._rival_scores - self._own)

@@ -123,9 +123,9 @@ def test_rivals_are_the_best_wrong_candidates():
 
 def test_errors_name_what_cannot_be_ranked():
     images, captions, pairs = world(3, 4)
-    with pytest.raises(MeasurementError, match="caption 3 belongs to nothing"):
+    with pytest.raises(MeasurementError, match="caption 3 is in no pair"):
         rank_both(images, captions, pairs[pairs[:, 1] != 3])
-    with pytest.raises(MeasurementError, match="image 2 belongs to nothing"):
+    with pytest.raises(MeasurementError, match="image 2 is in no pair"):
         rank_both(images, captions, pairs[pairs[:, 0] != 2])
     with pytest.raises(MeasurementError, match=r"image features \(3, 6\) and caption features \(4, 5\): widths differ"):
         rank_both(images, captions[:, :5], pairs)

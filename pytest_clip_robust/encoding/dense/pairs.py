@@ -55,7 +55,7 @@ class ViewErrors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairMatching:
-    """A job that matches the pairs of one set with one model; its result has one row per pair, as the feature store requires.
+    """A job that matches the pairs of one set with one model; its result has one row per pair.
 
     name: the set's, for messages. key, digests: identify the rows in the feature store. width: numbers per row.
     match: yields the rows of the pairs with the given digests.

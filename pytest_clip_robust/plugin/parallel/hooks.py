@@ -92,7 +92,7 @@ class ParallelRun:
         self._announce(count(len(used), "GPU") if used else count(cores, "core"), caps)
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Send a worker on this machine the path of the file for its tests' needs and the folder of the shared lock files."""
+        """Send a local worker the path of the file for its tests' needs and the folder of the shared lock files."""
         if node.gateway.spec.popen:
             node.workerinput[NEEDS] = str(self._path)
             node.workerinput[TURNS] = self._folder.name

@@ -1,7 +1,8 @@
 """Scheduler that sends whole groups of tests to xdist's workers, and survives the death of a worker.
 
 Written against xdist's Scheduling protocol and not on top of its loadgroup, which does not group under pytest 9.2
-(pytest-dev/pytest-xdist#1386), runs the test that killed a worker again (#1371), or hangs when a worker is replaced (#1323).
+(pytest-dev/pytest-xdist#1386), runs the test that killed a worker again (#1371), or hangs when a worker is replaced
+(#1323).
 """
 
 from __future__ import annotations
