@@ -159,8 +159,8 @@ def probability_confidences(
         if bad.any():
             row = int(bad.argmax())
             raise MeasurementError(
-                f"{dataset!r}: the probabilities of sample {rows.start + row} are {part[row].min():.4g} or more and add up to "
-                f"{part[row].sum():.6g}; expected none below 0 and a sum of 1 (are they logits?)"
+                f"{dataset!r}: the probabilities of sample {rows.start + row} are {part[row].min():.4g} or more and "
+                f"add up to {part[row].sum():.6g}; expected none below 0 and a sum of 1 (are they logits?)"
             )
     names = tuple(str(i) for i in range(probabilities.shape[1]))
     predictions = Predictions(
