@@ -18,8 +18,9 @@ from pytest_clip_robust.config.sections import (
     OodSettings,
     PromptSettings,
 )
-from pytest_clip_robust.core.plain import NotNegative, read_section, read_value
+from pytest_clip_robust.core.plain import NotNegative, part_of, read_section, read_value
 from pytest_clip_robust.datasets.catalog import catalog
+from pytest_clip_robust.datasets.checking import relative_to
 from pytest_clip_robust.datasets.entry import DataEntry, entry_from_table, merge, parse_data_option
 from pytest_clip_robust.errors import ConfigError, did_you_mean, shown
 from pytest_clip_robust.gates.threshold import Threshold
@@ -44,7 +45,7 @@ DEFAULT_PROMPTS = "simple-7"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What a run measures and demands.
+    """The data sets that a run measures, and the thresholds that it requires.
 
     roles: role -> names of data sets, in the order written.
     data: name -> where the data set is stored and how to read it.
@@ -125,7 +126,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         found = content.get(section, {})
         if not isinstance(found, Mapping):
             raise ConfigError(f"{source}: [{section}] is {shown(found)}; expected a table")
-        return {key: read_value(kind, one, where=f"{source}: {section}.{key}") for key, one in found.items()}
+        return {key: read_value(kind, one, where=part_of(f"{source}: {section}", key)) for key, one in found.items()}
 
     roles = _read_roles(table("roles"), source)
     entries = {name: _read_entry(name, one, folder) for name, one in table("data").items()}
@@ -140,7 +141,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         prompts=_prompt_source(prompts, folder),
         compared_prompts=tuple(_resolve_file(one, folder) for one in prompts.compare),
         thresholds={
-            key: read_section(Threshold, one, where=f"{source}: threshold {key!r}", source=source)
+            key: read_section(Threshold, one, where=f"{source}: threshold {shown(key)}", source=source)
             for key, one in table("thresholds").items()
         },
         tolerances=table("tolerances", NotNegative),
@@ -192,21 +193,10 @@ def _read_roles(table: Mapping[str, Any], source: str) -> dict[str, tuple[str, .
 
 def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
     if not isinstance(table, Mapping):
-        raise ConfigError(f"[data.{name}] is {shown(table)}; expected a table")
+        raise ConfigError(f"data set {shown(name)} is {shown(table)}; expected a table")
     entry = entry_from_table(name, table)
     base = catalog().get(name)
-    entry = entry if base is None else merge(base, entry)
-    entry = replace(
-        entry,
-        location=_resolve_path(entry.location, folder),
-        depth=_resolve_path(entry.depth, folder),
-        annotations=_resolve_file(entry.annotations, folder),
-        classes=_resolve_file(entry.classes, folder) if isinstance(entry.classes, str) else entry.classes,
-    )
-    listing = folder / entry.table
-    if entry.table and listing.exists() and not (Path(entry.location) / entry.table).exists():
-        entry = replace(entry, table=str(listing.absolute()))
-    return entry
+    return relative_to(entry if base is None else merge(base, entry), folder)
 
 
 def _resolve_path(place: str, folder: Path) -> str:
@@ -233,8 +223,8 @@ def _known_entry(name: str, entries: Mapping[str, DataEntry], source: str) -> Da
     known = {**catalog(), **entries}
     if name not in known:
         raise ConfigError(
-            f"{source}: no data set {shown(name)}{did_you_mean(name, known)}; add [data.{name}] with a location, "
-            f"or --clip-data {name}=LOCATION"
+            f"{source}: no data set {shown(name)}{did_you_mean(name, known)}; add [data.NAME] with its location, or "
+            "--clip-data NAME=LOCATION"
         )
     return known[name]
 
@@ -243,7 +233,7 @@ def _read_panels(table: Mapping[str, str], path: Path) -> dict[str, Path]:
     panels = {name: path.parent / file for name, file in table.items()}
     for name, panel in panels.items():
         if not panel.is_file():
-            raise ConfigError(f"profile {path.name}: panel of {name!r}: no file {panel}")
+            raise ConfigError(f"profile {path.name}: panel of {shown(name)}: no file {shown(str(panel))}")
     return panels
 
 

@@ -10,7 +10,7 @@ from numbers import Real
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from pytest_clip_robust.errors import ClipRobustError, ConfigError, did_you_mean, shown
+from pytest_clip_robust.errors import LONGEST_SHOWN, ClipRobustError, ConfigError, did_you_mean, shown
 
 T = TypeVar("T")
 
@@ -84,6 +84,16 @@ def read_value(kind: Any, value: object, *, where: str, error: type[ClipRobustEr
     pytest_clip_robust.errors.ConfigError: severities[0]=2; expected one of 1, 3, 5
     """
     return _Reader(error).read(kind, value, where)
+
+
+def part_of(where: str, key: str) -> str:
+    r"""Return the name of the value of `key` in the table that `where` names, fit to print.
+
+    >>> part_of("gates", "zero_shot.top1"), part_of("gates", "\n")
+    ('gates.zero_shot.top1', "gates.'\\n'")
+    """
+    plain = key if key.isprintable() and len(key) <= LONGEST_SHOWN else shown(key)
+    return f"{where}.{plain}" if where else plain
 
 
 class _Reader:
@@ -161,13 +171,12 @@ class _Reader:
     def _typed_dict(self, kind: Any, value: Any, where: str) -> Any:
         read = self._table(_hints(kind), Any, value, where)
         for key in sorted(kind.__required_keys__ - set(read)):
-            raise self._error(f"{where or 'the top level'} has no {key!r}")
+            raise self._error(f"{where or 'the top level'} has no {shown(key)}")
         return read
 
     def _table(self, kinds: Mapping[str, Any], other: Any, value: Any, where: str) -> dict[str, Any]:
         self._expect(isinstance(value, Mapping), value, where, "a table")
-        prefix = f"{where}." if where else ""
-        return {key: self.read(kinds.get(key, other), one, f"{prefix}{key}") for key, one in value.items()}
+        return {key: self.read(kinds.get(key, other), one, part_of(where, key)) for key, one in value.items()}
 
 
 @cache

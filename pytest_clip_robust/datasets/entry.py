@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
+from pytest_clip_robust.core.plain import read_value
+from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean, shown
 from pytest_clip_robust.names import DATA_FORMATS
 
 CLASS_LISTS = ("imagenet-1k", "imagenet-a", "imagenet-r")
@@ -63,7 +64,7 @@ class DataEntry:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
-            raise ConfigError(f"data set name {self.name!r}: use letters, digits, '.', '_' and '-'")
+            raise ConfigError(f"data set name {shown(self.name)}: use letters, digits, '.', '_' and '-'")
         for field, allowed in (
             ("format", DATA_FORMATS),
             ("subset", ("all", "present")),
@@ -72,9 +73,8 @@ class DataEntry:
         ):
             value = getattr(self, field)
             if value not in allowed:
-                raise ConfigError(
-                    f"data set {self.name!r}: {field}={value!r}; expected one of {', '.join(filter(None, allowed))}"
-                )
+                known = ", ".join(filter(None, allowed))
+                raise ConfigError(f"data set {self.name!r}: {field}={shown(value)}; expected one of {known}")
         if self.crop_border < 0:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
 
@@ -118,13 +118,10 @@ def entry_from_table(name: str, table: Mapping[str, Any]) -> DataEntry:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in KEYS:
-            raise ConfigError(f"data set {name!r}: unknown key {key!r}{did_you_mean(key, KEYS)}")
-        if key in LISTS or (key == "classes" and isinstance(value, list)):
-            values[key] = _strings(value, name=name, key=key)
-        elif type(value) is not type(KEYS[key].default):
-            raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a {type(KEYS[key].default).__name__}")
-        else:
-            values[key] = value
+            raise ConfigError(f"data set {shown(name)}: unknown key {shown(key)}{did_you_mean(key, KEYS)}")
+        listed = key in LISTS or (key == "classes" and isinstance(value, list))
+        kind = tuple[str, ...] if listed else type(KEYS[key].default)
+        values[key] = read_value(kind, value, where=f"data set {shown(name)}: {key}")
     return DataEntry(name=name, **values)
 
 
@@ -153,12 +150,6 @@ def refuse_exclude(entry: DataEntry, things: str) -> None:
         raise DataError(
             f"data set {entry.name!r}: exclude={list(entry.exclude)} leaves out classes, but {things} have none"
         )
-
-
-def _strings(value: object, *, name: str, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"data set {name!r}: {key}={value!r}; expected a list of strings")
-    return tuple(value)
 
 
 def _number(text: str, option: str) -> int:

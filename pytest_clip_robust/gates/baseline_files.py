@@ -45,7 +45,7 @@ Value = TypeVar("Value")
 
 
 class Run(TypedDict):
-    """What a baseline was measured with; digests have 12 hex digits."""
+    """The model, weights and data that a baseline was measured with; digests have 12 hex digits."""
 
     model: str
     weights: str
@@ -188,6 +188,11 @@ def digest_of(columns: Sequence[StoredColumn]) -> str:
         found.update(f"{stratum}|{name}|{values.dtype.str}|{len(values)}|".encode())
         found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()[:SHORT_DIGEST]
+
+
+def families(baselines: Path) -> list[str]:
+    """Return the names of the folders in `baselines` that hold a baseline file."""
+    return sorted({path.parent.name for path in baselines.glob("*/*.json")})
 
 
 def pack(update: Update) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class BaselineExtension(AbstractSyrupyExtension):
     def read_snapshot_data_from_location(
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> str | None:
-        """Return an entry as text, or None if there is none."""
+        """Return an entry as text, or None if the file has no such entry."""
         del session_id
         path = Path(snapshot_location)
         entry = entries_in(path).get(snapshot_name[snapshot_name.index("[") + 1 : -1])
@@ -155,8 +155,9 @@ def check_baseline(
     (result,) = assertion.executions.values()
     if result.exception is not None:
         raise result.exception
-    written = result.created or result.updated
-    return Compared(change=extension.change, update=_update(path, measurement) if written else None, known=True)
+    # syrupy remembers what a failed attempt of the same test recorded, so it does not know what is left to record.
+    new = recording and (entry is None or (updating and _text(entry) != result.asserted_data))
+    return Compared(change=extension.change, update=_update(path, measurement) if new else None, known=True)
 
 
 def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Baseline:

@@ -7,7 +7,9 @@ summary of models, data and encoded samples when it ends.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from pytest_clip_robust.core.summary import RunSummary, merge_summaries
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.plugin.gate import how_to_compare
+from pytest_clip_robust.plugin.gate import baseline_folder, how_to_compare
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.terminal import render_aspects, render_table, unmatched_keys
@@ -27,6 +29,15 @@ SUMMARY = "clip_robust_summary"
 
 Summarise = Callable[[], RunSummary]
 """Returns what this process has loaded and encoded so far."""
+
+
+@dataclass(slots=True)
+class _Reported:
+    """The report of the last attempt of a test: records, packed baselines to record, whether a gate was skipped."""
+
+    records: list[Record] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    skipped: bool = False
 
 
 class WorkerSide:
@@ -48,7 +59,7 @@ class Collector:
         self._config = config
         self._run = run
         self._summarise = summarise
-        self._records: list[Record] = []
+        self._reports: dict[str, _Reported] = defaultdict(_Reported)
         self._summaries: list[RunSummary] = []
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
@@ -65,9 +76,13 @@ class Collector:
         self._whole_run = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records, and the baselines to record, from a test's report."""
-        self._recorder.take(getattr(report, "clip_updates", []))
-        self._records += getattr(report, "clip_records", [])
+        """Take the records, and the baselines to record, from a test's report; only its last attempt counts."""
+        if report.when == "setup":
+            self._reports.pop(report.nodeid, None)
+        reported = self._reports[report.nodeid]
+        reported.records += getattr(report, "clip_records", [])
+        reported.updates += getattr(report, "clip_updates", [])
+        reported.skipped |= getattr(report, "clip_skipped", False)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -77,8 +92,12 @@ class Collector:
             self._summaries.append(summary)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write baselines and report.json if asked to; the run fails if one cannot be written."""
+        if self._run.strict and session.exitstatus == pytest.ExitCode.OK and (self._unmatched() or self._none_judged()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for reported in self._reports.values():
+            self._recorder.take(reported.updates)
         self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir, notice=self._show)
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -91,7 +110,7 @@ class Collector:
             precision=self._run.precision,
             alpha=self._run.alpha,
             reference="" if self._run.reference is None else self._run.reference.label,
-            exit_status=int(exitstatus),
+            exit_status=int(session.exitstatus),
         )
         path = self._run.report / "report.json"
         try:
@@ -116,6 +135,9 @@ class Collector:
                 terminalreporter.write(f"\n{aspects}\n")
             for line in self._closing_lines():
                 terminalreporter.write_line(line)
+        elif self._none_judged():
+            terminalreporter.section("clip robustness")
+            terminalreporter.write_line(self._none_judged())
         for line in self._recorded:
             terminalreporter.write_line(line)
         if self._report_line:
@@ -134,13 +156,25 @@ class Collector:
             f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
             "everything else came from the feature store"
         )
-        lines += uncompared(self._run, self._records)
-        if self._whole_run:
-            lines += self._unmatched()
-        return lines
+        lines += uncompared(self._run, self._records, seen_from=self._config.invocation_params.dir)
+        return lines + self._unmatched()
+
+    @property
+    def _records(self) -> list[Record]:
+        return [record for reported in self._reports.values() for record in reported.records]
+
+    def _none_judged(self) -> str:
+        """Return one line if every test with a gate was skipped."""
+        skipped = sum(reported.skipped for reported in self._reports.values())
+        if not skipped or self._records:
+            return ""
+        return f"no gate was judged; {skipped} {'was' if skipped == 1 else 'were'} skipped (-rs shows why)"
 
     def _unmatched(self) -> list[str]:
+        """Return lines about keys of the profile that match no measurement; a part of a run does not show that."""
         profile = self._run.profile
+        if not self._whole_run:
+            return []
         return [
             *unmatched_keys("thresholds", profile.thresholds, self._records),
             *unmatched_keys("tolerances", profile.tolerances, self._records),
@@ -160,7 +194,7 @@ def headline(run: RunConfig) -> str:
     )
 
 
-def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
+def uncompared(run: RunConfig, records: Sequence[Record], *, seen_from: Path) -> list[str]:
     """Return one line about each model that has gates without a baseline: how many, and what to do about it."""
     if run.reference is not None:
         return []
@@ -171,8 +205,10 @@ def uncompared(run: RunConfig, records: Sequence[Record]) -> list[str]:
         new = sum(not record["known"] for record in own)
         if new:
             gates = "any gate" if new == len(own) else f"{new} of {len(own)} gates"
+            folder = baseline_folder(run, specs.get(label))
+            place = "" if folder is None else f" in {os.path.relpath(folder, seen_from)}"
             way_out = how_to_compare(run, specs.get(label))
-            lines.append(f"no baseline yet for {gates} of {label or 'tests without a model'}; {way_out}")
+            lines.append(f"no baseline yet for {gates} of {label or 'tests without a model'}{place}; {way_out}")
     return lines
 
 

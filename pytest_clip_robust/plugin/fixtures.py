@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import SkipTest
 
 import pytest
+from _pytest.skipping import evaluate_skip_marks
 
 from pytest_clip_robust.core.summary import RunSummary, merge_summaries
-from pytest_clip_robust.errors import ClipRobustError, ConfigError
+from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, did_you_mean
+from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gate import Gate, baseline_folder, is_recording, model_label, model_spec, short_name
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
 from pytest_clip_robust.plugin.keys import ALPHA, GATED, MODELS, RECORDS, RUN, SESSION, TURNS, UPDATES
-from pytest_clip_robust.plugin.parametrize import _no_set
+from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_set
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
+
+PLUGIN = Path(__file__).parent
+PACKAGE = PLUGIN.parent
 
 if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
@@ -72,7 +80,7 @@ def id_set(clip_profile: Profile) -> str:
     """Return the name of the in-distribution set, which shifts are measured against."""
     names = clip_profile.sets("id")
     if not names:
-        raise ConfigError(_no_set("id", clip_profile))
+        raise ConfigError(no_set("id", clip_profile))
     return names[0]
 
 
@@ -92,7 +100,7 @@ def panel(dataset: str, clip_profile: Profile) -> Panel:
     from pytest_clip_robust.properties.shift import read_panel  # noqa: PLC0415 - SciPy, once a test needs it
 
     if dataset not in clip_profile.panels:
-        pytest.skip(f"no panel of reference models for {dataset!r}; name a CSV file in the profile's [panels]")
+        pytest.skip(no_panel(dataset))
     return read_panel(clip_profile.panels[dataset])
 
 
@@ -102,7 +110,7 @@ def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
     from pytest_clip_robust.evaluation.cues import read_observers  # noqa: PLC0415 - NumPy, once a test needs it
 
     if dataset not in clip_profile.observers:
-        pytest.skip(f"no observers of {dataset!r}; name tables of decisions in the profile's [observers]")
+        pytest.skip(no_observers(dataset))
     return read_observers(clip_profile.observers[dataset])
 
 
@@ -128,9 +136,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
         run_for_reference(item, spec)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test that asks for GPUs that this process does not have."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Prepare a test, or another attempt of it: drop what an earlier attempt reported, and check its GPUs."""
+    item.user_properties[:] = [one for one in item.user_properties if not one[0].startswith("clip_")]
+    _check_gpus(item)
+    with _skips_of_models_are_errors(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Fail a test whose model skips instead of encoding."""
+    with _skips_of_models_are_errors(item):
+        return (yield)
+
+
+def _check_gpus(item: pytest.Item) -> None:
     need = gpu_need(item)
     if need is None:
         return
@@ -146,10 +168,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the tests with a gate and derive the level of each; every worker of xdist collects the same tests."""
-    gated = [item for item in session.items if "gate" in getattr(item, "fixturenames", ())]
+    """Count the tests with a gate and derive the level of each; every worker of xdist collects the same tests.
+
+    Tests with a skip marker do not count. Whether others skip themselves is only known when they run.
+    """
+    gated = [item for item in session.items if _has_gate(item)]
     session.config.stash[GATED] = {item.nodeid: place for place, item in enumerate(gated)}
-    session.config.stash[ALPHA] = session.config.stash[RUN].alpha / max(1, len(gated))
+    session.config.stash[ALPHA] = session.config.stash[RUN].alpha / max(1, sum(not _is_skipped(one) for one in gated))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -174,6 +199,8 @@ def pytest_runtest_makereport(
             )
         )
         report.user_properties.append(("clip_verdict", "error"))
+    if report.skipped and _has_gate(item):
+        report.clip_skipped = True  # type: ignore[attr-defined]
     if report.when == "call" or report.failed:
         report.clip_records = records  # type: ignore[attr-defined]
         report.clip_updates = item.stash.get(UPDATES, [])  # type: ignore[attr-defined]
@@ -181,14 +208,34 @@ def pytest_runtest_makereport(
     return report
 
 
-def check_recording(config: pytest.Config, run: RunConfig) -> None:
-    """Check that baselines can be recorded, if syrupy is asked to.
+def check_baselines(config: pytest.Config, run: RunConfig) -> None:
+    """Check that baselines can be recorded, if syrupy is asked to, or else that those named by an option exist.
 
     Raises:
-        ConfigError: two models would write the same folder, a model has none, or the process only encodes its share.
+        ConfigError: two models would write the same folder, a model has none, the process only encodes its share, or
+            baselines that are named do not exist.
     """
-    if not is_recording(config):
-        return
+    if is_recording(config):
+        _check_recording(run)
+    elif run.reference is None and run.rank is None:
+        _check_existing(run, named=config.getoption("clip_baselines") is not None)
+
+
+def _check_existing(run: RunConfig, *, named: bool) -> None:
+    if named and not run.baselines.is_dir():
+        raise ConfigError(
+            f"--clip-baselines {run.baselines}: no such directory; to record baselines there, add --snapshot-update"
+        )
+    known = families(run.baselines)
+    if run.baseline_name and known and run.baseline_name not in known:
+        raise ConfigError(
+            f"--clip-baseline-name {run.baseline_name!r}: no such baselines in {run.baselines}"
+            f"{did_you_mean(run.baseline_name, known)}; known: {', '.join(known)}; to record new ones, add "
+            "--snapshot-update"
+        )
+
+
+def _check_recording(run: RunConfig) -> None:
     if run.rank is not None:
         raise ConfigError(
             f"--snapshot-update: {run.rank} only encodes and measures nothing; record without RANK and WORLD_SIZE"
@@ -248,4 +295,36 @@ def _uncaptured(config: pytest.Config) -> Callable[[], AbstractContextManager[No
 
 
 def _is_ours(item: pytest.Item) -> bool:
-    return model_spec(item) is not None or "gate" in getattr(item, "fixturenames", ())
+    return model_spec(item) is not None or _has_gate(item)
+
+
+def _has_gate(item: pytest.Item) -> bool:
+    return "gate" in getattr(item, "fixturenames", ())
+
+
+def _is_skipped(item: pytest.Item) -> bool:
+    """Return whether a marker skips `item`; an invalid marker is reported when the test runs."""
+    try:
+        return evaluate_skip_marks(item) is not None
+    except (Exception, pytest.fail.Exception):  # noqa: BLE001 - conditions are the project's code
+        return False
+
+
+@contextmanager
+def _skips_of_models_are_errors(item: pytest.Item) -> Iterator[None]:
+    """Raise ModelError if the code of a model, called by this package, ends the test as skipped or the run as passed.
+
+    Raises:
+        ModelError: the test would be skipped or expected to fail, or the run would end.
+    """
+    try:
+        yield
+    except (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, SkipTest) as outcome:
+        frames = (Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(outcome.__traceback__))
+        if not any(PACKAGE in path.parents and PLUGIN not in path.parents for path in frames):
+            raise
+        how = type(outcome).__name__.lower()
+        raise ModelError(
+            f"{model_label(item)}: the model's code ended the test ({how}: {one_line(outcome)}); a model that cannot "
+            "be evaluated is an error, never a skip"
+        ) from None

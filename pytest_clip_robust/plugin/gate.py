@@ -25,7 +25,7 @@ from pytest_clip_robust.gates import (
     judge,
     most_specific,
 )
-from pytest_clip_robust.gates.baseline_files import pack
+from pytest_clip_robust.gates.baseline_files import families, pack
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
 from pytest_clip_robust.gates.regression import incompatibilities
 from pytest_clip_robust.models.spec import ModelSpec
@@ -163,11 +163,6 @@ def how_to_compare(run: RunConfig, spec: ModelSpec | None) -> str:
             "for a trusted model"
         )
     return "record one with --snapshot-update"
-
-
-def families(baselines: Path) -> list[str]:
-    """Return the names of the folders of `baselines` that hold a baseline file."""
-    return sorted({path.parent.name for path in baselines.glob("*/*.json")})
 
 
 def is_recording(config: pytest.Config) -> bool:

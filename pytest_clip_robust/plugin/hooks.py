@@ -36,24 +36,19 @@ OPTIONS = (
         "profile",
         "NAME|FILE",
         "",
-        "profile: data sets and their roles, prompts, thresholds (TOML file or built-in name)",
+        "Profile: data sets, their roles, prompts and thresholds (TOML file or built-in name)",
     ),
-    ("reference", "SPEC", "", "compare with this model, measured in the same run, instead of with stored baselines"),
-    ("baselines", "DIR", "baselines", "directory of stored baselines (default: baselines, next to the ini file)"),
-    ("baseline-name", "NAME", "", "subdirectory of the model's baselines (default: the architecture's name)"),
-    ("alpha", "P", "0.05", "family-wise false-alarm rate over all gates (default: 0.05)"),
-    ("cache", "DIR|URL", "", "feature store, a directory or fsspec URL (default: the user cache directory)"),
-    ("report", "DIR", "", "write report.json to this directory"),
-    ("device", "DEVICE", "auto", "auto, cpu, cuda, cuda:N or mps (default: auto)"),
-    ("precision", "P", "fp32", "fp32, bf16 or fp16 (default: fp32)"),
-    ("batch-size", "N", "", "images per batch (default: as many as fit on a GPU, 16 on CPU)"),
-    (
-        "workers",
-        "N",
-        "",
-        "image-decoding worker processes; 0 decodes in-process (default: one per core with a GPU, 2 on CPU)",
-    ),
-    ("pixel-cache", "SIZE|off", "4GiB", "disk space for resized images, which later models reuse (default: 4GiB)"),
+    ("reference", "SPEC", "", "Compare with this model, evaluated in the same run, instead of with stored baselines"),
+    ("baselines", "DIR", "baselines", "Directory of stored baselines (default: baselines, next to the ini file)"),
+    ("baseline-name", "NAME", "", "Subdirectory of the model's baselines (default: the name of its architecture)"),
+    ("alpha", "P", "0.05", "Family-wise false-alarm rate over all gates (default: 0.05)"),
+    ("cache", "DIR|URL", "", "Feature store: a directory or fsspec URL (default: the user cache directory)"),
+    ("report", "DIR", "", "Write report.json to this directory"),
+    ("device", "DEVICE", "auto", "Device that encodes: auto, cpu, cuda, cuda:N or mps (default: auto)"),
+    ("precision", "P", "fp32", "Precision of the model: fp32, bf16 or fp16 (default: fp32)"),
+    ("batch-size", "N", "", "Images per batch (default: as many as fit on a GPU, 16 on CPU)"),
+    ("workers", "N", "", "Image-decoding processes; 0 decodes in-process (default: one per core with a GPU, 2 on CPU)"),
+    ("pixel-cache", "SIZE|off", "4GiB", "Disk space for resized images, which later models reuse (default: 4GiB)"),
     ("worker-memory", "GIB", "", "GPU memory that each xdist worker needs, so that several workers can share a GPU"),
     ("worker-gpus", "N", "1", "GPUs of the first xdist worker, for tests that need several (default: 1)"),
 )
@@ -64,22 +59,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every option with its ini setting; ``--model`` is added later, if no other plugin defines it."""
     group = parser.getgroup("clip-robust", "robustness of CLIP-like models")
     _add_model_option(group, "--clip-model")
-    parser.addini("clip_model", "models to evaluate if the command line names none", type="linelist", default=[])
+    parser.addini("clip_model", "Models to evaluate if the command line names none", type="linelist", default=[])
     group.addoption(
         "--clip-data",
         action="append",
         metavar="NAME=LOCATION",
-        help="location of a data set: directory, .parquet, .tar or Hub name, with options such as ?label=COLUMN "
+        help="Location of a data set: directory, .parquet, .tar or Hub name, with options such as ?label=COLUMN "
         "(can be repeated)",
     )
-    parser.addini("clip_data", "data sets, one NAME=LOCATION per line", type="linelist", default=[])
+    parser.addini("clip_data", "Data sets, one NAME=LOCATION per line", type="linelist", default=[])
     for name, metavar, default, text in OPTIONS:
         dest = f"clip_{name.replace('-', '_')}"
         group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)
         parser.addini(dest, text, default=default)
     for name, text in (
-        ("compile", "run the model's towers through torch.compile"),
-        ("strict", "also fail gates with no baseline or an inconclusive comparison, and unmatched thresholds"),
+        ("compile", "Run the model's towers through torch.compile"),
+        ("strict", "Also fail gates with no baseline or an inconclusive comparison, and thresholds that match nothing"),
     ):
         group.addoption(f"--clip-{name}", action="store_true", help=text)
         parser.addini(f"clip_{name}", text, type="bool", default=False)
@@ -132,7 +127,7 @@ def _start(config: pytest.Config) -> None:
     _check_rootdir(config)
     try:
         run = read_config(config)
-        fixtures.check_recording(config, run)
+        fixtures.check_baselines(config, run)
     except ClipRobustError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[RUN] = run
@@ -201,7 +196,7 @@ def _add_model_option(group: pytest.OptionGroup, option: str) -> None:
         action="append",
         dest="clip_models",
         metavar="SPEC",
-        help="model to evaluate: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO or py:MODULE:FACTORY "
+        help="Model to evaluate: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO or py:MODULE:FACTORY "
         "(can be repeated)",
     )
 

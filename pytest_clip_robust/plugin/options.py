@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.config.checking import check_profile
+from pytest_clip_robust.config.profile import Profile, load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.names import PRECISIONS
 from pytest_clip_robust.system.rank import Rank, read_rank
@@ -48,7 +50,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         baselines=_baselines(config),
         baseline_name=name,
         alpha=_probability(config, "clip_alpha"),
-        profile=load_profile(profile, data_options),
+        profile=_profile(profile, data_options),
         cache=str(_value(config, "clip_cache")) or str(user_cache()),
         report=config.invocation_params.dir / report if report else None,
         device=device_asked(config),
@@ -62,6 +64,12 @@ def read_config(config: pytest.Config) -> RunConfig:
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
         rank=_rank(config),
     )
+
+
+def _profile(source: str | None, data_options: list[str]) -> Profile:
+    profile = load_profile(source, data_options)
+    check_profile(profile)
+    return profile
 
 
 def requested_models(config: pytest.Config) -> list[str]:
@@ -105,11 +113,26 @@ def _value(config: pytest.Config, name: str) -> object:
 
 
 def _baselines(config: pytest.Config) -> Path:
-    """Return the folder of baselines, relative to the working directory if an option, else to the ini file."""
+    """Return the folder of baselines: of the option, relative to the working directory, else next to the ini file.
+
+    A run from a sub-directory can have another ini file, or none. If there are no baselines next to it, the nearest
+    ones above count, so that a run never misses baselines that exist.
+    """
     given = config.getoption("clip_baselines")
     if given is not None:
         return config.invocation_params.dir / str(given)
-    return config.rootpath / str(config.getini("clip_baselines"))
+    name = str(config.getini("clip_baselines"))
+    project = config.rootpath if config.inipath is None else config.inipath.parent
+    candidates = [folder / name for start in (project, config.invocation_params.dir) for folder in _upwards(start)]
+    return next((folder for folder in candidates if families(folder)), project / name)
+
+
+def _upwards(folder: Path) -> Iterator[Path]:
+    """Yield `folder` and the folders above it, up to the root of its repository."""
+    for one in (folder, *folder.parents):
+        yield one
+        if (one / ".git").exists():
+            return
 
 
 def _rank(config: pytest.Config) -> Rank | None:

@@ -31,7 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "corruption" in metafunc.fixturenames:
             _parametrize_corruptions(metafunc, names, run.profile)
         else:
-            metafunc.parametrize("dataset", names or [_absent(roles[0], run.profile)], indirect=True)
+            sets = [_dataset_parameter(metafunc, name, run.profile) for name in names]
+            metafunc.parametrize("dataset", sets or [_absent(roles[0], run.profile)], indirect=True)
     if "angles" in metafunc.fixturenames:
         metafunc.parametrize("angles", run.profile.correspondence.bins, ids=bin_name)
 
@@ -52,11 +53,42 @@ def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profil
                 kinds = ["unreadable"]  # the test itself reports why
         pairs += [pytest.param(name, kind, id=f"{name}-{kind}") for kind in kinds]
     reason = f"not enabled; add {also.args[0]!r} to corruptions.also in the profile" if also and disabled else ""
-    skip = pytest.mark.skip(reason=reason or _no_set("corruptions", profile))
+    skip = pytest.mark.skip(reason=reason or no_set("corruptions", profile))
     absent = pytest.param("", "", id="not-asked-for" if reason else "no-corruptions-set", marks=skip)
     metafunc.parametrize(("dataset", "corruption"), pairs or [absent], indirect=["dataset"])
     if "severity" in metafunc.fixturenames:
         metafunc.parametrize("severity", profile.corruptions.severities if pairs else ["none"])
+
+
+def _dataset_parameter(metafunc: pytest.Metafunc, name: str, profile: Profile) -> Any:
+    """Return the data set as a parameter, with a skip marker if the test needs what the profile does not have for it.
+
+    The fixtures `panel` and `observers` skip, too, but only when the test runs: the level of every gate depends on the
+    number of tests that are not skipped.
+    """
+    for fixture, known, reason in (
+        ("panel", profile.panels, no_panel(name)),
+        ("observers", profile.observers, no_observers(name)),
+    ):
+        if name not in known and _uses_our(fixture, metafunc):
+            return pytest.param(name, marks=pytest.mark.skip(reason=reason))
+    return name
+
+
+def no_panel(dataset: str) -> str:
+    """Return why a test of effective robustness on `dataset` is skipped."""
+    return f"no panel of reference models for {dataset!r}; name a CSV file in the profile's [panels]"
+
+
+def no_observers(dataset: str) -> str:
+    """Return why a test of error consistency on `dataset` is skipped."""
+    return f"no observers of {dataset!r}; name tables of decisions in the profile's [observers]"
+
+
+def _uses_our(fixture: str, metafunc: pytest.Metafunc) -> bool:
+    """Return whether the test uses this plugin's `fixture`, and not a project's own one of that name."""
+    definitions = metafunc._arg2fixturedefs.get(fixture, ())  # noqa: SLF001 - pytest has no public way to ask
+    return bool(definitions) and definitions[-1].func.__module__ == "pytest_clip_robust.plugin.fixtures"
 
 
 def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
@@ -66,10 +98,11 @@ def _roles_of(marker: pytest.Mark) -> tuple[str, ...]:
 
 
 def _absent(role: str, profile: Profile) -> Any:
-    return pytest.param("", id=f"no-{role}-set", marks=pytest.mark.skip(reason=_no_set(role, profile)))
+    return pytest.param("", id=f"no-{role}-set", marks=pytest.mark.skip(reason=no_set(role, profile)))
 
 
-def _no_set(role: str, profile: Profile) -> str:
+def no_set(role: str, profile: Profile) -> str:
+    """Return why a test that asks for `role` is skipped."""
     return (
         f"no data set has the role {role!r} in profile {profile.name!r}; "
         f"give one with --clip-data NAME=LOCATION?role={role}"

@@ -75,7 +75,7 @@ def test_the_command_line_moves_a_set_without_changing_its_role(write):
         ("[roles]\nid = 3", "role id=3; expected a string, or a list of strings"),
         ('[roles]\nid = ["imagenet-1k", "imagenet-r"]', "a run has one in-distribution set"),
         ('[roles]\nid = "imagenet1k"', r"no data set 'imagenet1k' \(did you mean 'imagenet-1k'"),
-        ("[data]\nphotos = 3", r"\[data\.photos\] is 3"),
+        ("[data]\nphotos = 3", "data set 'photos' is 3; expected a table"),
         ('[data.photos]\nlocaton = "x"', "unknown key 'locaton'"),
         ('[prompts]\nset = "a"\nfile = "b"', "set and file are given; give one of set, file, templates"),
         ("[prompts]\nset = 3", "prompts.set=3; expected a string"),

@@ -45,10 +45,10 @@ def test_a_wrong_option_is_one_line(option, message):
     [
         ({"locaton": "x"}, "unknown key 'locaton' \\(did you mean 'location'"),
         ({"location": 3}, "location=3; expected a str"),
-        ({"crop_border": True}, "crop_border=True; expected a int"),
+        ({"crop_border": True}, "crop_border=True; expected a whole number"),
         ({"crop_border": -1}, "crop_border=-1; expected 0 or more"),
-        ({"factors": "pose"}, "expected a list of strings"),
-        ({"classes": [1]}, "expected a list of strings"),
+        ({"factors": 3}, "factors=3; expected a string, or a list of strings"),
+        ({"classes": [1]}, r"classes\[0\]=1; expected a string"),
     ],
 )
 def test_a_wrong_table_is_one_line(table, message):

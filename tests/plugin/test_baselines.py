@@ -33,7 +33,7 @@ def test_without_a_baseline_a_value_passes_and_the_lack_is_said(crowd):
     result = crowd.runpytest(MODEL, PROFILE)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
-        ["no baseline yet for any gate of py:colour_clip:load; compare with its parent model *"]
+        ["no baseline yet for any gate of py:colour_clip:load in baselines/colour_clip.load; compare *"]
     )
     result.stdout.no_fnmatch_line("*snapshot report summary*")
     assert not (crowd.path / "baselines").exists()

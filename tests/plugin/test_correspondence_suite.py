@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import pytest_clip_robust.encoding.dense.pairs  # noqa: F401
+import pytest_clip_robust.encoding.dense.pairs  # noqa: F401 - imported before pytester forgets imports
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_correspondence.py"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pytest_clip_robust.corruptions.images
+import pytest_clip_robust.corruptions.images  # before pytester forgets imports
 import pytest_clip_robust.evaluation.corruptions  # noqa: F401
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_corruption.py"

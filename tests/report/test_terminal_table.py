@@ -117,15 +117,15 @@ def test_the_largest_change_in_tolerances_comes_first():
 def test_gates_without_a_baseline_are_counted_by_model(tmp_path):
     run = SimpleNamespace(reference=None, models=(), baselines=tmp_path, baseline_name="")
     known = record(change=CHANGE, known=True)
-    assert uncompared(run, [known]) == []
-    assert uncompared(run, [record(), known]) == [
+    assert uncompared(run, [known], seen_from=tmp_path) == []
+    assert uncompared(run, [record(), known], seen_from=tmp_path) == [
         "no baseline yet for 1 of 2 gates of A; record one with --snapshot-update"
     ]
-    assert uncompared(run, [record(), known, record(model="B")])[1] == (
+    assert uncompared(run, [record(), known, record(model="B")], seen_from=tmp_path)[1] == (
         "no baseline yet for any gate of B; record one with --snapshot-update"
     )
-    assert uncompared(run, [record(known=True)]) == []
-    assert uncompared(SimpleNamespace(reference="other"), [record()]) == []
+    assert uncompared(run, [record(known=True)], seen_from=tmp_path) == []
+    assert uncompared(SimpleNamespace(reference="other"), [record()], seen_from=tmp_path) == []
 
 
 def test_the_tally_counts_every_verdict():
