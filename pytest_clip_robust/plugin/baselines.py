@@ -32,7 +32,7 @@ from pytest_clip_robust.gates.baseline_files import (
     read_columns,
     read_entries,
 )
-from pytest_clip_robust.gates.regression import Baseline, Change, Trend, evidence_from
+from pytest_clip_robust.gates.regression import Baseline, Change, Trend, contradiction, evidence_from
 from pytest_clip_robust.plugin.keys import BASELINE_FILE
 from pytest_clip_robust.stats.intervals import LEVEL
 from pytest_clip_robust.system.versions import installed_versions
@@ -164,7 +164,7 @@ def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Basel
     """Return what the JSON file `path` and the Parquet file next to it store for `measurement`.
 
     Raises:
-        BaselineError: the Parquet file is damaged, or lacks the evidence that the entry names.
+        BaselineError: the Parquet file is damaged, lacks the evidence that the entry names, or contradicts the entry.
     """
     run, parquet = entry["run"], path.with_suffix(".parquet")
     stored = columns_in(parquet)
@@ -172,6 +172,13 @@ def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Basel
         raise BaselineError(
             f"baseline {path}: {measurement.key} names the evidence {entry['outcomes']}, which {parquet.name} lacks; "
             f"the two files do not belong together; {RESTORE}"
+        )
+    evidence = evidence_from(measurement, stored.get(entry["outcomes"], ()))
+    recomputed = None if evidence is None else contradiction(measurement, entry["value"], evidence)
+    if recomputed is not None:
+        raise BaselineError(
+            f"baseline {path}: {measurement.key} has the value {entry['value']}, but its evidence gives "
+            f"{recomputed:.6f}, so it was edited; {RESTORE}"
         )
     return Baseline(
         name=f"baseline {path.parent.name}/{path.name}",
@@ -186,7 +193,7 @@ def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Basel
             data=entry["data"],
             prompts=entry["prompts"],
         ),
-        evidence=evidence_from(measurement, stored.get(entry["outcomes"], ())),
+        evidence=evidence,
     )
 
 

@@ -14,6 +14,9 @@ from pytest_clip_robust.core.measurement import Interval, Measurement, Provenanc
 from pytest_clip_robust.errors import BaselineError
 from pytest_clip_robust.gates import baseline_files
 from pytest_clip_robust.gates.baseline_files import Update, columns_of, entry_of, read_columns, read_entries
+from pytest_clip_robust.gates.regression import contradiction, value_of
+from pytest_clip_robust.properties import ood
+from pytest_clip_robust.scoring.ood_scores import Scores
 
 KEY = "zero_shot.top1[photos]"
 DAMAGED = 400
@@ -170,6 +173,28 @@ def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
     with pytest.raises(BaselineError) as caught:
         read_entries(path)
     one_line(caught, path)
+
+
+def test_a_value_must_follow_from_its_evidence():
+    rng = np.random.default_rng(0)
+    scores = auroc_evidence("photos", rng.normal(size=500), "ood", rng.normal(size=500))
+    for evidence in (mean_evidence("photos", rng.random(400) < 0.7), mean_evidence("photos", rng.random(400)), scores):
+        value = value_of(evidence)
+        found = measurement("m", evidence, value)
+        assert contradiction(found, round(value, 6), evidence) is None
+        assert contradiction(found, value - 0.01, evidence) == value
+
+
+@given(st.integers(5, 400), st.integers(5, 400), st.randoms(use_true_random=False), st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_evidence_that_is_coarser_than_the_value_is_no_contradiction(inside, outside, random, ties):
+    rng = np.random.default_rng(random.randrange(2**32))
+    sets = [rng.normal(shift, 1, size) for shift, size in ((1, inside), (0, outside))]
+    one, two = (Scores(dataset=name, score="s", values=np.round(values, 1) if ties else values) for name, values in
+                zip("ab", sets, strict=True))  # fmt: skip
+    for metric in ("fpr95_id", "fpr95_ood", "aupr_in", "aupr_out"):
+        found = ood.measure(one, two, metric)
+        assert contradiction(found, round(found.value, 6), found.evidence) is None
 
 
 plain = st.recursive(

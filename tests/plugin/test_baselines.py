@@ -184,6 +184,29 @@ def test_a_damaged_baseline_fails_in_one_line_and_is_not_written_over(recorded):
     assert len(path.read_text()) > 100
 
 
+def test_a_value_that_was_edited_against_its_evidence_is_refused(recorded):
+    path = recorded.path / "baselines" / "colour_clip.load" / "test_suite.json"
+    edited = path.read_text().replace('"value": 1.0, "low": 0.968981', '"value": 0.4, "low": 0.3')
+    assert edited != path.read_text()
+    path.write_text(edited)
+    result = recorded.runpytest(WORSE, AS_MODEL, PROFILE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*test_suite.json: zero_shot.top1* has the value 0.4, but its evidence gives 1.000000, so it was edited; *"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_evidence_of_another_recording_is_refused(recorded):
+    folder = recorded.path / "baselines"
+    recorded.runpytest(WORSE, "--clip-baseline-name=other", PROFILE, RECORD)
+    (folder / "other" / "test_suite.parquet").replace(folder / "colour_clip.load" / "test_suite.parquet")
+    result = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "-k", "test_accuracy")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*which test_suite.parquet lacks; the two files do not belong together; restore *"])
+    result.stdout.no_fnmatch_line("no baseline yet*")
+
+
 def test_a_baseline_without_its_outcomes_is_compared_unpaired(recorded):
     (recorded.path / "baselines" / "colour_clip.load" / "test_suite.parquet").unlink()
     result = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "-k", "test_mean")

@@ -227,6 +227,7 @@ def test_without_the_clean_images_what_needs_them_is_skipped(ready):
 
 def test_a_folder_of_another_layout_fails_and_says_so(ready):
     shutil.rmtree(ready.path / "cc")
+    (ready.path / "cc").mkdir()
     found, _ = run(ready, "-k", "test_accuracy and 1")
     found.assert_outcomes(failed=1)
     found.stdout.fnmatch_lines(["*has no folders KIND/SEVERITY/CLASS/IMAGE*"])
