@@ -123,7 +123,7 @@ def _load_torch(path: Path) -> tuple[object, bool]:
                 return load_restricted(file), True
     except RefusedError as error:
         raise ModelError(
-            f"checkpoint {path} is refused: unpickling it would run {error}; "
+            f"checkpoint {path} is refused: unpickling it would run {one_line(error)}; "
             "save the plain state_dict, best as .safetensors"
         ) from error
     except pickle.UnpicklingError as error:
@@ -131,6 +131,8 @@ def _load_torch(path: Path) -> tuple[object, bool]:
             f"checkpoint {path} is not a torch checkpoint, or is damaged: copy it again, or save the plain "
             "state_dict, best as .safetensors"
         ) from error
+    except PermissionError as error:
+        raise ModelError(f"checkpoint {path} cannot be read: {one_line(error)}") from error
     except Exception as error:  # a damaged pickle raises errors of any kind
         if "TorchScript" in str(error):
             raise ModelError(f"checkpoint {path} is a TorchScript archive; save its state_dict() instead") from error

@@ -63,16 +63,16 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
     arguments = {name: value for name, value in offered.items() if name in wanted} | _arguments(spec, wanted, offered)
     try:
         encoder = factory(**arguments)
-    except ClipRobustError:
+    except (ClipRobustError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also SystemExit, and pytest.skip, which would end the test without a result
         raise ModelError(
             f"model {spec.label}: its factory failed: {type(error).__name__}: {one_line(error)}"
         ) from error
     _check(encoder, spec)
     # Arguments are part of the identity, because a factory's identity may not depend on them.
     identity = f"{encoder.identity}{''.join(f'|{name}={value}' for name, value in spec.options)}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()
+    digest = hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()
     return LoadedModel(
         spec=spec,
         encoder=encoder,
@@ -105,7 +105,9 @@ def _import(name: str, spec: ModelSpec) -> ModuleType:
         )  # as `python -m` does; the module may import other modules of this folder later
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a script may call sys.exit
         raise ModelError(
             f"model {spec.label}: cannot import {name}: {type(error).__name__}: {one_line(error)}"
         ) from error
@@ -125,7 +127,9 @@ def _from_file(path: Path, spec: ModelSpec) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a script may call sys.exit
         del sys.modules[name]
         raise ModelError(f"model {spec.label}: {path} failed: {type(error).__name__}: {one_line(error)}") from error
     return module
@@ -176,7 +180,10 @@ def _converted(value: str, parameter: inspect.Parameter | None, what: str) -> An
 
 
 def _check(encoder: object, spec: ModelSpec) -> None:
-    lacking = [name for name in REQUIRED if not hasattr(encoder, name)]
+    try:
+        lacking = [name for name in REQUIRED if not hasattr(encoder, name)]
+    except Exception as error:  # a property can raise anything
+        raise ModelError(f"model {spec.label}: {type(error).__name__}: {one_line(error)}") from error
     if lacking:
         raise ModelError(
             f"model {spec.label}: its {type(encoder).__name__} has no {', '.join(lacking)}; a DualEncoder has "
@@ -204,7 +211,13 @@ def _check_steps(encoder: DualEncoder, spec: ModelSpec) -> None:
         raise ModelError(
             f"model {spec.label}: preprocess_steps is a {type(steps).__name__}; expected PreprocessSteps or None"
         )
-    if steps is not None and not steps_agree(steps, encoder.preprocess):
+    try:
+        agree = steps is None or steps_agree(steps, encoder.preprocess)
+    except Exception as error:
+        raise ModelError(
+            f"model {spec.label}: its preprocess_steps failed: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    if not agree:
         raise ModelError(
             f"model {spec.label}: its preprocess_steps and preprocess disagree; fix the steps or set them to None"
         )

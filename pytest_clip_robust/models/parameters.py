@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.unpickling import Placeholder
+from pytest_clip_robust.system.text import one_line, printable
 
 StateDict = dict[str, torch.Tensor]
 
@@ -39,9 +41,10 @@ COUNTER = "n_averaged"
 """The counter that `torch.optim.swa_utils.AveragedModel` adds to the parameters."""
 
 DEPTH = 5
+"""How many keys deep a state_dict is searched for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One model in a checkpoint.
 
@@ -55,7 +58,8 @@ class Candidate:
     @property
     def label(self) -> str:
         """The place of the model in the file, such as ``state_dict`` or ``state_dict.ema.module``."""
-        return ".".join([*self.keys, *filter(None, [self.prefix.rstrip(".")])]) or "the top level"
+        place = ".".join([*self.keys, *filter(None, [self.prefix.rstrip(".")])])
+        return printable(place) or "the top level"
 
     @property
     def words(self) -> frozenset[str]:
@@ -217,10 +221,10 @@ def _matches(candidates: list[Candidate], wanted: str) -> list[Candidate]:
 
 
 def _short(candidate: Candidate, candidates: list[Candidate]) -> str:
-    """Return the shortest text with which ``?weights=`` names a model."""
+    """Return the shortest text with which ``?weights=`` names a model, percent-encoded as in a spec."""
     names = ["ema"] if candidate.is_average else []
     names += [*candidate.keys, candidate.prefix.rstrip("."), candidate.label]
-    return next((one for one in names if one and _matches(candidates, one) == [candidate]), "raw")
+    return quote(next((one for one in names if one and _matches(candidates, one) == [candidate]), "raw"))
 
 
 def _same(parameters: StateDict, others: StateDict) -> bool:
@@ -277,13 +281,10 @@ def _unrecognised(content: object, where: str, wanted: str) -> Found:
 
 def _description(content: object, found: object) -> str:
     if isinstance(content, Placeholder) and not content:
-        return f"it is a pickled {content.name}"
+        return one_line(f"it is a pickled {content.name}")
     if not isinstance(content, dict):
         return f"it is a {type(content).__name__}"
-    types = (
-        {value.name for value in dict.values(found) if isinstance(value, Placeholder)}
-        if isinstance(found, dict)
-        else ()
-    )
-    values = f", with values of type {', '.join(sorted(types))}" if types else ""
-    return f"its keys are {', '.join(map(str, list(content)[:5]))}{values}"
+    values = [*dict.values(content), *(dict.values(found) if isinstance(found, dict) else ())]
+    types = sorted({value.name for value in values if isinstance(value, Placeholder)})
+    kinds = f", with values of type {', '.join(types[:5])}" if types else ""
+    return one_line(f"its keys are {', '.join(map(str, list(content)[:5]))}{kinds}")

@@ -100,7 +100,9 @@ def _images() -> tuple[Image.Image, Image.Image]:
 def _pixels(model: LoadedModel, image: Image.Image, who: str) -> torch.Tensor:
     try:
         pixels = torch.as_tensor(np.asarray(model.encoder.preprocess(image)), dtype=torch.float32)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as above
         raise ModelError(f"{who}: preprocess failed: {type(error).__name__}: {one_line(error)}") from error
     if pixels.ndim != 3:
         raise ModelError(f"{who}: preprocess returns shape {tuple(pixels.shape)}; expected (C, H, W)")
@@ -111,13 +113,13 @@ def _features(encode: Any, what: str) -> NDArray[np.float32]:
     try:
         with torch.inference_mode():
             features = encode()
-    except ClipRobustError:
+        if isinstance(features, torch.Tensor):
+            features = features.detach().float().cpu().numpy()
+        rows = np.asarray(features, dtype=np.float32)
+    except (ClipRobustError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also pytest.skip, which would end the test without a result
         raise ModelError(f"{what} failed: {type(error).__name__}: {one_line(error)}") from error
-    if isinstance(features, torch.Tensor):
-        features = features.detach().float().cpu().numpy()
-    rows = np.asarray(features, dtype=np.float32)
     if rows.ndim != 2 or len(rows) != 2 or not rows.size:
         raise ModelError(f"{what} returns shape {rows.shape} for 2 inputs; expected (2, D)")
     if not np.isfinite(rows).all() or not np.linalg.norm(rows, axis=1).all():

@@ -55,6 +55,26 @@ collapsed = variant(encode_image=lambda pixels: torch.ones(len(pixels), 3))
 deaf = variant(encode_text=lambda texts: torch.ones(len(texts), 3))
 dropout = variant(encode_image=lambda pixels: torch.rand(len(pixels), 3))
 crashes = variant(encode_image=lambda pixels: 1 / 0)
+dictionary = variant(encode_text=lambda texts: {"features": torch.ones(2, 3)})
+ragged = variant(encode_image=lambda pixels: [[1.0, 2.0, 3.0], [1.0]])
+surrogate = variant(identity="\\ud800")
+
+def leaves():
+    import sys
+    sys.exit(3)
+
+def skips():
+    import pytest
+    pytest.skip("no weights here")
+
+def skips_later():
+    import pytest
+    return variant(encode_image=lambda pixels: pytest.skip("no GPU"))()
+
+class Broken(Encoder):
+    @property
+    def identity(self):
+        raise RuntimeError("no weights")
 """
 
 
@@ -89,6 +109,10 @@ def test_a_factory_receives_only_the_parameters_that_it_has(module):
     assert load(f"{module}:plain", device="cuda").device == "cpu"
 
 
+def test_an_identity_can_be_any_text(module):
+    assert load(f"{module}:surrogate").weights
+
+
 def test_a_precision_that_a_factory_ignores_is_refused(module):
     with pytest.raises(ModelError, match="has no parameter 'precision', so it ignores --clip-precision bf16"):
         load(f"{module}:plain", precision="bf16")
@@ -113,6 +137,12 @@ def test_a_precision_that_a_factory_ignores_is_refused(module):
         ("deaf", "two different texts have the same features"),
         ("dropout", r"encoding one image twice gave different features"),
         ("crashes", "encode_image failed: ZeroDivisionError"),
+        ("dictionary", "encode_text failed: TypeError"),
+        ("ragged", "encode_image failed: ValueError"),
+        ("leaves", "its factory failed: SystemExit: 3"),
+        ("skips", "its factory failed: Skipped: no weights here"),
+        ("skips_later", "encode_image failed: Skipped: no GPU"),
+        ("Broken", "RuntimeError: no weights"),
     ],
 )
 def test_an_error_in_a_model_is_one_line(module, factory, message):
@@ -127,10 +157,13 @@ def test_an_error_in_a_model_is_one_line(module, factory, message):
         ("no_such_module:load", "cannot import no_such_module: ModuleNotFoundError"),
         ("nowhere.py:load", "no file nowhere.py"),
         ("broken.py:load", "broken.py failed: SyntaxError"),
+        ("script.py:load", "script.py failed: SystemExit: 2"),
+        ("script:load", "cannot import script: SystemExit: 2"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_one_line(module, place, message, tmp_path):
     (tmp_path / "broken.py").write_text("def load(:")
+    (tmp_path / "script.py").write_text("import sys; sys.exit(2)")
     with pytest.raises(ModelError, match=message):
         load(place)
 
@@ -167,6 +200,9 @@ class Stepping(Encoder):
 class Wrong(Stepping):
     preprocess_steps = PreprocessSteps(identity="8 x 8", resize=small, normalise=scaled(256))
 
+class Failing(Stepping):
+    preprocess_steps = PreprocessSteps(identity="8 x 8", resize=lambda image: 1 / 0, normalise=scaled(256))
+
 class Number(Stepping):
     preprocess_steps = 1000
 """
@@ -188,6 +224,7 @@ def test_a_preprocess_can_be_given_in_steps(stepping):
     ("factory", "message"),
     [
         ("Wrong", "its preprocess_steps and preprocess disagree; fix the steps or set them to None"),
+        ("Failing", "its preprocess_steps failed: ZeroDivisionError"),
         ("Number", "preprocess_steps is a int; expected PreprocessSteps or None"),
     ],
 )

@@ -249,6 +249,54 @@ def test_a_pipe_in_a_folder_is_refused(folder):
         load(f"local-dir:{folder}")
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_cfg": None}, "has no 'model_cfg'"),
+        ({"model_cfg": []}, "has no 'model_cfg'"),
+        ({"model_cfg": TINY | {"text_cfg": None}}, "has text_cfg=None; expected an object"),
+        ({"model_cfg": TINY | {"vision_cfg": [1]}}, r"has vision_cfg=\[1\]; expected an object"),
+        ({"model_cfg": TINY | {"embed_dim": "many"}}, "open_clip cannot build"),
+        ({"model_cfg": TINY | {"embed_dim": 10**15}}, "open_clip cannot build"),
+        ({"model_cfg": TINY, "preprocess_cfg": [1]}, "open_clip cannot build"),
+        ({"model_cfg": TINY, "preprocess_cfg": {"interpolation": "lanczos"}}, "its preprocessing .* is not valid"),
+        ({"model_cfg": TINY, "preprocess_cfg": {"resize_mode": "stretch"}}, "its preprocessing .* is not valid"),
+        ({"model_cfg": TINY, "preprocess_cfg": {"mean": "grey"}}, "preprocess"),
+        ({"model_cfg": TINY, "preprocess_cfg": {"std": [0, 0, 0]}}, "preprocess"),
+    ],
+)
+def test_a_damaged_config_is_one_line(folder, hub, config, message):
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    for spec in (f"local-dir:{folder}", "hf-hub:org/repo"):
+        with pytest.raises(ModelError, match=message) as error:
+            load(spec)
+        assert "\n" not in str(error.value)
+
+
+def test_a_huge_config_is_refused_at_once(folder):
+    with (folder / "open_clip_config.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ModelError, match=r"open_clip_config\.json has 1,048,576 MiB; expected a config"):
+        load(f"local-dir:{folder}")
+
+
+def test_a_tokenizer_that_fails_is_one_line(folder, edit, monkeypatch):
+    class Unpadded(open_clip.SimpleTokenizer):
+        def __call__(self, texts, context_length=None):
+            raise ValueError("Asking to pad but the tokenizer does not have a padding token")
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", lambda *_, **__: Unpadded())
+    with pytest.raises(ModelError, match=r"its tokenizer cannot be loaded \(Asking to pad"):
+        load(f"local-dir:{folder}")
+
+
+@pytest.mark.parametrize("file", ["../../x.pt", "x" * 300 + ".pt", "a\\b.pt"])
+def test_a_file_that_cannot_be_in_a_repository_is_one_line(folder, hub, file):
+    with pytest.raises(ModelError, match="no checkpoint") as error:
+        load(f"hf-hub:org/repo@{file}")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("name", [name for name, tag in open_clip.list_pretrained() if tag == "webli"][:3])
 def test_a_copy_of_a_published_config_has_its_preprocessing(tmp_path, name):
     (tmp_path / "copy-of-mine.json").write_text(json.dumps(open_clip.get_model_config(name)))

@@ -193,3 +193,10 @@ def test_adapters_that_are_not_merged_are_refused(name):
 def test_sharded_parameters_are_refused():
     with pytest.raises(ModelError, match="flattened FSDP parameters"):
         find(BARE | {"visual._fsdp_wrapped_module._flat_param": torch.ones(2)})
+
+
+@pytest.mark.parametrize("content", [{"a\x1b[31m": 1}, {"\x1b[2Jteacher\n": BARE, "\x1b[2Jstudent": OTHER}])
+def test_names_in_a_file_cannot_control_the_terminal(content):
+    with pytest.raises(ModelError) as error:
+        find(content)
+    assert str(error.value).isprintable()

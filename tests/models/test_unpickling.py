@@ -227,6 +227,12 @@ def test_a_pickled_model_is_refused_by_its_type(tmp_path):
         read_checkpoint(tmp_path / "model.pt")
 
 
+def test_a_pickled_model_under_a_key_is_refused_by_its_type(tmp_path):
+    torch.save({"epoch": 3, "model": nn.Linear(2, 2)}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"its keys are epoch, model, with values of type torch\.nn\.modules\.linear"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
 def test_a_tar_archive_or_a_bare_pickle_is_one_line(tmp_path):
     (tmp_path / "bare.pt").write_bytes(pickle.dumps({"args": argparse.Namespace(), "state_dict": {"a": 1}}))
     import tarfile

@@ -66,7 +66,7 @@ def family_preprocess(config: Mapping[str, Any], name: str) -> tuple[dict[str, A
 
 
 def _agreed(found: list[list[dict[str, Any]]]) -> dict[str, Any] | None:
-    """Return the preprocessing that most architectures have; None if no one is common enough."""
+    """Return the preprocessing that most architectures have; None if no preprocessing is common enough."""
     single = [one[0] for one in found if len(one) == 1]
     counts = [single.count(preprocess) for preprocess in single]
     most = max(counts, default=0)

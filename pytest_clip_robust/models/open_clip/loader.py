@@ -139,13 +139,13 @@ def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: boo
         recipe = _fitted(recipe, checkpoint.parameters)
         clip = _build(recipe, spec)
         notes = [*recipe.notes, *checkpoint.notes, *_resized(clip, checkpoint.parameters)]
+        _check_preprocess(clip, spec)
         _check_parameters(clip, checkpoint, recipe, spec)
         _fill(clip, checkpoint, recipe, spec)
-        tokenizer = _tokenizer(recipe, spec)
+        tokenizer, text = _tokenizer(recipe, spec)
         _check_context(clip, tokenizer, spec)
         weights = content_digest(clip.state_dict(), _architecture(clip, recipe))
         preprocess = digest(clip.visual.preprocess_cfg)
-        text = _text_digest(tokenizer)
         encoder = OpenClipEncoder(
             clip.eval().to(device, memory_format=torch.channels_last),
             tokenizer,
@@ -200,6 +200,14 @@ def _build(recipe: Recipe, spec: ModelSpec) -> Any:
         )
     except Exception as error:  # timm and transformers raise errors of many kinds
         raise ModelError(f"model {spec.label}: open_clip cannot build {recipe.name}: {one_line(error)}") from error
+
+
+def _check_preprocess(clip: Any, spec: ModelSpec) -> None:
+    settings = clip.visual.preprocess_cfg
+    try:
+        split(image_transform_v2(PreprocessCfg(**settings), is_train=False))
+    except Exception as error:  # open_clip asserts, and torchvision raises errors of many kinds
+        raise ModelError(f"model {spec.label}: its preprocessing {settings} is not valid: {one_line(error)}") from error
 
 
 def _check_parameters(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
@@ -275,12 +283,14 @@ def _own_size(clip: Any, has: tuple[int, ...]) -> str:
     return f": it was trained at another image size; write ?image_size={side * patch[0]} to measure at that one"
 
 
-def _tokenizer(recipe: Recipe, spec: ModelSpec) -> Any:
+def _tokenizer(recipe: Recipe, spec: ModelSpec) -> tuple[Any, str]:
+    """Return the tokenizer and its digest."""
     try:
         text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
         # Without an answer, transformers would ask the user whether it may run the repository's code.
         options = {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
-        return open_clip.get_tokenizer(recipe.name, recipe.overrides.get("force_context_length"), **options)
+        tokenizer = open_clip.get_tokenizer(recipe.name, recipe.overrides.get("force_context_length"), **options)
+        return tokenizer, _text_digest(tokenizer)
     except Exception as error:  # transformers raises errors of many kinds
         raise ModelError(
             f"model {spec.label}: its tokenizer cannot be loaded ({one_line(error)}); "

@@ -22,9 +22,9 @@ from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.open_clip.families import family_preprocess, preprocess_of, published_preprocess
 from pytest_clip_robust.models.open_clip.training import TrainingRun, training_run
 from pytest_clip_robust.models.spec import CHECKPOINT_SUFFIXES, OPEN_CLIP, ModelSpec
-from pytest_clip_robust.system.files import exists, is_folder, read_json, user_path
+from pytest_clip_robust.system.files import exists, is_file, is_folder, read_json, user_path
 from pytest_clip_robust.system.hub import HubError, cached_or_fetched
-from pytest_clip_robust.system.text import one_line
+from pytest_clip_robust.system.text import one_line, printable
 
 PREFERRED_TAGS = ("openai", "laion2b", "datacomp", "webli", "metaclip", "dfn")
 """The default tag of an architecture is the first that starts with one of these, in this order, else its first."""
@@ -47,6 +47,8 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = (TOKENIZER_CONFIG, "tokenizer.json", "vocab.txt", "special_tokens_map.json", "spiece.model")
 QUICKGELU_SUFFIX = "-quickgelu"
 """How open_clip ends the name of an architecture that exists with GELU, too."""
+LARGEST_CONFIG = 2**26
+"""The largest config that is read, in bytes."""
 WAYS_OUT = (
     "give a checkpoint (ARCH@FILE) or a folder (local-dir:DIR), or fill the cache on a machine that can reach the hub"
 )
@@ -109,7 +111,7 @@ def _architecture(spec: ModelSpec) -> str:
     lacking = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
     if lacking:
         raise ModelError(f"model {spec.label}: {path} lacks {', '.join(lacking)}; expected an open_clip model config")
-    _refuse_code(config, path, spec)
+    _check_config(config, path, spec)
     known_config = open_clip.get_model_config(path.stem)
     if known_config is None:
         open_clip.add_model_config(path)
@@ -289,7 +291,7 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
     model_config = config.get("model_cfg")
     if not isinstance(model_config, dict):
         raise ModelError(f"model {spec.label}: {folder / CONFIG_FILE} has no 'model_cfg'")
-    _refuse_code(model_config, folder / CONFIG_FILE, spec)
+    _check_config(model_config, folder / CONFIG_FILE, spec)
     _check_tokenizer(folder, spec)
     stated = config.get("preprocess_cfg")
     preprocess, notes = ({}, ()) if stated else family_preprocess(model_config, f"{folder / CONFIG_FILE}")
@@ -331,13 +333,14 @@ def _weights_of(folder: Path, spec: ModelSpec) -> tuple[Path, tuple[str, ...]]:
     chosen = next((name for name in WEIGHT_FILES if name in names), names[0] if len(names) == 1 else "")
     if not chosen and names:
         raise ModelError(
-            f"model {spec.label}: {folder} has {', '.join(names)}; expected one file: choose it with "
+            f"model {spec.label}: {folder} has {printable(', '.join(names))}; expected one file: choose it with "
             f"local-dir:{folder}@FILE"
         )
     if not chosen:
         raise ModelError(f"model {spec.label}: {folder} has no weights; expected one file, such as {WEIGHT_FILES[0]}")
     others = [name for name in names if name != chosen]
-    note = f"{folder} also has {', '.join(others)}: used {chosen}, as open_clip does; choose another with @FILE"
+    more = printable(", ".join(others))
+    note = f"{folder} also has {more}: used {chosen}, as open_clip does; choose another with @FILE"
     return folder / chosen, (note,) if others else ()
 
 
@@ -350,7 +353,7 @@ def _file_of(spec: ModelSpec, folder: Path) -> Path:
     if exists(path):
         return path
     if not exists(inside) and spec.kind == "hf-hub":
-        with contextlib.suppress(HubError):
+        with contextlib.suppress(HubError, OSError, ValueError):  # the text may not be the name of a file
             return cached_or_fetched(spec.name, [spec.weights])
     if not exists(inside):
         raise ModelError(f"model {spec.label}: no checkpoint {spec.weights}, neither as a path nor in {folder}")
@@ -362,7 +365,7 @@ def _from_hub(spec: ModelSpec) -> Recipe:
     try:
         folder = cached_or_fetched(spec.name, [CONFIG_FILE]).parent
         config = _read_json(folder / CONFIG_FILE, spec)
-        if config.get("model_cfg", {}).get("text_cfg", {}).get("hf_tokenizer_name"):
+        if dict(_settings(config)).get("hf_tokenizer_name"):
             for file in TOKENIZER_FILES:
                 with contextlib.suppress(HubError):  # no tokenizer has all of these files
                     cached_or_fetched(spec.name, [file])
@@ -381,6 +384,14 @@ def _fetch_weights(repository: str) -> tuple[str, ...]:
         file = cached_or_fetched(repository, WEIGHT_FILES)
         return (f"used {file.name} of {repository}: {one_line(error)}",)
     return ()
+
+
+def _check_config(config: Mapping[str, Any], path: Path, spec: ModelSpec) -> None:
+    """Check the parts of a model config that are used before open_clip checks the rest."""
+    for name in ("vision_cfg", "text_cfg"):
+        if not isinstance(config.get(name, {}), dict):
+            raise ModelError(f"model {spec.label}: {path} has {name}={config[name]!r}; expected an object")
+    _refuse_code(config, path, spec)
 
 
 def _refuse_code(config: Mapping[str, Any], path: Path, spec: ModelSpec) -> None:
@@ -418,5 +429,7 @@ def _config_quick_gelu(name: str) -> bool:
 
 
 def _read_json(path: Path, spec: ModelSpec) -> dict[str, Any]:
+    if is_file(path) and path.stat().st_size > LARGEST_CONFIG:
+        raise ModelError(f"model {spec.label}: {path} has {path.stat().st_size / 2**20:,.0f} MiB; expected a config")
     content: dict[str, Any] = read_json(path, dict, f"model {spec.label}", error=ModelError)
     return content

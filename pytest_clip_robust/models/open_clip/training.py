@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.system.files import is_file
+from pytest_clip_robust.system.text import printable
 
 FILE = "params.txt"
 CHECKPOINTS = "checkpoints"
@@ -82,7 +83,7 @@ def _read(path: Path, where: str) -> TrainingRun:
         "resize_mode": option("image_resize_mode", "a word", _is_word),
     }
     return TrainingRun(
-        model=options.get("model", ""),
+        model=printable(options.get("model", "")),
         pretrained=options.get("pretrained", ""),
         quick_gelu=flag("force_quick_gelu"),
         sigmoid=flag("siglip"),
