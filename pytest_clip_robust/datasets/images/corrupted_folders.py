@@ -42,14 +42,20 @@ def corrupted_entry(entry: DataEntry, kind: str, severity: int) -> DataEntry:
 
 
 def check_same_images(sets: Sequence[ImageSet]) -> None:
-    """Check that the severities of one kind have the same images, because they are compared image by image.
+    """Check that the severities of one kind have the same images and classes, as they are compared image by image.
 
     Raises:
-        DataError: one has an image or a label that another one does not have; the message names the image.
+        DataError: one has an image or a class that another one does not have; the message names it.
     """
     first = sets[0]
     of_first = {_stem(sample): first.class_ids[label] for sample, label in _labelled(first)}
     for other in sets[1:]:
+        if other.class_ids != first.class_ids:
+            missing = min({*first.class_ids} ^ {*other.class_ids})
+            raise DataError(
+                f"data sets {first.name!r} and {other.name!r} do not have the same classes, such as {missing!r}: "
+                "complete the copy, or leave the kind out"
+            )
         of_other = {_stem(sample): other.class_ids[label] for sample, label in _labelled(other)}
         different = sorted(set(of_first.items()) ^ set(of_other.items()))
         if different or len(other) != len(first):

@@ -103,7 +103,7 @@ class ClassList:
 
     @cached_property
     def _by_key(self) -> dict[str, tuple[int, ...]]:
-        """The same without differences that nobody sees, such as those between Unicode's forms of one letter."""
+        """The same without differences that are not visible, such as those between Unicode's forms of one letter."""
         positions: dict[str, tuple[int, ...]] = {}
         for name, places in self._positions.items():
             key = _key(name)

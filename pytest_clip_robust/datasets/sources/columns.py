@@ -59,7 +59,7 @@ def find_column(entry: DataEntry, key: str, wanted: str, usual: Sequence[str], c
 
 
 def label_column(entry: DataEntry, columns: Sequence[str], *, labelled: bool) -> str:
-    """Return the name of the column of labels, or ``""`` if there is none and none is needed.
+    """Return the name of the column of labels, or ``""`` if the table has no labels and needs none.
 
     Raises:
         DataError: there is no such column.
@@ -70,7 +70,7 @@ def label_column(entry: DataEntry, columns: Sequence[str], *, labelled: bool) ->
 
 
 def texture_names(entry: DataEntry, columns: Sequence[str], values: Values) -> list[Label] | None:
-    """Return the column `texture`, or None if there is none, or if it is a visual factor: only 0 and 1.
+    """Return the column `texture`, or None if the table has no such column, or it is a visual factor: only 0 and 1.
 
     Raises:
         DataError: a row has no name there.

@@ -70,10 +70,10 @@ SIGNATURES = (  # of files without a suffix: JPEG, PNG, GIF, BMP and TIFF
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What is below a folder, as sorted POSIX paths relative to it.
+    """Content of a folder and all folders in it, as sorted POSIX paths relative to it.
 
     images: image files. others: all other files. dead: links to files that do not exist.
-    folders: all folders that are not themselves tools' folders.
+    folders: all folders.
     """
 
     images: list[str]

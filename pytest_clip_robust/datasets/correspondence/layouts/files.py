@@ -22,7 +22,7 @@ TABLES = (".parquet", ".tar")
 
 @dataclass(frozen=True, slots=True)
 class Layout(Generic[_Found]):
-    """How a folder of a layout is recognised and read."""
+    """Functions that recognise and read a folder of one layout."""
 
     fits: Callable[[Path], bool]
     read: Callable[[DataEntry, Path], _Found]
