@@ -146,7 +146,7 @@ def test_a_threshold_that_is_not_met_fails_the_test_with_the_reason(warm):
     done, report = warm
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "is below its threshold 0.9000" in done.stdout
-    assert "outside the noise" in done.stdout
-    assert "worst misses, the most confident first:" in done.stdout
+    assert "more than the noise" in done.stdout
+    assert "wrong decisions, most confident first:" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert report["verdicts"]["below_threshold"] == 1
