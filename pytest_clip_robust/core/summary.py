@@ -22,6 +22,9 @@ class RunSummary(TypedDict):
     rows_lost: int
 
 
+_PARTS = {"weights": "weights", "preprocess": "preprocessing", "text": "tokenizers"}
+
+
 def changed_models(loads: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """Return one line for each model that was loaded with different content under one name.
 
@@ -29,19 +32,20 @@ def changed_models(loads: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str
     its processes different weights, and the run has no result then.
 
     >>> changed_models([{"a": {"weights": "0123456789"}}, {"a": {"weights": "abcdefghij"}}])
-    ['a: its weights were 01234567 in one load and abcdefgh in another; run again with a file that is not replaced']
+    ['a: was loaded with different weights, 01234567 and abcdefgh; run again, and do not replace files during the run']
     """
-    first: dict[tuple[str, str], str] = {}
-    lines: dict[tuple[str, str], str] = {}
+    first: dict[str, Mapping[str, Any]] = {}
+    lines: dict[str, str] = {}
     for models in loads:
         for label, identity in models.items():
-            for part in ("weights", "preprocess", "text"):
-                digest = str(identity.get(part, ""))
-                earlier = first.setdefault((label, part), digest)
-                if digest != earlier:
-                    lines[label, part] = (
-                        f"{label}: its {part} were {earlier[:8]} in one load and {digest[:8]} in another; run again "
-                        "with a file that is not replaced"
+            earlier = first.setdefault(label, identity)
+            for part, name in _PARTS.items():
+                one, other = (str(found.get(part, "")) for found in (earlier, identity))
+                if one != other:
+                    lines.setdefault(
+                        label,
+                        f"{label}: was loaded with different {name}, {one[:8]} and {other[:8]}; run again, and do not "
+                        "replace files during the run",
                     )
     return list(lines.values())
 

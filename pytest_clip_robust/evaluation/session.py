@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust.config.run import RunConfig, user_cache
-from pytest_clip_robust.core.summary import RunSummary
+from pytest_clip_robust.core.summary import RunSummary, changed_models
 from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
+from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.evaluation.library import Library
 from pytest_clip_robust.models.loading import load_model, resolve_device
 from pytest_clip_robust.models.protocols import LoadedModel
@@ -92,10 +93,10 @@ class Session:
         """Load and check a model, and keep its identity for the report.
 
         Raises:
-            ModelError: it cannot be loaded, or fails its checks.
+            ModelError: it cannot be loaded, fails its checks, or differs from what was loaded under this name before.
         """
         loaded = load_model(spec, device=self.device, precision=self.run.precision, compiled=self.run.compile)
-        self._models[spec.label] = {
+        identity = {
             "spec": str(spec),
             "weights": loaded.weights,
             "preprocess": loaded.preprocess,
@@ -104,6 +105,9 @@ class Session:
             "device": loaded.device,
             "notes": list(loaded.notes),
         }
+        for line in changed_models([self._models, {spec.label: identity}]):
+            raise ModelError(line)
+        self._models[spec.label] = identity
         return loaded
 
     def notice(self, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_clip_robust.config.run import RunConfig
-from pytest_clip_robust.core.summary import RunSummary, merge_summaries
+from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_summaries
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
@@ -93,12 +93,19 @@ class Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write baselines and report.json if asked to; the run fails if one cannot be written."""
+        """Write baselines and report.json if asked to.
+
+        The run fails if one of them cannot be written, or if a model changed while it ran.
+        """
         if self._run.strict and session.exitstatus == pytest.ExitCode.OK and (self._unmatched() or self._none_judged()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        for reported in self._reports.values():
-            self._recorder.take(reported.updates)
-        self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir, notice=self._show)
+        updates = [update for reported in self._reports.values() for update in reported.updates]
+        if self._changed_models():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._recorded = ["no baseline was recorded"] if updates else []
+        else:
+            self._recorder.take(updates)
+            self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir, notice=self._show)
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self._run.report is None:
@@ -138,6 +145,8 @@ class Collector:
         elif self._none_judged():
             terminalreporter.section("clip robustness")
             terminalreporter.write_line(self._none_judged())
+        for line in self._changed_models():
+            terminalreporter.write_line(line, red=True)
         for line in self._recorded:
             terminalreporter.write_line(line)
         if self._report_line:
@@ -180,8 +189,15 @@ class Collector:
             *unmatched_keys("tolerances", profile.tolerances, self._records),
         ]
 
+    def _changed_models(self) -> list[str]:
+        """Return a line about each model that two processes loaded with different weights."""
+        return changed_models(summary["models"] for summary in self._all_summaries())
+
     def _summary(self) -> RunSummary:
-        return merge_summaries([*self._summaries, self._summarise()])
+        return merge_summaries(self._all_summaries())
+
+    def _all_summaries(self) -> list[RunSummary]:
+        return [*self._summaries, self._summarise()]
 
 
 def headline(run: RunConfig) -> str:

@@ -326,6 +326,48 @@ def test_a_worker_killed_while_it_encodes_loses_its_test_and_nothing_that_was_en
     mortal.runpytest(MODEL, PROFILE).stdout.fnmatch_lines(["encoded 0 images and 0 texts; *"])
 
 
+CHANGING = """
+import itertools, os
+import colour_clip
+
+loads = itertools.count()
+
+def load():
+    encoder = colour_clip.load()
+    encoder.identity = os.environ.get("PYTEST_XDIST_WORKER", "alone") + str(next(loads))
+    return encoder
+"""
+CHANGED = "py:changing_clip:load: was loaded with different weights, * and *; run again*"
+
+
+def test_a_run_whose_workers_load_different_weights_under_one_name_fails_and_records_nothing(real):
+    real.makepyfile(changing_clip=CHANGING)
+    arguments = ["--model=py:changing_clip:load", PROFILE, "-n2", "-p", "no:hypothesispytest"]
+    result = real.runpytest(*arguments, "--clip-report=report", "--snapshot-update", "--clip-baseline-name=new")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines([CHANGED])
+    assert document(real, "report")["exit_status"] == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["no baseline was recorded"])
+    assert not [path for path in (real.path / "baselines").rglob("*") if path.is_file()]
+
+
+def test_a_model_that_changed_when_one_process_loads_it_again_is_an_error(real):
+    real.makepyfile(changing_clip=CHANGING)
+    # pytest runs all tests of one model before those of the next, so that each is loaded once.
+    real.makeconftest("""
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.callspec.params.get("k", 3))
+""")
+    result = real.runpytest("--model=py:changing_clip:load", MODEL, PROFILE)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"*{CHANGED}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def without_run(entry):
     return {name: value for name, value in entry.items() if name != "run"}
 
