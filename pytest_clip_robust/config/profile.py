@@ -152,7 +152,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         },
         negatives=_resolve_file(ood.negatives, folder),
         ood_scores=ood.scores,
-        corruptions=replace(corruptions, depth=_resolve_path(corruptions.depth, folder)),
+        corruptions=replace(corruptions, depth=_resolve_folder(corruptions.depth, folder)),
         correspondence=read_section(CorrespondenceSettings, table("correspondence"), where=f"{source}: correspondence"),
     )
 
@@ -199,16 +199,15 @@ def _read_entry(name: str, table: object, folder: Path) -> DataEntry:
     return relative_to(entry if base is None else merge(base, entry), folder)
 
 
-def _resolve_path(place: str, folder: Path) -> str:
-    """Return `place` within the profile's folder if that exists, else as it is written."""
-    relative = folder / place
-    return str(relative) if place and relative.exists() else place
-
-
 def _resolve_file(name: str, folder: Path) -> str:
     """Return the file `name` within the profile's folder if there is one; `name` can also be a built-in name."""
     relative = folder / name
     return str(relative) if relative.is_file() else name
+
+
+def _resolve_folder(name: str, folder: Path) -> str:
+    """Return the folder `name` within the profile's folder if there is one; `name` can also be on the hub."""
+    return str(folder / name) if name and (folder / name).is_dir() else name
 
 
 def _prompt_source(prompts: PromptSettings, folder: Path) -> str | tuple[str, ...]:

@@ -19,7 +19,7 @@ from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gate import Gate, baseline_folder, is_recording, model_label, model_spec, short_name
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
 from pytest_clip_robust.plugin.keys import ALPHA, GATED, MODELS, RECORDS, RUN, SESSION, TURNS, UPDATES
-from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_set
+from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_set, sets_by_group
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
@@ -87,11 +87,7 @@ def id_set(clip_profile: Profile) -> str:
 @pytest.fixture(scope="session")
 def ood_groups(clip_profile: Profile) -> dict[str, list[str]]:
     """Return the OOD sets by group, and all of them as the group ``all``."""
-    groups: dict[str, list[str]] = {}
-    for name in clip_profile.sets("ood"):
-        for group in (clip_profile.data[name].group, "all"):
-            groups.setdefault(group, []).append(name)
-    return groups
+    return sets_by_group(clip_profile)
 
 
 @pytest.fixture

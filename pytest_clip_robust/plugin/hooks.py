@@ -119,6 +119,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _start(config: pytest.Config) -> None:
     """Register what a run with a model needs; it is imported here, so that other runs of pytest stay fast."""
+    from pytest_clip_robust.config.checking import check_profile  # noqa: PLC0415
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
     from pytest_clip_robust.plugin import fixtures, parametrize  # noqa: PLC0415
     from pytest_clip_robust.plugin.keys import RUN  # noqa: PLC0415
@@ -127,6 +128,7 @@ def _start(config: pytest.Config) -> None:
     _check_rootdir(config)
     try:
         run = read_config(config)
+        check_profile(run.profile)
         fixtures.check_baselines(config, run)
     except ClipRobustError as error:
         raise pytest.UsageError(str(error)) from None

@@ -1,4 +1,8 @@
-"""Parametrization of tests by model, data set, corruption and view angle."""
+"""Parametrization of tests by model, data set, corruption, OOD score and view angle.
+
+What the profile leaves out is skipped by a marker and not by the test: skipped tests must not count as gates, and the
+gates are counted before the first test runs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import pytest
 
 from pytest_clip_robust.config.sections import bin_name
 from pytest_clip_robust.errors import ClipRobustError
+from pytest_clip_robust.names import OOD_SCORES
 from pytest_clip_robust.plugin.keys import RUN
 
 if TYPE_CHECKING:
@@ -33,6 +38,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         else:
             sets = [_dataset_parameter(metafunc, name, run.profile) for name in names]
             metafunc.parametrize("dataset", sets or [_absent(roles[0], run.profile)], indirect=True)
+    if "ood_score" in metafunc.fixturenames:
+        metafunc.parametrize("ood_score", [_score_parameter(score, run.profile) for score in OOD_SCORES])
+    if "ood_group" in metafunc.fixturenames:
+        metafunc.parametrize("ood_group", [_group_parameter(group, run.profile) for group in ("near", "far", "all")])
     if "angles" in metafunc.fixturenames:
         metafunc.parametrize("angles", run.profile.correspondence.bins, ids=bin_name)
 
@@ -61,11 +70,7 @@ def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profil
 
 
 def _dataset_parameter(metafunc: pytest.Metafunc, name: str, profile: Profile) -> Any:
-    """Return the data set as a parameter, with a skip marker if the test needs what the profile does not have for it.
-
-    The fixtures `panel` and `observers` skip, too, but only when the test runs: the level of every gate depends on the
-    number of tests that are not skipped.
-    """
+    """Return the data set, with a skip marker if the test needs a panel or observers that the profile does not have."""
     for fixture, known, reason in (
         ("panel", profile.panels, no_panel(name)),
         ("observers", profile.observers, no_observers(name)),
@@ -73,6 +78,28 @@ def _dataset_parameter(metafunc: pytest.Metafunc, name: str, profile: Profile) -
         if name not in known and _uses_our(fixture, metafunc):
             return pytest.param(name, marks=pytest.mark.skip(reason=reason))
     return name
+
+
+def _score_parameter(score: str, profile: Profile) -> Any:
+    if not profile.ood_scores or score in profile.ood_scores:
+        return score
+    return pytest.param(score, marks=pytest.mark.skip(reason=f"{score!r} is not in ood.scores of the profile"))
+
+
+def _group_parameter(group: str, profile: Profile) -> Any:
+    if len(sets_by_group(profile).get(group, ())) > 1:
+        return group
+    reason = f"the group {group!r} has fewer than two OOD sets, so it has no mean; mark sets with group = {group!r}"
+    return pytest.param(group, marks=pytest.mark.skip(reason=reason))
+
+
+def sets_by_group(profile: Profile) -> dict[str, list[str]]:
+    """Return the OOD sets by group, and all of them as the group ``all``."""
+    groups: dict[str, list[str]] = {}
+    for name in profile.sets("ood"):
+        for group in (profile.data[name].group, "all"):
+            groups.setdefault(group, []).append(name)
+    return groups
 
 
 def no_panel(dataset: str) -> str:
