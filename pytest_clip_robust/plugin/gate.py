@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.core.plain import NotNegative, read_section, read_value
-from pytest_clip_robust.errors import BaselineError, ClipRobustError
+from pytest_clip_robust.errors import BaselineError, ClipRobustError, MeasurementError
 from pytest_clip_robust.gates import (
     Baseline,
     Change,
@@ -64,6 +65,7 @@ class Gate:
             if why := reference.failure(self._item):
                 raise BaselineError(f"the reference could not be measured: {why}")
             return
+        _check_finite(measurement)
         source = f"the test {self._item.nodeid.rpartition('::')[2]}"
         where = f"gate({measurement.metric}) in {source}"
         bounds = {name: bound for name, bound in (("at_least", at_least), ("at_most", at_most)) if bound is not None}
@@ -124,6 +126,17 @@ class Gate:
             self._item.stash.setdefault(UPDATES, []).append(pack(compared.update))
         if fails:
             pytest.fail(message, pytrace=False)
+
+
+def _check_finite(measurement: Measurement) -> None:
+    """Raise MeasurementError if a number besides the value is not finite; JSON could not hold it."""
+    interval = measurement.interval
+    numbers = {"interval": [interval.low, interval.high], "details": list(measurement.details.values())}
+    numbers |= {f"plot[{name!r}]": list(column) for name, column in measurement.plot.items()}
+    for name, values in numbers.items():
+        unfit = [float(value) for value in values if not math.isfinite(value)]
+        if unfit:
+            raise MeasurementError(f"{measurement.key}: {name} contains {unfit[0]}, which cannot be reported")
 
 
 def _change(measurement: Measurement, baseline: Baseline, *, alpha: float, across_models: bool = False) -> Change:

@@ -244,3 +244,58 @@ def test_a_report_that_cannot_be_written_is_said_in_one_line(colours):
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-report=out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["--clip-report *out: cannot write report.json*"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("interval=replace(found.interval, high=float('inf'))", "interval contains inf"),
+        ("details={'k': float('nan')}", "details contains nan"),
+        ("plot={'x': np.array([0, np.nan])}", "plot['x'] contains nan"),
+    ],
+)
+def test_a_number_that_json_cannot_hold_fails_its_test_and_not_the_run(colours, change, message):
+    colours.makepyfile(
+        test_suite=f"""
+        from dataclasses import replace
+        import numpy as np
+        from pytest_clip_robust.properties import accuracy
+
+        def test_it(model, gate):
+            found = accuracy.top_k(model.zero_shot("photos"), k=1)
+            gate(replace(found, {change}))
+        """
+    )
+    result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-report=out", "--snapshot-update")
+    result.assert_outcomes(failed=1)
+    assert f"zero_shot.top1[photos]: {message}, which cannot be reported" in result.stdout.str()
+    (gate,) = json.loads((colours.path / "out" / "report.json").read_text())["gates"]
+    assert gate["verdict"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('location = "dim"', 'location = "dimm"', "*data set 'dim': no file or folder *dimm"),
+        ('location = "dim"', 'location = "dim"\nclasses = "classes.txt"', "*'dim': classes: no file *classes.txt*"),
+        ('templates = ["a photo of a {}."]', 'file = "prompts.txt"', "*prompts.txt*"),
+    ],
+)
+def test_a_path_of_the_profile_that_does_not_exist_is_found_before_anything_is_encoded(colours, old, new, message):
+    profile = colours.path / "profile.toml"
+    profile.write_text(profile.read_text().replace(old, new))
+    result = colours.runpytest(MODEL, "--clip-profile=profile.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert not (colours.path / "cache").exists()
+
+
+def test_a_list_of_classes_is_relative_to_the_profile(colours, monkeypatch):
+    folder = colours.path / "profiles"
+    folder.mkdir()
+    (folder / "classes.txt").write_text("blue\ngreen\nred\n")
+    text = (colours.path / "profile.toml").read_text().replace('"photos"\n[data.dim]', '"../photos"\n[data.dim]')
+    text = text.replace('location = "dim"', 'location = "../dim"')
+    extra = '[data.photos]\nclasses = "classes.txt"\n'
+    (folder / "profile.toml").write_text(text.replace("[data.photos]\n", extra))
+    colours.runpytest(MODEL, "--clip-profile=profiles/profile.toml").assert_outcomes(passed=1)
