@@ -1,4 +1,4 @@
-"""The examples in docstrings say what the code does."""
+"""Tests of the examples in docstrings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MODULES = sorted(
 )
 
 
-def test_there_are_modules_to_look_at():
+def test_modules_are_found():
     assert "pytest_clip_robust.core.measurement" in MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_hold(name):
+def test_examples_in_docstrings_are_correct(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
