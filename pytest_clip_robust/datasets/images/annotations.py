@@ -25,10 +25,10 @@ PROTOTYPES = "prototypical_paths.csv"
 
 FLAGS = {
     word: value
-    for value, words in ((True, ("1", "1.0", "true", "t", "yes", "y")), (False, ("0", "0.0", "false", "f", "no", "n")))
+    for value, words in ((True, ("true", "t", "yes", "y")), (False, ("false", "f", "no", "n")))
     for word in words
 }
-"""Spellings of a boolean, in lower case."""
+"""Words for a boolean, in lower case; numbers are 0 and 1."""
 
 _HUB_SUFFIX = re.compile(r"_n\d{8}$")
 
@@ -39,7 +39,11 @@ def as_flag(value: object) -> bool | None:
     >>> as_flag(1.0), as_flag("No"), as_flag(""), as_flag(2)
     (True, False, None, None)
     """
-    return FLAGS.get(str(value).strip().lower())
+    text = str(value).strip().lower()
+    try:
+        return {0.0: False, 1.0: True}.get(float(text))
+    except ValueError:
+        return FLAGS.get(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_clip_robust.errors import ClipRobustError, DataError
 from pytest_clip_robust.system.files import write_whole
 
 THREADS = 8
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def content_digests(
@@ -54,7 +56,9 @@ def _read_memory(memory: Path | None) -> dict[str, str]:
         content = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {stamp: one for stamp, one in content.items() if isinstance(one, str) and SHA256.fullmatch(one)}
 
 
 def _write_memory(memory: Path, digest_of: dict[str, str]) -> None:

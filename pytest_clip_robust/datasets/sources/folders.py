@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from pytest_clip_robust.datasets.images.cue_names import read_cues
 from pytest_clip_robust.datasets.images.depth import SUFFIXES as DEPTH_SUFFIXES
 from pytest_clip_robust.datasets.images.labels import ClassList, canonical, entry_classes
 from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Label, Rows, file_rows, file_stamps
-from pytest_clip_robust.datasets.sources.walk import TEXT_SUFFIXES, Walk, images_below, refuse_unreadable, walk
+from pytest_clip_robust.datasets.sources.walk import TEXT_SUFFIXES, Walk, refuse_unreadable
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.system.files import user_path
 from pytest_clip_robust.system.text import printable
@@ -19,25 +19,21 @@ from pytest_clip_robust.system.text import printable
 TABLES = ("metadata.csv", "labels.csv", "metadata.jsonl", "metadata.parquet")
 
 
-def class_folders(entry: DataEntry, *, labelled: bool) -> Rows:
-    """Read images laid out as CLASS/IMAGE.
+def class_folders(entry: DataEntry, found: Walk, *, labelled: bool) -> Rows:
+    """Read images laid out as CLASS/IMAGE; `found` is what is in the entry's folder.
 
     A class is the folder that its images are in; with `labelled`, an empty folder is a class without images.
 
     Raises:
-        DataError: there is no such folder, an image cannot be read or is not in a class folder, or it is not clear
-            which folders are the classes.
+        DataError: an image cannot be read or is not in a class folder, or it is not clear which folders are classes.
     """
     root = Path(entry.location)
-    if not root.is_dir():
-        raise DataError(f"data set {entry.name!r}: no folder {root}")
-    found = walk(entry, root)
     left_out = _left_out(entry, root, found)
     found = _without(found, left_out)
     refuse_unreadable(entry, found)
     _refuse_stray_images(entry, root, found)
     folders = list(dict.fromkeys(str(PurePosixPath(image).parent) for image in found.images))
-    empty = _empty_classes(entry, found, folders) if labelled else []
+    empty, rest = _folders_without_images(entry, found, folders) if labelled else ([], [])
     label_of = _class_labels(entry, [*folders, *empty], labelled=labelled)
     rows = file_rows(found.images, [str(root / image) for image in found.images], origin=str(root))
     return replace(
@@ -46,20 +42,24 @@ def class_folders(entry: DataEntry, *, labelled: bool) -> Rows:
         names=tuple(sorted(set(label_of.values()))),
         depth=depth_files(entry, found.images),
         left_out=frozenset(map(canonical, entry.exclude)),
-        remarks=(*_empty_remarks(entry, empty), *_nested_remarks(entry, folders), *_ignored_remarks(entry, found)),
+        remarks=(
+            *_empty_remarks(entry, empty, rest),
+            *_nested_remarks(entry, label_of),
+            *_ignored_remarks(entry, found),
+        ),
     )
 
 
-def flat_folder(entry: DataEntry) -> Rows:
+def flat_folder(entry: DataEntry, found: Walk) -> Rows:
     """Read every image of a folder, at any depth, as one class.
 
     Raises:
         DataError: an image cannot be read.
     """
     root = Path(entry.location)
-    samples = images_below(entry, root)
-    rows = file_rows(samples, [str(root / sample) for sample in samples], origin=str(root))
-    return replace(rows, labels=[entry.name] * len(rows), depth=depth_files(entry, samples))
+    refuse_unreadable(entry, found)
+    rows = file_rows(found.images, [str(root / sample) for sample in found.images], origin=str(root))
+    return replace(rows, labels=[entry.name] * len(rows), depth=depth_files(entry, found.images))
 
 
 def has_cue_names(images: Iterable[str]) -> bool:
@@ -68,14 +68,15 @@ def has_cue_names(images: Iterable[str]) -> bool:
     return first is not None and read_cues(first) is not None
 
 
-def cue_conflicts(entry: DataEntry) -> Rows:
+def cue_conflicts(entry: DataEntry, found: Walk) -> Rows:
     """Read images named SHAPE1-TEXTURE2, in one folder or in folders of any name.
 
     Raises:
         DataError: a file has another name, or an image cannot be read.
     """
     root = Path(entry.location)
-    paths = [root / image for image in images_below(entry, root)]
+    refuse_unreadable(entry, found)
+    paths = [root / image for image in found.images]
     shapes: list[Label] = []
     textures: list[Label] = []
     for path in paths:
@@ -151,29 +152,33 @@ def _paths(found: Walk) -> tuple[list[str], list[str], list[str], list[str]]:
     return found.images, found.others, found.dead, found.folders
 
 
-def _empty_classes(entry: DataEntry, found: Walk, folders: Sequence[str]) -> list[str]:
-    """Return the folders without any file that are where class folders are.
+def _folders_without_images(entry: DataEntry, found: Walk, folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the empty folders that are where class folders are, and the other outermost folders without images.
 
     Raises:
         DataError: such a folder has files, but none of them is an image or a text about images.
     """
     depths = {folder.count("/") for folder in folders}
-    used = {str(parent) for path in (*found.images, *found.folders) for parent in PurePosixPath(path).parents}
-    empty = []
+    used = {str(parent) for path in found.images for parent in PurePosixPath(path).parents}
+    empty: list[str] = []
+    rest: list[str] = []
     for folder in found.folders:
-        if folder in used or folder.count("/") not in depths:
+        inside_one = folder.startswith(tuple(f"{one}/" for one in (*empty, *rest)))
+        if folder in used or inside_one or folder.count("/") > max(depths, default=0):
             continue
         files = [path for path in found.others if path.startswith(f"{folder}/")]
-        if not files:
-            empty.append(folder)
-            continue
         unknown = next((path for path in files if PurePosixPath(path).suffix.lower() not in TEXT_SUFFIXES), None)
         if unknown is not None:
             raise DataError(
                 f"data set {entry.name!r}: folder {printable(folder)!r} has no image, only files such as "
                 f"{printable(PurePosixPath(unknown).name)!r}: add its images, or leave it out with exclude"
             )
-    return empty
+        has_folders = any(one.startswith(f"{folder}/") for one in found.folders)
+        if not files and folder.count("/") in depths:
+            empty.append(folder)
+        elif files or not has_folders:
+            rest.append(folder)
+    return empty, rest
 
 
 def _class_labels(entry: DataEntry, folders: Sequence[str], *, labelled: bool) -> dict[str, str]:
@@ -218,19 +223,31 @@ def _refuse_class_in_class(entry: DataEntry, folders: Sequence[str]) -> None:
             )
 
 
-def _empty_remarks(entry: DataEntry, empty: Sequence[str]) -> Iterable[str]:
+def _empty_remarks(entry: DataEntry, empty: Sequence[str], rest: Sequence[str]) -> Iterable[str]:
     if empty:
         counted = "" if entry.classes else "; they count as classes without images, and exclude leaves them out"
         yield (
             f"data set {entry.name!r}: {len(empty)} class folders have no image, such as "
             f"{printable(empty[0])!r}{counted}"
         )
+    if rest:
+        yield (
+            f"data set {entry.name!r}: {len(rest)} folders have no image and do not count as classes, such as "
+            f"{printable(rest[0])!r}"
+        )
 
 
-def _nested_remarks(entry: DataEntry, folders: Sequence[str]) -> Iterable[str]:
-    parents = {str(PurePosixPath(folder).parent) for folder in folders}
-    if len(parents) > 1 and not entry.classes and not all(_is_index_letter(folder) for folder in folders):
-        nested = next(folder for folder in folders if "/" in folder)
+def _nested_remarks(entry: DataEntry, label_of: Mapping[str, str]) -> Iterable[str]:
+    first: dict[str, str] = {}
+    for folder, label in label_of.items():
+        other = first.setdefault(label, folder)
+        if canonical(other) != canonical(folder):
+            both = f"{printable(other)!r} and {printable(folder)!r} are both read as class {printable(label)!r}"
+            yield f"data set {entry.name!r}: folders {both}; give the location of one of them if they are splits"
+            return
+    parents = {str(PurePosixPath(folder).parent) for folder in label_of}
+    if len(parents) > 1 and not entry.classes and not all(_is_index_letter(folder) for folder in label_of):
+        nested = next(folder for folder in label_of if "/" in folder)
         yield (
             f"data set {entry.name!r}: classes are named by their innermost folders, such as "
             f"{printable(PurePosixPath(nested).name)!r} for {printable(nested)!r}; classes=FILE gives other names"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,13 +17,23 @@ from pytest_clip_robust.datasets.sources.folders import class_folders, cue_confl
 from pytest_clip_robust.datasets.sources.rows import Rows
 from pytest_clip_robust.datasets.sources.shards import SUFFIXES, open_files, open_hub
 from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_split, split_folders, split_remark
-from pytest_clip_robust.datasets.sources.walk import walk
+from pytest_clip_robust.datasets.sources.walk import Walk, walk
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import KEYPOINT_FORMATS, VIEW_FORMATS
-from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.files import exists, user_path
 from pytest_clip_robust.system.text import printable
 
 IMAGE_FOLDERS = ("imagefolder", "cue-conflict")
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """An entry with an absolute location, the kind of its location, and what is in it, if it is a folder."""
+
+    entry: DataEntry
+    kind: str
+    found: Walk | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True) -> Rows:
@@ -34,14 +44,13 @@ def read_rows(entry: DataEntry, cache_dir: str | None, *, labelled: bool = True)
     Raises:
         DataError: the location or split does not exist or has another form; the message names the set.
     """
-    entry, kind = _located(entry)
-    remarks: tuple[str, ...] = ()
-    if kind in IMAGE_FOLDERS:
-        entry, remarks = _in_split_folder(entry, kind, labelled=labelled)
-    rows = _read(entry, kind, cache_dir, labelled=labelled)
+    place = _locate(entry)
+    if place.kind in IMAGE_FOLDERS:
+        place = _in_split_folder(place, labelled=labelled)
+    rows = _read(place, cache_dir, labelled=labelled)
     if not rows.samples:
-        raise DataError(f"data set {entry.name!r}: no images in {entry.location}")
-    return replace(rows, remarks=(*remarks, *rows.remarks))
+        raise DataError(f"data set {entry.name!r}: no images in {place.entry.location}")
+    return replace(rows, remarks=(*place.remarks, *rows.remarks))
 
 
 def open_table(entry: DataEntry, cache_dir: str | None) -> Opened:
@@ -50,74 +59,74 @@ def open_table(entry: DataEntry, cache_dir: str | None) -> Opened:
     Raises:
         DataError: the location or split does not exist or has another form; the message names the set.
     """
-    entry, kind = _located(entry)
-    if kind not in {*SUFFIXES, "hub"}:
+    place = _locate(entry)
+    if place.kind not in {*SUFFIXES, "hub"}:
         raise DataError(
             f"data set {entry.name!r}: {entry.location} has neither .parquet nor .tar files; "
             "name the listing of its images with ?table="
         )
-    opened = _open(entry, kind, cache_dir)
+    opened = _open(place, cache_dir)
     if not len(opened.table):
         raise DataError(f"data set {entry.name!r}: no rows in {entry.location}")
     return opened
 
 
-def _read(entry: DataEntry, kind: str, cache_dir: str | None, *, labelled: bool) -> Rows:
-    if kind == "table":
-        return csv_table(entry, labelled=labelled)
-    if kind == "cue-conflict":
-        return cue_conflicts(entry)
-    if kind == "imagefolder":
-        root = Path(entry.location)
-        flat = not labelled and root.is_dir() and any("/" not in image for image in walk(entry, root).images)
-        return flat_folder(entry) if flat else class_folders(entry, labelled=labelled)
-    return arrow_rows(entry, _open(entry, kind, cache_dir), labelled=labelled)
+def _read(place: _Located, cache_dir: str | None, *, labelled: bool) -> Rows:
+    if place.kind == "table":
+        return csv_table(place.entry, labelled=labelled)
+    if place.kind not in IMAGE_FOLDERS:
+        return arrow_rows(place.entry, _open(place, cache_dir), labelled=labelled)
+    if place.found is None:
+        raise DataError(f"data set {place.entry.name!r}: no folder {place.entry.location}")
+    if place.kind == "cue-conflict":
+        return cue_conflicts(place.entry, place.found)
+    flat = not labelled and any("/" not in image for image in place.found.images)
+    return flat_folder(place.entry, place.found) if flat else class_folders(place.entry, place.found, labelled=labelled)
 
 
-def _open(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
-    return open_hub(entry, cache_dir) if kind == "hub" else open_files(entry, kind, cache_dir)
+def _open(place: _Located, cache_dir: str | None) -> Opened:
+    return open_hub(place.entry, cache_dir) if place.kind == "hub" else open_files(place.entry, place.kind, cache_dir)
 
 
-def _located(entry: DataEntry) -> tuple[DataEntry, str]:
-    """Return the entry with an absolute location, in the folder of its split if there is one, and its kind."""
+def _locate(entry: DataEntry) -> _Located:
+    """Return the entry with its absolute location, in the folder of its split if there is one."""
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
     _refuse_paired(entry)
     if entry.location.startswith(showroom.PREFIX):
         path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
-        return replace(entry, location=str(path)), "parquet"
+        return _Located(replace(entry, location=str(path)), "parquet")
     if is_hub_name(entry):
-        return entry, "hub"
+        return _Located(entry, "hub")
     path = user_path(entry.location).absolute()
-    in_split = bool(entry.split) and (path / entry.split).is_dir() and not entry.table
-    entry = replace(entry, location=str(path / entry.split if in_split else path))
-    return entry, _kind(entry)
+    if entry.split and not entry.table and (path / entry.split).is_dir():
+        path /= entry.split
+    entry = replace(entry, location=str(path))
+    if entry.table or entry.format == "table":
+        return _Located(entry, "table" if entry.format == "auto" else entry.format)
+    found = walk(entry, path) if path.is_dir() else None
+    return _Located(entry, _kind(entry, found) if entry.format == "auto" else entry.format, found)
 
 
-def _kind(entry: DataEntry) -> str:
-    if entry.format != "auto":
-        return entry.format
-    if entry.table:
-        return "table"
-    path = Path(entry.location)
-    if path.is_dir():
-        return _kind_of_folder(entry, path)
+def _kind(entry: DataEntry, found: Walk | None) -> str:
+    if found is not None:
+        return _kind_of_folder(entry, found)
     for kind, suffix in SUFFIXES.items():
         if entry.location.endswith(suffix):
             return kind
-    if path.exists():
+    if exists(Path(entry.location)):
         raise DataError(f"data set {entry.name!r}: {entry.location} is neither a folder nor a .parquet or .tar file")
     raise DataError(f"data set {entry.name!r}: no file or folder {entry.location}")
 
 
-def _kind_of_folder(entry: DataEntry, root: Path) -> str:
+def _kind_of_folder(entry: DataEntry, found: Walk) -> str:
     """Return what a folder holds.
 
     Raises:
         DataError: it holds images in files and images in tables, so that the user has to say which of them are meant.
     """
+    root = Path(entry.location)
     _refuse_hub_cache(entry, root)
-    found = walk(entry, root)
     held = {}
     for kind, suffix in SUFFIXES.items():
         files = [path for path in found.others if path.lower().endswith(suffix)]
@@ -161,29 +170,32 @@ def _refuse_paired(entry: DataEntry) -> None:
         raise DataError(f"data set {entry.name!r}: format {entry.format!r} is only read as {role}; add ?role={role}")
 
 
-def _in_split_folder(entry: DataEntry, kind: str, *, labelled: bool) -> tuple[DataEntry, tuple[str, ...]]:
-    """Return the entry with the folder of the split to read as location, and a remark if the entry does not name it.
+def _in_split_folder(place: _Located, *, labelled: bool) -> _Located:
+    """Return the place of the split to read, with a remark if the entry does not name it.
 
     Raises:
         DataError: the entry names a split that is not a folder, or it is not clear which split to read.
     """
+    entry, found = place.entry, place.found
+    if found is None:
+        return place
     root = Path(entry.location)
-    images = walk(entry, root).images if root.is_dir() else []
-    splits, others = split_folders(images, classes_below=labelled and kind == "imagefolder")
+    splits, others = split_folders(found.images, classes_below=labelled and place.kind == "imagefolder")
     if entry.split:
-        # `_located` stepped into the folder of the split, if there is one.
+        # `_locate` stepped into the folder of the split, if there is one.
         if root.name.casefold() == entry.split.casefold() and not splits:
-            return entry, ()
-        folders = sorted({*splits, *(path.split("/")[0] for path in images if "/" in path)})
+            return place
+        folders = sorted({*splits, *(path.split("/")[0] for path in found.images if "/" in path)})
         near = did_you_mean(entry.split, folders)
         listed = ", ".join(map(printable, folders[:5])) or "no folders"
         raise no_such_split(entry, f"{root} has no such folder{near}, but {listed}")
     if not splits or (others and len(splits) < 2):
-        return entry, ()
+        return place
     if others:
         raise DataError(
             f"data set {entry.name!r}: {root} has the splits {', '.join(splits)} next to {printable(others[0])!r}; "
             "add ?split=NAME"
         )
     chosen = chosen_split(entry, splits)
-    return replace(entry, location=str(root / chosen)), split_remark(entry, chosen, splits)
+    below = replace(entry, location=str(root / chosen))
+    return _Located(below, place.kind, walk(below, root / chosen), split_remark(entry, chosen, splits))

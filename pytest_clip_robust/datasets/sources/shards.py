@@ -20,6 +20,7 @@ from pytest_clip_robust.datasets.sources.splits import (
     SPLIT,
     chosen_split,
     no_such_split,
+    refuse_missing_shards,
     split_files,
     split_of_path,
     split_remark,
@@ -53,6 +54,8 @@ def open_files(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
     if not files:
         raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
     named, by_name = split_files(entry, base, files)
+    if location.is_dir() or len(named) > 1:
+        refuse_missing_shards(entry, named)
     remarks = split_remark(entry, split_of_path(Path(named[0]).relative_to(base).as_posix()), _splits(base, files))
     if kind == "webdataset":
         for file in named:

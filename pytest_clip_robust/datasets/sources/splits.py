@@ -19,6 +19,7 @@ USUAL = ("test", "testing", "validation", "valid", "val", "dev", "eval", "evalua
 
 NAMES = frozenset({*USUAL, "train", "training", "trn", "unlabeled", "unlabelled"})
 SPLIT = "split"
+_NUMBERED = re.compile(r"(?P<start>.*?)(?P<index>\d{3,})-of-(?P<count>\d{3,})")
 _IN_FILE_NAME = re.compile(rf"(?:^|[-._ 0-9])({'|'.join(sorted(NAMES))})(?=[-._ 0-9]|$)", re.IGNORECASE)
 
 
@@ -36,6 +37,7 @@ def chosen_split(entry: DataEntry, splits: Iterable[str], usual: Iterable[str] =
         return by_folded[entry.split.casefold()]
     if not entry.split:
         found = next((by_folded[split] for split in usual if split in by_folded), None)
+        found = found or next((name for split in usual for name in names if split in _words(name)), None)
         if found is not None:
             return found
         if len(names) == 1:
@@ -53,6 +55,15 @@ def no_such_split(entry: DataEntry, why: str) -> DataError:
     )
 
 
+def is_split_name(name: str) -> bool:
+    """Return whether a folder is named after a split.
+
+    >>> is_split_name("val"), is_split_name("Train2017"), is_split_name("training wheels"), is_split_name("latest")
+    (True, True, True, False)
+    """
+    return bool(NAMES.intersection(_words(name)))
+
+
 def split_of_path(path: str) -> str:
     """Return the split that a relative path of a shard is named after, or ``""``.
 
@@ -60,7 +71,7 @@ def split_of_path(path: str) -> str:
     ('train', 'val', '')
     """
     parts = PurePosixPath(path).parts
-    folder = next((part for part in reversed(parts[:-1]) if part.casefold() in NAMES), "")
+    folder = next((part for part in reversed(parts[:-1]) if is_split_name(part)), "")
     found = _IN_FILE_NAME.search(PurePosixPath(path).stem)
     return folder or (found.group(1) if found else "")
 
@@ -76,7 +87,7 @@ def split_folders(images: Sequence[str], *, classes_below: bool) -> tuple[dict[s
         parts = PurePosixPath(path).parts
         depths.setdefault(parts[0] if len(parts) > 1 else "", []).append(len(parts))
     deep = 3 if classes_below else 2
-    splits = {name: len(of) for name, of in depths.items() if name.casefold() in NAMES and min(of) >= deep}
+    splits = {name: len(of) for name, of in depths.items() if is_split_name(name) and min(of) >= deep}
     return splits, [name for name in depths if name not in splits]
 
 
@@ -100,6 +111,26 @@ def split_files(entry: DataEntry, base: Path, files: Sequence[str]) -> tuple[lis
         )
     chosen = chosen_split(entry, splits)
     return [file for file in files if split_of[file] == chosen], True
+
+
+def refuse_missing_shards(entry: DataEntry, files: Sequence[str]) -> None:
+    """Refuse shards called ``NAME-00000-of-00003`` of which some are missing.
+
+    Raises:
+        DataError: a shard is missing; the message names it.
+    """
+    present: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        match = _NUMBERED.search(file)
+        if match:
+            present.setdefault((match["start"], int(match["count"])), set()).add(int(match["index"]))
+    for (start, count), numbers in present.items():
+        missing = sorted(set(range(count)) - numbers)
+        if missing:
+            name = f"{Path(start).name}{missing[0]:05d}-of-{count:05d}"
+            raise DataError(
+                f"data set {entry.name!r}: {len(missing)} of {count} shards are missing, such as {printable(name)!r}"
+            )
 
 
 def split_rows(
@@ -138,3 +169,7 @@ def split_remark(entry: DataEntry, chosen: str, splits: Mapping[str, object] | I
         return ()
     listed = ", ".join(map(printable, names))
     return (f"data set {entry.name!r}: reads the split {chosen!r} of {listed}; ?split=NAME reads another one",)
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[\W\d_]+", name.casefold())

@@ -30,10 +30,15 @@ TOOL_NAMES = frozenset(
         "thumbs.db",
         "ehthumbs.db",
         "desktop.ini",
+        "network trash folder",
+        "temporary items",
         "icon\r",
     }
 )
 """Names in lower case of folders and files that file managers, archivers and network drives write."""
+
+TOOL_STARTS = ("datasets--", "models--", "spaces--")
+"""Beginnings of the names of folders in the cache of the Hub."""
 
 TOOL_ENDINGS = ("@synoeastream", "@synoresource", "~")
 TEXT_SUFFIXES = frozenset(
@@ -88,10 +93,12 @@ def is_tool_path(path: str | PurePath) -> bool:
     >>> is_tool_path("__MACOSX/cat/a.png"), is_tool_path("cat/._a.png"), is_tool_path("cat/a.png")
     (True, True, False)
     """
-    parts = PurePath(path).parts
     return any(
-        (part.startswith(".") and part.strip(".")) or part.lower() in TOOL_NAMES or part.lower().endswith(TOOL_ENDINGS)
-        for part in parts
+        (part.startswith(".") and part.strip("."))
+        or part in TOOL_NAMES
+        or part.startswith(TOOL_STARTS)
+        or part.endswith(TOOL_ENDINGS)
+        for part in str(path).lower().split("/")
     )
 
 
@@ -104,34 +111,21 @@ def walk(entry: DataEntry, root: Path) -> Walk:
     """Return the files below `root`; links are followed.
 
     Raises:
-        DataError: a folder cannot be read, or an image is in a format that Pillow cannot read.
+        DataError: a folder cannot be read, or is a link to a folder that contains it.
     """
     found = Walk([], [], [], [])
-    for folder, folders, files in _walk(entry, root):
-        relative = folder.relative_to(root)
-        found.folders.extend((relative / name).as_posix() for name in folders)
-        for name in files:
-            path = (relative / name).as_posix()
-            if not (folder / name).is_file():
-                found.dead.append(path)
-            elif _is_image(folder / name):
-                found.images.append(path)
-            else:
-                found.others.append(path)
+    for relative, one in _files_and_folders(entry, root):
+        if one.is_dir():
+            found.folders.append(relative)
+        elif not one.is_file():
+            found.dead.append(relative)
+        elif _is_image(Path(one.path)):
+            found.images.append(relative)
+        else:
+            found.others.append(relative)
     for paths in (found.images, found.others, found.dead, found.folders):
         paths.sort()
     return found
-
-
-def images_below(entry: DataEntry, root: Path) -> list[str]:
-    """Return the images below `root`, as paths relative to it.
-
-    Raises:
-        DataError: an image is a link to a file that does not exist, or is in a format that Pillow cannot read.
-    """
-    found = walk(entry, root)
-    refuse_unreadable(entry, found)
-    return found.images
 
 
 def refuse_unreadable(entry: DataEntry, found: Walk) -> None:
@@ -161,24 +155,25 @@ def spelled_file(path: Path) -> Path | None:
     return next((Path(one) for one in spellings if Path(one).is_file()), None)
 
 
-def _walk(entry: DataEntry, root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield folders with the names of their visible folders and files; a link to a folder above itself is an error."""
-    stack: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+def _files_and_folders(entry: DataEntry, root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below `root` that is visible, with its relative path."""
+    stack: list[tuple[str, str, tuple[str, ...]]] = [(str(root), "", ())]
     while stack:
-        folder, above = stack.pop()
+        folder, prefix, above = stack.pop()
         real = os.path.realpath(folder)
         if real in above:
             raise DataError(
                 f"data set {entry.name!r}: {folder} is a link to a folder that contains it: remove the link"
             )
         try:
-            found = sorted(os.scandir(folder), key=lambda one: one.name)
+            found = list(os.scandir(folder))
         except OSError as error:
             raise DataError(f"data set {entry.name!r}: folder {folder} cannot be read: {one_line(error)}") from error
-        found = [one for one in found if not is_tool_path(one.name)]
-        folders = [one.name for one in found if one.is_dir()]
-        yield folder, folders, [one.name for one in found if not one.is_dir()]
-        stack.extend((folder / name, (*above, real)) for name in reversed(folders))
+        for one in found:
+            if not is_tool_path(one.name):
+                yield f"{prefix}{one.name}", one
+                if one.is_dir():
+                    stack.append((one.path, f"{prefix}{one.name}/", (*above, real)))
 
 
 def _is_image(path: Path) -> bool:

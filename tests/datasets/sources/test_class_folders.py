@@ -204,3 +204,39 @@ def test_classes_can_be_left_out(load, tree, tmp_path):
     listed = load(f"set={root}?exclude=BACKGROUND_Google,bird&classes={tmp_path}/classes.txt")
     assert listed.class_ids == ("dog", "cat")
     assert listed.labels.tolist() == [1, 0]
+
+
+def test_folders_of_other_splits_that_a_list_joins_are_named(load, tree, tmp_path):
+    root = tree("one/cat/a.png", "two/cat/b.png")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    found = load(f"set={root}?classes={tmp_path}/classes.txt")
+    assert "folders 'one/cat' and 'two/cat' are both read as class 'cat'; give the location" in found.remarks[0]
+
+
+def test_folders_without_images_are_named(load, tree):
+    root = tree("animals/cat/a.png", "cars/van/b.png", **{"cars/bus/urls.txt": "x"})
+    for empty in ("animals/dog", "boats", "cars/van/old", "planes/jet/old"):
+        (root / empty).mkdir(parents=True)
+    found = load(f"set={root}")
+    assert found.class_names == ("cat", "dog", "jet", "van")
+    assert "2 class folders have no image, such as 'animals/dog'" in found.remarks[0]
+    assert "2 folders have no image and do not count as classes, such as 'boats'" in found.remarks[1]
+
+
+def test_a_cache_of_the_hub_below_a_folder_is_not_data(load, tree):
+    assert (
+        len(load(f"set={tree('cat/a.png', 'hub/datasets--a--b/blobs/0f', 'hub/datasets--a--b/snapshots/1/c/a.png')}"))
+        == 1
+    )
+
+
+@pytest.mark.parametrize("location", ["{}", "{}/*.parquet"])
+def test_a_missing_shard_is_named(load, tmp_path, png, location):
+    for name in ("train-00001-of-00002", "test-00000-of-00003", "test-00002-of-00003"):
+        write_parquet(tmp_path / "set" / f"{name}.parquet", {"image": [png(0)], "label": ["cat"]})
+    option = location.format(tmp_path / "set")
+    with pytest.raises(DataError, match=r"1 of 3 shards are missing, such as 'test-00001-of-00003'"):
+        load(f"set={option}")
+    write_parquet(tmp_path / "set" / "test-00001-of-00003.parquet", {"image": [png(0)], "label": ["cat"]})
+    assert len(load(f"set={option}")) == 3
+    assert len(load(f"set={tmp_path}/set/test-00002-of-00003.parquet")) == 1

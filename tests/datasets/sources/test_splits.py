@@ -166,3 +166,11 @@ def test_corrupted_folders_have_splits(tmp_path, png):
     assert corrupted_entry(entry, "fog", 2).location == f"{tmp_path}/c/val/fog/2"
     with pytest.raises(DataError, match="no split 'test'"):
         corrupted_kinds(parse_data_option(f"c={tmp_path}/c?split=test"))
+
+
+def test_folders_that_contain_the_name_of_a_split_are_splits(load, tmp_path, png):
+    root = write_files(tmp_path / "set", {"train2017/cat/a.png": png(0), "val2017/cat/b.png": png(1)})
+    assert load(f"set={root}").samples == ["cat/b.png"]
+    assert load(f"set={root}?split=train2017").samples == ["cat/a.png"]
+    with pytest.raises(DataError, match=r"no split 'val': .*\(did you mean 'val2017'\?\)"):
+        load(f"set={root}?split=val")
