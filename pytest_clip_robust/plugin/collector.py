@@ -20,7 +20,7 @@ from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_su
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.plugin.gate import baseline_folder, how_to_compare
+from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.terminal import render_aspects, render_table, unmatched_keys

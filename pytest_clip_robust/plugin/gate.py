@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.core.plain import NotNegative, read_section, read_value
 from pytest_clip_robust.errors import BaselineError, ClipRobustError, MeasurementError
@@ -26,15 +24,14 @@ from pytest_clip_robust.gates import (
     judge,
     most_specific,
 )
-from pytest_clip_robust.gates.baseline_files import families, pack
+from pytest_clip_robust.gates.baseline_files import pack
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
 from pytest_clip_robust.gates.regression import incompatibilities
-from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.plugin import keys, reference
+from pytest_clip_robust.plugin import reference
+from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare, is_recording
 from pytest_clip_robust.plugin.baselines import Compared, check_baseline
+from pytest_clip_robust.plugin.items import model_label, model_spec
 from pytest_clip_robust.plugin.keys import ALPHA, BASELINE_FILE, GATED, RECORDS, RUN, UPDATES
-
-FAMILIES_SHOWN = 5
 
 
 class Gate:
@@ -150,57 +147,3 @@ def _change(measurement: Measurement, baseline: Baseline, *, alpha: float, acros
         way_out = "" if across_models else "; rerun with the baseline's settings, or re-record with --snapshot-update"
         raise BaselineError(f"{baseline.name} cannot be compared: {'; '.join(differences)}{way_out}")
     return change_since(measurement, baseline, alpha=alpha)
-
-
-def how_to_compare(run: RunConfig, spec: ModelSpec | None) -> str:
-    """Return what to do about a gate of the model `spec` that has no baseline.
-
-    A baseline is only worth something if it comes from a model that is trusted, so a fine-tune or a user's model is
-    never advised to record its own.
-    """
-    folder, existing = baseline_folder(run, spec), families(run.baselines)
-    if folder is not None and folder.name in existing:
-        return (
-            "record the missing ones with --snapshot-update-new-only and the model that the other baselines in "
-            f"{folder.name} come from"
-        )
-    if existing:
-        names = ", ".join(existing[:FAMILIES_SHOWN]) + (", ..." if len(existing) > FAMILIES_SHOWN else "")
-        return (
-            f"baselines exist for {names}: compare with --clip-baseline-name={existing[0]}, or with another model in "
-            "the same run with --clip-reference=SPEC; record new ones with --snapshot-update only for a trusted model"
-        )
-    if spec is not None and not spec.is_published:
-        return (
-            "compare with its parent model with --clip-reference=SPEC; record baselines with --snapshot-update only "
-            "for a trusted model"
-        )
-    return "record one with --snapshot-update"
-
-
-def is_recording(config: pytest.Config) -> bool:
-    """Return whether syrupy is asked to record baselines, all or only new ones."""
-    return any(config.getoption(flag, default=False) for flag in ("update_snapshots", "update_new_snapshots_only"))
-
-
-def baseline_folder(run: RunConfig, spec: ModelSpec | None) -> Path | None:
-    """Return the folder of a model's baselines, named by its family and not by its checkpoint, or None."""
-    name = run.baseline_name or ("" if spec is None else spec.family)
-    return run.baselines / name if name else None
-
-
-def model_spec(item: pytest.Item) -> ModelSpec | None:
-    """Return the model that a test measures, or None."""
-    callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get(keys.PARAMETER)
-
-
-def model_label(item: pytest.Item) -> str:
-    """Return the label of the model that a test measures, or ``""``."""
-    spec = model_spec(item)
-    return "" if spec is None else spec.label
-
-
-def short_name(name: str, label: str) -> str:
-    """Return a test's name without the model's label, which has a separate column."""
-    return name.replace(f"{label}-", "", 1).replace(f"[{label}]", "", 1)

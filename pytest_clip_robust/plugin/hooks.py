@@ -121,7 +121,8 @@ def _start(config: pytest.Config) -> None:
     """Register what a run with a model needs; it is imported here, so that other runs of pytest stay fast."""
     from pytest_clip_robust.config.checking import check_profile  # noqa: PLC0415
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
-    from pytest_clip_robust.plugin import fixtures, parametrize  # noqa: PLC0415
+    from pytest_clip_robust.plugin import fixtures, item_hooks, parametrize  # noqa: PLC0415
+    from pytest_clip_robust.plugin.baseline_folders import check_baselines  # noqa: PLC0415
     from pytest_clip_robust.plugin.keys import RUN  # noqa: PLC0415
     from pytest_clip_robust.plugin.options import read_config  # noqa: PLC0415
 
@@ -129,11 +130,12 @@ def _start(config: pytest.Config) -> None:
     try:
         run = read_config(config)
         check_profile(run.profile)
-        fixtures.check_baselines(config, run)
+        check_baselines(config, run)
     except ClipRobustError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[RUN] = run
     config.pluginmanager.register(fixtures, "clip-robust-fixtures")
+    config.pluginmanager.register(item_hooks, "clip-robust-items")
     config.pluginmanager.register(parametrize, "clip-robust-parametrize")
     config.pluginmanager.register(_reporter(config, run), "clip-robust-report")
     if hasattr(config, "workerinput") or config.getoption("tx", None):
@@ -144,17 +146,17 @@ def _start(config: pytest.Config) -> None:
 
 def _reporter(config: pytest.Config, run: RunConfig) -> object:
     """Return the reporting plugin of this process: of the controller, a worker, or a rank that only encodes."""
-    from pytest_clip_robust.plugin import fixtures  # noqa: PLC0415
     from pytest_clip_robust.plugin.collector import Collector, WorkerSide  # noqa: PLC0415
+    from pytest_clip_robust.plugin.session import summarise  # noqa: PLC0415
 
-    summarise = partial(fixtures.summarise, config)
+    summary = partial(summarise, config)
     if hasattr(config, "workerinput"):
-        return WorkerSide(config, summarise)
+        return WorkerSide(config, summary)
     if run.rank is None:
-        return Collector(config, run, summarise)
+        return Collector(config, run, summary)
     from pytest_clip_robust.plugin.rank_report import RankReport  # noqa: PLC0415
 
-    return RankReport(run, run.rank, summarise)
+    return RankReport(run, run.rank, summary)
 
 
 def _check_rootdir(config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.errors import ClipRobustError, MeasurementError
 from pytest_clip_robust.plugin.collector import Summarise, headline
-from pytest_clip_robust.plugin.gate import model_spec
+from pytest_clip_robust.plugin.items import has_gate, model_spec
 from pytest_clip_robust.system.rank import Rank
 
 TO_MEASURE = "run pytest without RANK and WORLD_SIZE to measure"
@@ -38,7 +38,7 @@ class RankReport:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Report a test that measures as skipped, unless it failed before it could measure."""
         report = yield
-        measures = model_spec(item) is not None or "gate" in getattr(item, "fixturenames", ())
+        measures = model_spec(item) is not None or has_gate(item)
         if not measures or report.skipped or report.when == "teardown" or (report.when == "setup" and report.passed):
             return report
         if report.failed and not self._from_placeholders(call.excinfo.value if call.excinfo else None):

@@ -21,6 +21,7 @@ from PIL import Image
 import pytest_clip_robust.evaluation.model
 import pytest_clip_robust.plugin.collector
 import pytest_clip_robust.plugin.fixtures
+import pytest_clip_robust.plugin.item_hooks
 import pytest_clip_robust.plugin.parametrize  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift, visual_factors  # noqa: F401
 

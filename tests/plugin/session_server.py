@@ -17,6 +17,7 @@ import syrupy  # noqa: F401
 import pytest_clip_robust.evaluation.model
 import pytest_clip_robust.plugin.collector
 import pytest_clip_robust.plugin.fixtures
+import pytest_clip_robust.plugin.item_hooks
 import pytest_clip_robust.plugin.parametrize
 import pytest_clip_robust.plugin.rank_report  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift  # noqa: F401

@@ -15,8 +15,8 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates.record import record_error
-from pytest_clip_robust.plugin.gate import model_label, short_name
 from pytest_clip_robust.plugin.gpu import gpu_need
+from pytest_clip_robust.plugin.items import model_label, short_name
 from pytest_clip_robust.plugin.keys import RUN, TURNS
 from pytest_clip_robust.plugin.parallel.capacity import GPU_MEMORY, capacity_of, count, pin, thread_caps
 from pytest_clip_robust.plugin.parallel.grouping import Group, Need, group_tests
