@@ -65,6 +65,9 @@ class DataEntry:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"data set name {shown(self.name)}: use letters, digits, '.', '_' and '-'")
+        for field in KEYS:
+            if "\0" in str(getattr(self, field)):
+                raise ConfigError(f"data set {self.name!r}: {field} contains a null character, which no path can have")
         for field, allowed in (
             ("format", DATA_FORMATS),
             ("subset", ("all", "present")),

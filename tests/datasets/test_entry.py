@@ -32,6 +32,7 @@ def test_an_option_is_a_name_a_location_and_keys():
         ("photos=x?label=y&label=z", "is given twice"),
         ("photos=x?crop_border=two", "crop_border='two' is not a whole number"),
         ("photos=x?format=zip", "format='zip'; expected one of auto, imagefolder"),
+        ("photos=x%00y", "location contains a null character"),
         ("photos=x?subset=some", "subset='some'; expected one of all, present"),
     ],
 )

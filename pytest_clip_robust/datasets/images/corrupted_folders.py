@@ -12,7 +12,7 @@ from pytest_clip_robust.datasets.sources.splits import no_such_split
 from pytest_clip_robust.datasets.sources.walk import is_tool_path
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import SEVERITIES
-from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.files import is_folder, user_path
 
 
 def corrupted_kinds(entry: DataEntry) -> dict[str, tuple[int, ...]]:
@@ -79,12 +79,12 @@ def _kinds(entry: DataEntry) -> dict[str, tuple[Path, tuple[int, ...]]]:
     root = user_path(entry.location)
     if entry.split and root.name != entry.split:
         root /= entry.split
-        if not root.is_dir():
+        if not is_folder(root):
             raise no_such_split(entry, f"{entry.location} has no such folder")
     kinds: dict[str, tuple[Path, tuple[int, ...]]] = {}
     for pattern in ("*", "*/*"):
         for folder in sorted(root.glob(pattern)):
-            severities = tuple(severity for severity in SEVERITIES if (folder / str(severity)).is_dir())
+            severities = tuple(severity for severity in SEVERITIES if is_folder(folder / str(severity)))
             if not severities or is_tool_path(folder.relative_to(root)):
                 continue
             other, _ = kinds.setdefault(folder.name, (folder, severities))

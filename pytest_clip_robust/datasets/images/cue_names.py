@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_clip_robust.datasets.sources.walk import matching_files
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import user_path
 
@@ -79,8 +80,7 @@ def find_decisions(places: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        path = user_path(place)
-        files = [path] if path.is_file() else sorted(path.parent.glob(path.name))
+        files = matching_files(user_path(place))
         if not files:
             raise DataError(f"decisions: no file {place}")
         found += files

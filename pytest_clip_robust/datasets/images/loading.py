@@ -30,7 +30,7 @@ from pytest_clip_robust.datasets.images.labels import (
 from pytest_clip_robust.datasets.sources.reading import read_rows
 from pytest_clip_robust.datasets.sources.rows import Label, Rows
 from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.files import is_file, user_path
 from pytest_clip_robust.system.text import printable
 
 WORDNET_ID = re.compile(r"n\d{8}")
@@ -271,7 +271,7 @@ def _annotated(entry: DataEntry, rows: Rows) -> tuple[Rows, dict[str, NDArray[np
     if not entry.annotations:
         return rows, dict(rows.annotations), None
     in_folder = Path(entry.location) / entry.annotations
-    path = in_folder if in_folder.is_file() else user_path(entry.annotations)
+    path = in_folder if is_file(in_folder) else user_path(entry.annotations)
     annotations = read_factor_annotations(path, entry.factors)
     kept, columns = annotations.join(rows.samples, name=f"data set {entry.name!r}")
     return rows.take(kept), columns, kept

@@ -23,7 +23,7 @@ from pytest_clip_robust.datasets.sources.columns import (
 )
 from pytest_clip_robust.datasets.sources.rows import DepthRows, Rows, file_stamps
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_text
+from pytest_clip_robust.system.files import is_file, read_text
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import printable
 
@@ -78,7 +78,7 @@ class Opened:
 def named_file(path: str, folder: str) -> Path | None:
     """Return the file that a row names, relative to the folder of its table or to the current one; None if missing."""
     places = [Path(folder) / path, Path(path)] if folder else [Path(path)]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)
 
 
 def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:

@@ -23,7 +23,7 @@ from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Rows
 from pytest_clip_robust.datasets.sources.splits import SPLIT, no_such_split, split_remark, split_rows
 from pytest_clip_robust.datasets.sources.walk import spelled_file
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_text, user_path
+from pytest_clip_robust.system.files import is_file, read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 
@@ -70,7 +70,7 @@ def csv_table(entry: DataEntry, *, labelled: bool) -> Rows:
 def _places(entry: DataEntry) -> tuple[Path, Path, bool]:
     """Return the folder of the images, the table, and whether both are in a folder of the entry's split."""
     root, table = Path(entry.location), user_path(entry.table or "labels.csv")
-    if entry.split and (root / entry.split / table).is_file() and not table.is_absolute():
+    if entry.split and is_file(root / entry.split / table) and not table.is_absolute():
         return root / entry.split, root / entry.split / table, True
     return root, root / table, False
 
@@ -105,7 +105,7 @@ def _depth(
     if column not in columns:
         return depth_files(entry, samples)
     paths = [str(root / line.values[column]) for line in lines]
-    missing = next((path for path in paths if not Path(path).is_file()), None)
+    missing = next((path for path in paths if not is_file(Path(path))), None)
     if missing is not None:
         raise DataError(f"data set {entry.name!r}: no depth map {printable(missing)}")
     return DepthRows(FileReader(paths), file_stamps(paths))

@@ -13,7 +13,7 @@ from pytest_clip_robust.datasets.images.labels import ClassList, canonical, entr
 from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Label, Rows, file_rows, file_stamps
 from pytest_clip_robust.datasets.sources.walk import TEXT_SUFFIXES, Walk, refuse_unreadable
 from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.files import is_file, user_path
 from pytest_clip_robust.system.text import printable
 
 TABLES = ("metadata.csv", "labels.csv", "metadata.jsonl", "metadata.parquet")
@@ -104,7 +104,7 @@ def depth_files(entry: DataEntry, samples: Sequence[str]) -> DepthRows | None:
     paths = []
     for sample in samples:
         places = [folder / Path(sample).with_suffix(suffix) for suffix in DEPTH_SUFFIXES]
-        found = [place for place in places if place.is_file()]
+        found = [place for place in places if is_file(place)]
         if not found:
             raise DataError(f"data set {entry.name!r}: no depth map {places[0]} for {sample!r}")
         if len(found) > 1:

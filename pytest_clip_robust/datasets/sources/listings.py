@@ -15,9 +15,9 @@ from typing import Any
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.delimited import read_delimited
 from pytest_clip_robust.datasets.sources.splits import no_such_split, split_remark, split_rows
-from pytest_clip_robust.datasets.sources.walk import spelled_file, visible
+from pytest_clip_robust.datasets.sources.walk import matching_files, spelled_file, visible
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_text, user_path
+from pytest_clip_robust.system.files import is_file, is_folder, read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".txt")
@@ -59,11 +59,11 @@ def find_listings(entry: DataEntry) -> Listings:
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
     root = user_path(entry.location).absolute()
-    if entry.split and (root / entry.split).is_dir():
+    if entry.split and is_folder(root / entry.split):
         found = _listings_in(entry, root / entry.split, named=False)
         if found:
             return Listings(root / entry.split, found, in_split=True)
-    if root.is_file() and root.suffix in SUFFIXES and not entry.table:
+    if is_file(root) and root.suffix in SUFFIXES and not entry.table:
         return Listings(root.parent, [root])
     return Listings(root, _listings_in(entry, root, named=True), in_split=root.name == entry.split)
 
@@ -98,9 +98,9 @@ def _listings_in(entry: DataEntry, root: Path, *, named: bool) -> list[Path]:
         DataError: the entry names a listing that does not exist.
     """
     if not entry.table:
-        return [root / name for name in USUAL_NAMES if (root / name).is_file()][:1] if root.is_dir() else []
+        return [root / name for name in USUAL_NAMES if is_file(root / name)][:1] if is_folder(root) else []
     table = user_path(entry.table)
-    places = [root] if root.is_dir() and not (table.is_absolute() and not named) else []
+    places = [root] if is_folder(root) and not (table.is_absolute() and not named) else []
     for place in [*places, Path()] if named else places:
         found = _matching(place / table)
         if found:
@@ -166,11 +166,9 @@ def image_of(values: Mapping[str, Any]) -> Any:
 
 
 def _matching(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if path.is_dir():
+    if is_folder(path):
         return visible(file for file in path.iterdir() if file.suffix in {".json", ".jsonl"})
-    return visible(path.parent.glob(path.name)) if any(char in path.name for char in "*?[") else []
+    return matching_files(path)
 
 
 def _read(path: Path, name: str) -> Iterator[Record]:
@@ -189,7 +187,7 @@ def _read(path: Path, name: str) -> Iterator[Record]:
 def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=partial(_object, where=where))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: {error}; expected JSON") from None
 
 

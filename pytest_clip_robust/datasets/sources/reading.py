@@ -20,7 +20,7 @@ from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_spl
 from pytest_clip_robust.datasets.sources.walk import Walk, walk
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import KEYPOINT_FORMATS, VIEW_FORMATS
-from pytest_clip_robust.system.files import exists, user_path
+from pytest_clip_robust.system.files import exists, is_folder, user_path
 from pytest_clip_robust.system.text import printable
 
 IMAGE_FOLDERS = ("imagefolder", "cue-conflict")
@@ -99,12 +99,12 @@ def _locate(entry: DataEntry) -> _Located:
     if is_hub_name(entry):
         return _Located(entry, "hub")
     path = user_path(entry.location).absolute()
-    if entry.split and not entry.table and (path / entry.split).is_dir():
+    if entry.split and not entry.table and is_folder(path / entry.split):
         path /= entry.split
     entry = replace(entry, location=str(path))
     if entry.table or entry.format == "table":
         return _Located(entry, "table" if entry.format == "auto" else entry.format)
-    found = walk(entry, path) if path.is_dir() else None
+    found = walk(entry, path) if is_folder(path) else None
     return _Located(entry, _kind(entry, found) if entry.format == "auto" else entry.format, found)
 
 
@@ -155,7 +155,7 @@ def _holds_images(path: Path, image: str) -> bool:
 
 
 def _refuse_hub_cache(entry: DataEntry, root: Path) -> None:
-    if (root / "snapshots").is_dir() and (root / "blobs").is_dir():
+    if is_folder(root / "snapshots") and is_folder(root / "blobs"):
         snapshot = next(iter(sorted((root / "snapshots").iterdir())), root / "snapshots" / "HASH")
         raise DataError(
             f"data set {entry.name!r}: {root} is a cache folder of the hub, which can hold several versions; give one, "

@@ -28,6 +28,7 @@ from pytest_clip_robust.datasets.sources.splits import (
 )
 from pytest_clip_robust.datasets.sources.walk import is_tool_path, walk
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import is_file, is_folder
 from pytest_clip_robust.system.text import one_line
 
 SUFFIXES = {"parquet": ".parquet", "webdataset": ".tar"}
@@ -44,17 +45,17 @@ def open_files(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
     """
     suffix = SUFFIXES[kind]
     location = Path(entry.location)
-    if location.is_dir():
+    if is_folder(location):
         base = location
         files = [str(base / path) for path in walk(entry, base).others if path.lower().endswith(suffix)]
     else:
-        found = [path for path in glob.glob(entry.location, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+        found = [path for path in glob.glob(entry.location, recursive=True) if is_file(Path(path))]  # noqa: PTH207
         base = Path(os.path.commonpath([Path(path).parent for path in found])) if found else location.parent
         files = sorted(path for path in found if not is_tool_path(Path(path).relative_to(base)))
     if not files:
         raise DataError(f"data set {entry.name!r}: no {suffix} file at {location}")
     named, by_name = split_files(entry, base, files)
-    if location.is_dir() or len(named) > 1:
+    if is_folder(location) or len(named) > 1:
         refuse_missing_shards(entry, named)
     remarks = split_remark(entry, split_of_path(Path(named[0]).relative_to(base).as_posix()), _splits(base, files))
     if kind == "webdataset":
@@ -65,7 +66,7 @@ def open_files(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
     table = _load_files(entry, kind, named, cache_dir, stamp)
     names_file = base / NAMES_FILE
     opened = Opened(
-        table, list(range(len(table))), names_file if names_file.is_file() else None, str(base), stamp, remarks
+        table, list(range(len(table))), names_file if is_file(names_file) else None, str(base), stamp, remarks
     )
     return _of_split(entry, _without_tool_samples(opened), settled=by_name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from PIL import Image
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import IMAGE_SUFFIXES
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.files import is_file
 from pytest_clip_robust.system.text import one_line, printable
 
 TOOL_NAMES = frozenset(
@@ -149,10 +151,19 @@ def refuse_unreadable(entry: DataEntry, found: Walk) -> None:
         )
 
 
+def matching_files(path: Path) -> list[Path]:
+    """Return the visible files that a path with wildcards matches, or the file itself."""
+    if is_file(path):
+        return [path]
+    patterns = (os.path.join(glob.escape(str(path.parent)), path.name), str(path))  # noqa: PTH118 - a pattern
+    found = next(filter(None, (glob.glob(one) for one in patterns)), [])  # noqa: PTH207 - accepts any pattern
+    return visible(Path(one) for one in found if is_file(Path(one)))
+
+
 def spelled_file(path: Path) -> Path | None:
     """Return `path` as the file system spells it in Unicode, composed or not; None if there is no such file."""
     spellings = (str(path), *(unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")))
-    return next((Path(one) for one in spellings if Path(one).is_file()), None)
+    return next((Path(one) for one in spellings if is_file(Path(one))), None)
 
 
 def _files_and_folders(entry: DataEntry, root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -32,7 +32,7 @@ from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
 from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_json
+from pytest_clip_robust.system.files import is_file, is_folder, read_json
 from pytest_clip_robust.system.text import printable
 
 FARTHEST = 8.0
@@ -109,7 +109,7 @@ def read_blender(entry: DataEntry, root: Path) -> PosedRows:
 
 
 def _scenes(root: Path) -> list[Path]:
-    places = [root, *(path for path in visible(root.iterdir()) if path.is_dir())]
+    places = [root, *(path for path in visible(root.iterdir()) if is_folder(path))]
     found = [place for place in places if _splits(place)]
     return found[:1] if found[:1] == [root] else found
 
@@ -147,7 +147,7 @@ def _picture(frame: Any, scene: Path, where: str) -> Path:
     if not isinstance(file, str) or not file:
         raise DataError(f"{where}: file_path={file!r}; expected the name of an image file")
     named = scene / file
-    return named if named.is_file() else existing_file(named.with_name(f"{named.name}.png"), where)
+    return named if is_file(named) else existing_file(named.with_name(f"{named.name}.png"), where)
 
 
 def _depth_maps(folder: Path, where: str) -> dict[str, Path]:

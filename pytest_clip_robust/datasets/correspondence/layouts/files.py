@@ -12,7 +12,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import IMAGE_SUFFIXES
 from pytest_clip_robust.datasets.sources.walk import visible, walk
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import user_path
+from pytest_clip_robust.system.files import is_file, is_folder, user_path
 from pytest_clip_robust.system.text import printable
 
 _Found = TypeVar("_Found")
@@ -56,7 +56,7 @@ def existing_file(path: Path, where: str) -> Path:
     Raises:
         DataError: it is not a file.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{where}: no file {printable(str(path))}")
     return path
 
@@ -81,11 +81,11 @@ def _find_layout(
     """
     root = user_path(entry.location).absolute()
     if entry.format in layouts:
-        if not entry.location or not root.is_dir():
+        if not entry.location or not is_folder(root):
             missing = f"no folder {entry.location}" if entry.location else "it has no location"
             raise DataError(f"data set {entry.name!r}: {missing}; format {entry.format!r} needs a folder")
         return layouts[entry.format], root
-    if entry.format != "auto" or not entry.location or not root.is_dir():
+    if entry.format != "auto" or not entry.location or not is_folder(root):
         return None
     fitting = next((layout for layout in layouts.values() if layout.fits(root)), None)
     if fitting is not None:

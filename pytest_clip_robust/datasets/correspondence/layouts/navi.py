@@ -30,7 +30,7 @@ from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
 from pytest_clip_robust.datasets.sources.walk import is_tool_path
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_json, read_text, user_path
+from pytest_clip_robust.system.files import is_file, read_json, read_text, user_path
 from pytest_clip_robust.system.text import printable
 
 ANNOTATIONS = "annotations.json"
@@ -127,7 +127,7 @@ def _refuse_unannotated(entry: DataEntry, root: Path, scenes: Sequence[Path]) ->
     for path in sorted(root.glob("*/*/images")):
         scene = path.parent
         read = scene.name.startswith(tuple(kinds)) and not is_tool_path(path.relative_to(root))
-        if read and not (scene / ANNOTATIONS).is_file():
+        if read and not is_file(scene / ANNOTATIONS):
             raise DataError(f"data set {entry.name!r}: {scene} has images and no {ANNOTATIONS}: add it, or remove them")
 
 
@@ -176,7 +176,7 @@ def _scene_and_file(path: PurePosixPath) -> tuple[str, str]:
 def _files(scene: Path, file: str, where: str) -> tuple[Path, Path]:
     picture, depth = scene / "images" / file, scene / "depth" / f"{Path(file).stem}.png"
     small = [path.with_name(f"{SMALL}{path.name}") for path in (picture, depth)]
-    if all(path.is_file() for path in small):
+    if all(is_file(path) for path in small):
         return small[0], small[1]
     return existing_file(picture, where), existing_file(depth, where)
 

@@ -24,7 +24,7 @@ from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import no_such_split
 from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_json, read_text
+from pytest_clip_robust.system.files import is_file, is_folder, read_json, read_text
 
 COLOUR_FOLDERS = ("color", "image", "rgb")
 DEPTH_FOLDER = "depth"
@@ -91,23 +91,23 @@ def read_open3d(entry: DataEntry, root: Path) -> PosedRows:
 def _in_split(entry: DataEntry, root: Path) -> Path:
     if not entry.split or root.name == entry.split:
         return root
-    if not (root / entry.split).is_dir():
+    if not is_folder(root / entry.split):
         raise no_such_split(entry, f"{root} has no such folder")
     return root / entry.split
 
 
 def _places(root: Path) -> list[Path]:
-    return [root, *(path for path in visible(root.iterdir()) if path.is_dir())]
+    return [root, *(path for path in visible(root.iterdir()) if is_folder(path))]
 
 
 def _scenes(root: Path) -> list[Path]:
-    return [place for place in _places(root) if _colour_folder(place) is not None and (place / TRAJECTORY).is_file()]
+    return [place for place in _places(root) if _colour_folder(place) is not None and is_file(place / TRAJECTORY)]
 
 
 def _colour_folder(scene: Path) -> Path | None:
-    if not (scene / DEPTH_FOLDER).is_dir():
+    if not is_folder(scene / DEPTH_FOLDER):
         return None
-    return next((scene / name for name in COLOUR_FOLDERS if (scene / name).is_dir()), None)
+    return next((scene / name for name in COLOUR_FOLDERS if is_folder(scene / name)), None)
 
 
 def _sequence(entry: DataEntry, scene: Path) -> _Sequence:

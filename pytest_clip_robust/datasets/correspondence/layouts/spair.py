@@ -24,7 +24,7 @@ from pytest_clip_robust.datasets.sources.rows import file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
 from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.system.files import read_json, read_text
+from pytest_clip_robust.system.files import is_file, is_folder, read_json, read_text
 from pytest_clip_robust.system.text import printable
 
 PAIRS = "PairAnnotation"
@@ -41,7 +41,7 @@ class _Object:
 
 def is_spair(root: Path) -> bool:
     """Return whether the folder has annotations of pairs."""
-    return (root / PAIRS).is_dir()
+    return is_folder(root / PAIRS)
 
 
 def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
@@ -55,7 +55,7 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
     where = f"data set {entry.name!r}"
     if not is_spair(root):
         raise DataError(f"{where}: no folder {PAIRS} in {root}")
-    splits = [path.name for path in visible((root / PAIRS).iterdir()) if path.is_dir()]
+    splits = [path.name for path in visible((root / PAIRS).iterdir()) if is_folder(path)]
     split = chosen_split(entry, splits, ("test",))
     views: dict[tuple[str, str], int] = {}
     pairs, viewpoints = [], []
@@ -82,7 +82,7 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
 
 def _pair_files(root: Path, split: str, where: str) -> Iterator[Path]:
     folder, listing = root / PAIRS / split, root / "Layout" / "large" / f"{split}.txt"
-    if not listing.is_file():
+    if not is_file(listing):
         yield from visible(folder.glob("*.json"))
         return
     for line in read_text(listing, where).splitlines():
