@@ -47,7 +47,7 @@ def test_calibration(model, dataset, corruption, severity, gate):
 @pytest.mark.clip_also("ood")
 def test_ood_detection(model, dataset, corruption, severity, id_set, ood_groups, gate):
     if not ood_groups:
-        pytest.skip("no data set plays the role 'ood'")
+        pytest.skip("no data set has the role 'ood'")
     inside = model.corruptions.at(dataset, corruption, severity).scores
     outside = [model.ood.scores(inside.score, name, id_set=id_set) for name in ood_groups["all"]]
     gate(corruptions.detection(inside, outside, corruption, severity))

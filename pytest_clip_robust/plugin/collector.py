@@ -180,9 +180,12 @@ class Collector:
         return f"no gate was judged; {skipped} {'was' if skipped == 1 else 'were'} skipped (-rs shows why)"
 
     def _unmatched(self) -> list[str]:
-        """Return lines about keys of the profile that match no measurement; a part of a run does not show that."""
+        """Return lines about keys of the profile that match no measurement.
+
+        A part of a run does not show that, nor does a run in which a test failed before it measured anything.
+        """
         profile = self._run.profile
-        if not self._whole_run:
+        if not self._whole_run or any("metric" not in record for record in self._records):
             return []
         return [
             *unmatched_keys("thresholds", profile.thresholds, self._records),
