@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_clip_robust.config.checking import check_profile
-from pytest_clip_robust.config.profile import Profile, load_profile
+from pytest_clip_robust.config.profile import load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.gates.baseline_files import families
@@ -50,7 +49,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         baselines=_baselines(config),
         baseline_name=name,
         alpha=_probability(config, "clip_alpha"),
-        profile=_profile(profile, data_options),
+        profile=load_profile(profile, data_options),
         cache=str(_value(config, "clip_cache")) or str(user_cache()),
         report=config.invocation_params.dir / report if report else None,
         device=device_asked(config),
@@ -64,12 +63,6 @@ def read_config(config: pytest.Config) -> RunConfig:
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
         rank=_rank(config),
     )
-
-
-def _profile(source: str | None, data_options: list[str]) -> Profile:
-    profile = load_profile(source, data_options)
-    check_profile(profile)
-    return profile
 
 
 def requested_models(config: pytest.Config) -> list[str]:

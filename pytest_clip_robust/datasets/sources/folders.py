@@ -11,6 +11,7 @@ from pytest_clip_robust.datasets.images.cue_names import read_cues
 from pytest_clip_robust.datasets.images.depth import SUFFIXES as DEPTH_SUFFIXES
 from pytest_clip_robust.datasets.images.labels import ClassList, canonical, entry_classes
 from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Label, Rows, file_rows, file_stamps
+from pytest_clip_robust.datasets.sources.splits import is_split_name
 from pytest_clip_robust.datasets.sources.walk import TEXT_SUFFIXES, Walk, refuse_unreadable
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.system.files import is_file, user_path
@@ -62,10 +63,26 @@ def flat_folder(entry: DataEntry, found: Walk) -> Rows:
     return replace(rows, labels=[entry.name] * len(rows), depth=depth_files(entry, found.images))
 
 
-def has_cue_names(images: Iterable[str]) -> bool:
-    """Return whether the first image is named SHAPE1-TEXTURE2."""
-    first = next(iter(images), None)
-    return first is not None and read_cues(first) is not None
+def kind_of_images(entry: DataEntry, images: Sequence[str]) -> str:
+    """Return ``cue-conflict`` if all images are named SHAPE1-TEXTURE2, else ``imagefolder``.
+
+    Names such as ``frame1-view2`` have the same form; but there, shapes and textures are not the same classes.
+
+    Raises:
+        DataError: all images are named so, but their folders could be other classes.
+    """
+    cues = [read_cues(image) for image in images]
+    named = [one for one in cues if one is not None]
+    if len(named) < len(images) or not {one.shape for one in named} & {one.texture for one in named}:
+        return "imagefolder"
+    for image, one in zip(images, named, strict=True):
+        folder = PurePosixPath(image).parent.name
+        if folder and folder.lower() != one.shape and not is_split_name(folder):
+            raise DataError(
+                f"data set {entry.name!r}: {printable(image)!r} could be of class {printable(folder)!r} or a cue "
+                "conflict; add ?format=imagefolder or format=cue-conflict"
+            )
+    return "cue-conflict"
 
 
 def cue_conflicts(entry: DataEntry, found: Walk) -> Rows:

@@ -13,7 +13,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.arrow import Opened, arrow_rows
 from pytest_clip_robust.datasets.sources.columns import IMAGE_NAMES
 from pytest_clip_robust.datasets.sources.csv_table import csv_table
-from pytest_clip_robust.datasets.sources.folders import class_folders, cue_conflicts, flat_folder, has_cue_names
+from pytest_clip_robust.datasets.sources.folders import class_folders, cue_conflicts, flat_folder, kind_of_images
 from pytest_clip_robust.datasets.sources.rows import Rows
 from pytest_clip_robust.datasets.sources.shards import SUFFIXES, open_files, open_hub
 from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_split, split_folders, split_remark
@@ -135,7 +135,7 @@ def _kind_of_folder(entry: DataEntry, found: Walk) -> str:
         if files:
             held[kind] = files[0]
     if found.images:
-        held["cue-conflict" if has_cue_names(found.images) else "imagefolder"] = found.images[0]
+        held[kind_of_images(entry, found.images)] = found.images[0]
     if len(held) > 1:
         examples = " and ".join(printable(example) for example in held.values())
         formats = " or ".join(f"format={kind}" for kind in held)

@@ -151,3 +151,22 @@ def test_a_group_is_near_or_far():
     assert parse_data_option("x=/x?group=near").group == "near"
     with pytest.raises(ConfigError, match="group='middle'; expected one of near, far"):
         parse_data_option("x=/x?group=middle")
+
+
+def test_names_of_the_same_form_do_not_make_cue_conflicts(load, tmp_path, png):
+    folder = place(tmp_path / "clips", png, ["cat/frame1-view1.png", "dog/frame1-view2.png"])
+    assert load(f"clips={folder}").class_names == ("cat", "dog")
+    assert load(f"clips={folder}").textures is None
+
+
+def test_one_name_of_that_form_does_not_decide(load, tmp_path, png):
+    folder = place(tmp_path / "photos", png, ["cat/cat1-cat2.png", "dog/b.png"])
+    assert load(f"photos={folder}").textures is None
+
+
+def test_cue_conflicts_in_folders_of_other_names_ask(load, tmp_path, png):
+    folder = place(tmp_path / "cues", png, ["a/cat1-dog2.png", "b/dog1-cat2.png"])
+    with pytest.raises(DataError, match=r"'a/cat1-dog2\.png' could be of class 'a' or a cue conflict; add .format="):
+        load(f"cues={folder}")
+    assert load(f"cues={folder}?format=cue-conflict").class_names == ("cat", "dog")
+    assert load(f"cues={folder}?format=imagefolder").class_names == ("a", "b")
