@@ -176,7 +176,7 @@ def contradiction(measurement: Measurement, value: float, evidence: Evidence) ->
     """Return what a baseline's evidence gives as its value if that is not `value`, else None.
 
     The evidence of some metrics is coarser than their value: scores are stored as one byte of rank. So the comparison
-    is loose for values from sums, for few samples, and if the measurement's own evidence does not give its value either.
+    is loose for values from sums, for few samples, and if the measurement's own evidence does not give its value.
     """
     if measurement.evidence is None:
         return None
