@@ -26,7 +26,7 @@ def test_an_empty_class_folder_is_a_candidate_and_named(colours):
     (colours.path / "photos" / "crimson").mkdir()
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml")
     result.stdout.fnmatch_lines(
-        ["*data set 'photos': 1 class folders have no image, such as 'crimson'; they count as*"]
+        ["*data set 'photos': class folders without images: 1, such as 'crimson'; they count as*"]
     )
     result.stdout.fnmatch_lines(["encoded * images and 4 texts; *"])
 

@@ -244,12 +244,12 @@ def _empty_remarks(entry: DataEntry, empty: Sequence[str], rest: Sequence[str]) 
     if empty:
         counted = "" if entry.classes else "; they count as classes without images, and exclude leaves them out"
         yield (
-            f"data set {entry.name!r}: {len(empty)} class folders have no image, such as "
+            f"data set {entry.name!r}: class folders without images: {len(empty)}, such as "
             f"{printable(empty[0])!r}{counted}"
         )
     if rest:
         yield (
-            f"data set {entry.name!r}: {len(rest)} folders have no image and do not count as classes, such as "
+            f"data set {entry.name!r}: folders without images that are not classes: {len(rest)}, such as "
             f"{printable(rest[0])!r}"
         )
 

@@ -27,7 +27,7 @@ def test_an_empty_class_folder_stays_a_class(load, tree):
     found = load(f"set={root}")
     assert found.class_names == ("bird", "cat", "dog", "emu")
     assert found.labels.tolist() == [1, 2]
-    assert "2 class folders have no image, such as 'bird'; they count as classes without images" in found.remarks[0]
+    assert "class folders without images: 2, such as 'bird'; they count as classes without images" in found.remarks[0]
     assert load(f"set={root}?exclude=bird,emu").class_names == ("cat", "dog")
     assert load(f"set={root}?subset=present").class_names == ("cat", "dog")
 
@@ -219,8 +219,8 @@ def test_folders_without_images_are_named(load, tree):
         (root / empty).mkdir(parents=True)
     found = load(f"set={root}")
     assert found.class_names == ("cat", "dog", "jet", "van")
-    assert "2 class folders have no image, such as 'animals/dog'" in found.remarks[0]
-    assert "2 folders have no image and do not count as classes, such as 'boats'" in found.remarks[1]
+    assert "class folders without images: 2, such as 'animals/dog'" in found.remarks[0]
+    assert "folders without images that are not classes: 2, such as 'boats'" in found.remarks[1]
 
 
 def test_a_cache_of_the_hub_below_a_folder_is_not_data(load, tree):
