@@ -21,11 +21,13 @@ if TYPE_CHECKING:
         DataError,
         MeasurementError,
         ModelError,
+        ReportError,
         StoreError,
     )
     from pytest_clip_robust.models.checkpoint import content_digest
     from pytest_clip_robust.models.dense import dense_encoder
     from pytest_clip_robust.models.protocols import DualEncoder, PreprocessSteps
+    from pytest_clip_robust.report.document import read_report
     from pytest_clip_robust.scoring.confidence import probability_confidences
     from pytest_clip_robust.stats.intervals import mean_interval, wilson
     from pytest_clip_robust.stats.resampling import interval_of
@@ -48,6 +50,7 @@ __all__ = [
     "Predictions",
     "PreprocessSteps",
     "Provenance",
+    "ReportError",
     "StoreError",
     "Stratum",
     "Term",
@@ -59,6 +62,7 @@ __all__ = [
     "mean_evidence",
     "mean_interval",
     "probability_confidences",
+    "read_report",
     "sums_evidence",
     "wilson",
 ]
@@ -75,11 +79,13 @@ _MODULES = {
         "DataError",
         "MeasurementError",
         "ModelError",
+        "ReportError",
         "StoreError",
     ),
     "models.checkpoint": ("content_digest",),
     "models.dense": ("dense_encoder",),
     "models.protocols": ("DualEncoder", "PreprocessSteps"),
+    "report.document": ("read_report",),
     "scoring.confidence": ("probability_confidences",),
     "stats.intervals": ("mean_interval", "wilson"),
     "stats.resampling": ("interval_of",),
