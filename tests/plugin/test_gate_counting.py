@@ -101,12 +101,14 @@ def test_a_panel_fixture_of_the_project_is_left_alone(recorded):
     recorded.runpytest(MODEL, PROFILE).assert_outcomes(passed=5)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
-@pytest.mark.parametrize(("failures", "verdict"), [(1, "passed"), (9, "below_threshold")])
+@pytest.mark.parametrize(
+    ("failures", "verdict", "workers"),
+    [(1, "passed", ()), (9, "below_threshold", ()), (1, "passed", ("-n1",))],
+)
 def test_only_the_last_attempt_of_a_rerun_counts(crowd, failures, verdict, workers):
     crowd.makeconftest(RERUN)
     crowd.makepyfile(test_suite=FLAKY.replace("{failures}", str(failures)))
-    result = crowd.runpytest_subprocess(MODEL, PROFILE, "--clip-report=out", *workers)
+    result = crowd.runpytest(MODEL, PROFILE, "--clip-report=out", *workers)
     assert result.ret == (0 if verdict == "passed" else 1)
     assert [gate["verdict"] for gate in gates(crowd)] == [verdict]
 
