@@ -54,9 +54,7 @@ class Run(TypedDict):
     versions: dict[str, str]
 
 
-class Entry(TypedDict):
-    """One gate of a JSON file, with its run written out. `outcomes` is the digest of its evidence, or ``""``."""
-
+class _Measured(TypedDict):
     value: float
     low: float
     high: float
@@ -64,19 +62,17 @@ class Entry(TypedDict):
     data: str
     prompts: str
     outcomes: str
+
+
+class Entry(_Measured):
+    """One gate of a JSON file, with its run written out. `outcomes` is the digest of its evidence, or ``""``."""
+
     run: Run
 
 
-class _Gate(TypedDict):
+class _Gate(_Measured):
     """One gate as the file has it: `run` is the id of its run."""
 
-    value: float
-    low: float
-    high: float
-    n: int
-    data: str
-    prompts: str
-    outcomes: str
     run: str
 
 

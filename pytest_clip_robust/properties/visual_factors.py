@@ -21,9 +21,6 @@ from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.resampling import interval_of
 
-PAPER_FACTORS = FACTORS[:10]
-"""The factors that the study reports: those with at least 150 images each in ImageNet-X."""
-
 ACCURACY = Metric("visual_factors.accuracy_{mode}", direction="higher", tolerance=0.01, headline=False)
 AVERAGE = Metric("visual_factors.average", direction="higher", tolerance=0.01, headline=False)
 ERROR_RATIO = Metric("visual_factors.error_ratio_{mode}", direction="lower", tolerance=0.05, headline=False)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_clip_robust.core.arrays import Ints
-from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.images.image_set import ImageSet, SetOfImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContrastSet:
+class ContrastSet(SetOfImages):
     """I items: an image, a true caption, and one or more false captions that the true one must beat.
 
     texts: M distinct captions. image_of, true_of: (I,) positions in images and texts.
@@ -28,19 +28,9 @@ class ContrastSet:
     samples: Sequence[str]
     fingerprint: str
 
-    @property
-    def name(self) -> str:
-        """The set's name."""
-        return self.images.name
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Lines for the user about the set."""
-        return self.images.remarks
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatchSet:
+class MatchSet(SetOfImages):
     """I items of two images and two captions; the first of each belong together, and so do the second.
 
     texts: M distinct captions. image_of, text_of: (I, 2) positions in images and texts.
@@ -54,13 +44,3 @@ class MatchSet:
     kinds: Sequence[str]
     samples: Sequence[str]
     fingerprint: str
-
-    @property
-    def name(self) -> str:
-        """The set's name."""
-        return self.images.name
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Lines for the user about the set."""
-        return self.images.remarks

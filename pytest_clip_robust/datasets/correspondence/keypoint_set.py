@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats, Ints
-from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.images.image_set import ImageSet, SetOfImages
 from pytest_clip_robust.datasets.sources.rows import Rows
 
 Point = tuple[float, float]
@@ -54,7 +54,7 @@ class KeypointRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeypointSet:
+class KeypointSet(SetOfImages):
     """V images of objects with up to K keypoints each, and P pairs of images of one class each.
 
     images: their labels are the objects' classes.
@@ -71,13 +71,3 @@ class KeypointSet:
     pairs: Ints
     viewpoints: Ints
     fingerprint: str
-
-    @property
-    def name(self) -> str:
-        """The set's name."""
-        return self.images.name
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Lines for the user about the set."""
-        return self.images.remarks

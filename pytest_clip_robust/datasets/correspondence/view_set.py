@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.datasets.images.depth import Depths, decode_depth
-from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.images.image_set import ImageSet, SetOfImages
 from pytest_clip_robust.datasets.sources.rows import DepthRows, Rows
 from pytest_clip_robust.errors import DataError
 
@@ -62,7 +62,7 @@ class PosedRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViewSet:
+class ViewSet(SetOfImages):
     """V posed RGB-D views of scenes, and P pairs of views of one scene each.
 
     depths: one map per view, of its image's size, with (V, 3, 3) intrinsics in pixels of the image; the first pixel's
@@ -80,16 +80,6 @@ class ViewSet:
     pairs: Ints
     fingerprint: str
     boxes: Ints | None = None
-
-    @property
-    def name(self) -> str:
-        """The set's name."""
-        return self.images.name
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """Lines for the user about the set."""
-        return self.images.remarks
 
     @property
     def intrinsics(self) -> NDArray[np.float32]:

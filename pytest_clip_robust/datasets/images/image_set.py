@@ -71,3 +71,21 @@ class ImageSet:
             fingerprint=hashlib.sha256(whole.encode()).hexdigest(),
             depths=None if self.depths is None else self.depths.take(positions),
         )
+
+
+class SetOfImages:
+    """Base of the sets that have more than labels for their `images`: captions that are compared, views, keypoints."""
+
+    __slots__ = ()
+
+    images: ImageSet
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.images.name
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines for the user about the set."""
+        return self.images.remarks
