@@ -7,7 +7,7 @@ needs more than the two values for that: what each sample contributed to each of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -48,6 +48,15 @@ Terms = Callable[[Mapping[str, Column]], Sequence[Term]]
 
 Statistic = Callable[[Sequence[Sums]], Floats]
 """Returns the measured value of every replicate, (B,), given each stratum's sums; NaN where it is undefined."""
+
+
+def columns_digest(columns: Iterable[tuple[str, str, Column]]) -> str:
+    """Return the first `SHORT_DIGEST` hex digits of SHA-256 over columns: name of the stratum, own name, values."""
+    found = hashlib.sha256()
+    for stratum, name, values in columns:
+        found.update(f"{stratum}|{name}|{values.dtype.str}|{len(values)}|".encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()[:SHORT_DIGEST]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +122,8 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """The first `SHORT_DIGEST` hex digits of SHA-256 over all columns and their names."""
-        found = hashlib.sha256()
-        for stratum in self.strata:
-            for name, column in stratum.columns.items():
-                found.update(f"{stratum.name}|{name}|{column.dtype.str}|{len(column)}|".encode())
-                found.update(np.ascontiguousarray(column).tobytes())
-        return found.hexdigest()[:SHORT_DIGEST]
+        """The digest of all columns and their names; see `columns_digest`."""
+        return columns_digest((one.name, name, column) for one in self.strata for name, column in one.columns.items())
 
     def same_numbers(self, other: Evidence) -> bool:
         """Return whether all columns of both are equal."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.core.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence
+from pytest_clip_robust.core.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidence, columns_digest
 from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import BaselineError, shown
@@ -166,7 +166,7 @@ def read_columns(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
             key: tuple((str(stratum), str(name), arrays[column]) for stratum, name, column in columns)
             for key, columns in parts.items()
         }
-        damaged = [key for key, columns in found.items() if digest_of(columns) != key]
+        damaged = [key for key, columns in found.items() if columns_digest(columns) != key]
     except Exception as error:
         # A damaged file makes pyarrow raise anything, from OSError to TypeError.
         raise BaselineError(
@@ -175,15 +175,6 @@ def read_columns(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
     if damaged:
         raise BaselineError(f"baseline {path} is damaged: its numbers do not have the digest {damaged[0]}; {RESTORE}")
     return found
-
-
-def digest_of(columns: Sequence[StoredColumn]) -> str:
-    """Return the digest of evidence with these columns, as `Evidence.digest` does."""
-    found = hashlib.sha256()
-    for stratum, name, values in columns:
-        found.update(f"{stratum}|{name}|{values.dtype.str}|{len(values)}|".encode())
-        found.update(np.ascontiguousarray(values).tobytes())
-    return found.hexdigest()[:SHORT_DIGEST]
 
 
 def families(baselines: Path) -> list[str]:
