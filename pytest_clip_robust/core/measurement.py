@@ -123,9 +123,11 @@ class Measurement:
     misses: wrong decisions, the most confident first.
     details: further numbers by name. remark: words that explain the value, such as "overconfident".
     plot: named columns of equal length: the points of a curve, or the bins of a diagram.
+    chance: the value of a model that guesses, where that is known, in the units of the value.
 
     Raises:
-        MeasurementError: the value is not finite, n is below 1, or the tolerance is negative or not finite.
+        MeasurementError: the value or its chance is not finite, n is below 1, or the tolerance is negative or not
+            finite.
     """
 
     metric: str
@@ -144,11 +146,14 @@ class Measurement:
     details: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
     plot: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    chance: float | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.value):
             raise MeasurementError(f"{self.key}: value={self.value} is not finite, so it cannot be judged")
+        if self.chance is not None and not np.isfinite(self.chance):
+            raise MeasurementError(f"{self.key}: chance={self.chance}; expected a finite number, or None if not known")
         if self.n < 1:
             raise MeasurementError(f"{self.key}: n={self.n}, so there is nothing to measure")
         if not 0 <= self.tolerance < np.inf:
@@ -173,6 +178,7 @@ class Measurement:
         details: Mapping[str, float] | None = None,
         remark: str = "",
         plot: Mapping[str, NDArray[np.float64]] | None = None,
+        chance: float | None = None,
         provenance: Provenance | None = None,
     ) -> Measurement:
         """Return the measurement of `metric` on `subject`; `n` and `provenance` are those of the subject by default.
@@ -197,6 +203,7 @@ class Measurement:
             details=details or {},
             remark=remark,
             plot=plot or {},
+            chance=chance,
             provenance=subject.provenance if provenance is None else provenance,
         )
 
@@ -204,3 +211,11 @@ class Measurement:
     def key(self) -> str:
         """Name this measurement within a run: ``metric[dataset/subset]``."""
         return f"{self.metric}[{'/'.join(part for part in (self.dataset, self.subset) if part)}]"
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the interval leaves open that the model only guesses, or does worse; False if chance is not known."""
+        if self.chance is None:
+            return False
+        better = self.interval.low > self.chance if self.direction == "higher" else self.interval.high < self.chance
+        return not better

@@ -81,6 +81,7 @@ class Record(GateRecord, total=False):
     place: the test's position in the collection. known: whether the value was compared, or recorded as a baseline.
     threshold: its range in words, or None if no threshold applies. bound: the end of that range that was compared.
     within_noise: whether the bound is inside the confidence interval.
+    chance: the value of a model that guesses, or None if it is not known. at_chance: see `Measurement.at_chance`.
     """
 
     place: int
@@ -94,6 +95,8 @@ class Record(GateRecord, total=False):
     headline: bool
     n: int
     interval: IntervalRecord
+    chance: float | None
+    at_chance: bool
     threshold: str | None
     bound: float | None
     threshold_source: str
@@ -141,6 +144,8 @@ def record_judgement(
             "level": float(found.interval.level),
             "method": found.interval.method,
         },
+        "chance": None if found.chance is None else float(found.chance),
+        "at_chance": bool(found.at_chance),
         "threshold": None if demanded is None else str(demanded),
         "bound": None if demanded is None else float(demanded.bound_for(found.value)),
         "threshold_source": "" if demanded is None else demanded.source,

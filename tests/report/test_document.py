@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,8 +17,8 @@ from pytest_clip_robust.report.document import build_document, read_report, writ
 
 
 @pytest.fixture
-def report(tmp_path):
-    found = Measurement(
+def measured():
+    return Measurement(
         metric="zero_shot.top1",
         value=0.6,
         n=100,
@@ -27,9 +28,14 @@ def report(tmp_path):
         headline=True,
         dataset="photos",
         plot={"x": np.array([0.0, 1.0])},
+        chance=0.5,
     )
+
+
+@pytest.fixture
+def report(tmp_path, measured):
     records = [
-        record_judgement(judge(found, Threshold(at_least=0.5)), model="m", test="test_b"),
+        record_judgement(judge(measured, Threshold(at_least=0.5)), model="m", test="test_b"),
         record_error("no weights", model="m", measurement="test_a", test="test_a"),
     ]
     document = build_document(
@@ -44,6 +50,24 @@ def test_what_is_written_is_read_back(report):
     document, path = report
     assert read_report(path) == document
     assert [gate["test"] for gate in document["gates"]] == ["test_a", "test_b"]
+
+
+def test_a_value_at_chance_is_marked(report):
+    _, path = report
+    failed, at_chance = read_report(path)["gates"]
+    assert (at_chance["chance"], at_chance["at_chance"]) == (0.5, True)
+    assert "chance" not in failed
+
+
+def test_chance_that_is_not_known_is_null(measured):
+    record = record_judgement(judge(dataclasses.replace(measured, chance=None), None), model="m")
+    assert (record["chance"], record["at_chance"]) == (None, False)
+    assert type(record["at_chance"]) is bool
+
+
+def test_chance_of_numpy_is_plain(measured):
+    record = record_judgement(judge(dataclasses.replace(measured, chance=np.float64(0.1)), None), model="m")
+    assert (type(record["chance"]), record["at_chance"]) == (float, False)
 
 
 @pytest.mark.parametrize(
