@@ -135,7 +135,7 @@ def test_the_explanation_says_all_that_a_decision_needs():
     )
     assert "  baseline    0.7000 (baseline b)" in lines
     assert "  difference  -0.0400, -0.0524 to -0.0275 (95% Bonett-Price)" in lines
-    assert "  p           9.1e-13 (McNemar, exact), significant at 0.05 or less" in lines
+    assert "  p           4.5e-13 (McNemar, mid-p), significant at 0.05 or less" in lines
     assert any(line.startswith("  tolerance   0.01; smallest detectable loss 0.0") for line in lines)
     assert "  correct before, wrong now; largest loss of confidence in the true class first:" in lines
     assert "    0.jpg  true cat  before cat ( 90%)  now dog\\x1b ( 10%)" in lines

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm, ttest_rel
+from scipy.stats import binom, norm, poisson, ttest_rel
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from strategies import PAIRED_OUTCOMES
@@ -38,13 +38,23 @@ def mean_of_sums(dataset, outcomes):
 
 
 @given(PAIRED_OUTCOMES)
-def test_mcnemar_equals_statsmodels(pairs):
+def test_mcnemar_is_statsmodels_exact_p_less_half_the_probability_of_the_observed_split(pairs):
     before, after = np.array(pairs).T
     found = paired.mcnemar(before, after)
     lost, gained = int((before & ~after).sum()), int((~before & after).sum())
     two_sided = mcnemar_of_statsmodels([[0, lost], [gained, 0]], exact=True).pvalue
-    assert min(1, 2 * min(found.p_worse, found.p_better)) == pytest.approx(two_sided)
+    half = binom.pmf(lost, lost + gained, 0.5) / 2 if lost + gained else 0
+    if lost != gained:
+        assert min(found.p_worse, found.p_better) == pytest.approx(two_sided / 2 - half)
+    assert found.p_worse + found.p_better == pytest.approx(1 if lost + gained else 2)
     assert found.difference == pytest.approx(after.mean() - before.mean())
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mid_p_falls_with_every_lost_pair_and_is_at_most_the_exact_p(lost, gained):
+    found, another = (paired.mcnemar(*of_pairs(lost=n, gained=gained)) for n in (lost, lost + 1))
+    assert another.p_worse < found.p_worse
+    assert found.p_worse <= binom.sf(lost - 1, lost + gained, 0.5)
 
 
 @given(PAIRED_OUTCOMES)
@@ -82,7 +92,15 @@ def test_equal_models_have_no_loss_but_a_minimum_detectable_effect():
     before, after = of_pairs(lost=0, gained=0)
     found = paired.mcnemar(before, after)
     assert (found.difference, found.p_worse, found.p_better) == (0, 1, 1)
-    assert found.minimum_detectable_effect(0.001) >= np.log2(1000) / len(before)
+    assert found.minimum_detectable_effect(0.001) == pytest.approx(9 / len(before))
+
+
+@given(st.floats(1e-6, 0.2))
+def test_no_detectable_loss_is_smaller_than_one_that_can_be_significant(alpha):
+    pairs = (paired.mcnemar(*of_pairs(lost=lost, gained=0, both=950 - lost)) for lost in range(1, 40))
+    smallest = next(found for found in pairs if found.p_worse <= alpha * (1 + 1e-9))
+    no_change = paired.mcnemar(*of_pairs(lost=0, gained=0, both=950))
+    assert no_change.minimum_detectable_effect(alpha) >= -smallest.difference - 1e-12
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["higher", "lower"]))
@@ -177,7 +195,7 @@ def test_an_undefined_statistic_is_an_error():
 def test_the_kind_of_evidence_determines_the_test():
     rng = np.random.default_rng(5)
     binary, real = rng.random((2, 50)) < 0.5, rng.random((2, 50))
-    for columns, method in ((binary, "McNemar, exact"), (real, "paired t, skewness-corrected")):
+    for columns, method in ((binary, "McNemar, mid-p"), (real, "paired t, skewness-corrected")):
         evidence = [mean_evidence("x", one) for one in columns]
         assert paired.compare(*evidence, direction="higher").method == method
     scores = [auroc_evidence("id", rng.normal(size=20), "o", rng.normal(size=20)) for _ in range(2)]
@@ -212,11 +230,29 @@ def test_a_loss_of_the_minimum_detectable_size_is_detected_four_times_in_five(al
     assert np.mean(detected) == pytest.approx(0.8, abs=0.09)
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.01])
-def test_the_false_alarm_rate_of_mcnemar_is_at_most_alpha(alpha):
-    rng = np.random.default_rng(7)
-    alarms = [paired.mcnemar(*_draw(rng, 1000, 0.1, 0)).p_worse <= alpha for _ in range(2000)]
-    assert np.mean(alarms) <= alpha * 1.1
+MOST_PAIRS = 250
+
+
+@pytest.mark.parametrize("level", [0.05, 0.01, 0.001, 0.0008])
+def test_the_false_alarm_rate_of_mcnemar_over_data_sets_is_at_most_its_level(level):
+    """The rates are sums over the numbers of discordant pairs, so they are exact."""
+    alarms = [_false_alarms(discordant, level) for discordant in range(MOST_PAIRS)]
+    numbers = np.arange(MOST_PAIRS)
+    rare = [poisson.pmf(numbers, expected) @ alarms for expected in (3, 6, 10, 20, 40, 100)]
+    half = [binom.pmf(numbers, samples, 0.5) @ alarms for samples in range(10, MOST_PAIRS)]
+
+    assert max(rare) <= level
+    assert rare[-1] >= 0.94 * level
+    assert max(half) <= 1.04 * level
+    assert max(alarms) > 1.4 * level, "mid-p does not hold its level for every number of pairs"
+
+
+def _false_alarms(discordant, level):
+    """Return the probability of an alarm of two equally good models with so many discordant pairs."""
+    for lost in range(discordant // 2, discordant + 1):
+        if paired.mcnemar(*of_pairs(lost=lost, gained=discordant - lost)).p_worse <= level:
+            return binom.sf(lost - 1, discordant, 0.5)
+    return 0.0
 
 
 def _draw(rng, n, disagreement, loss):
