@@ -72,6 +72,7 @@ class Corruptions:
             answers=np.stack([one.answers for one in found.values()]),
             labels=decided[0].labels,
             clean=self._clean_answers(dataset, decided[0]),
+            n_classes=len(decided[0].class_names),
             samples=decided[0].samples,
             provenance=decided[0].provenance.merged_with(*(one.provenance for one in decided[1:])),
         )

@@ -56,7 +56,7 @@ class ShapeBias:
         position = {name: i for i, name in enumerate(direct.class_names)}
         of_sixteen = np.array([position.get(name, NO_ANSWER) for name in SIXTEEN], np.int64)
         answers = of_sixteen[sixteen_way(logits, aggregation=AGGREGATIONS[decision])]
-        return replace(direct, answers=answers, decision=decision)
+        return replace(direct, answers=answers, choices=len(SIXTEEN), decision=decision)
 
 
 def read_observers(places: Sequence[str]) -> list[CueAnswers]:

@@ -23,7 +23,7 @@ def top_k(source: Predictions | Decisions, *, k: int = 1) -> Measurement:
     Raises:
         MeasurementError: `k` is not in ``1..C-1``.
     """
-    return accuracy_of(decide(source, k=k), TOP_1 if k == 1 else TOP_K.named(k=k))
+    return accuracy_of(decide(source, k=k), TOP_1 if k == 1 else TOP_K.named(k=k), k=k)
 
 
 def mean_per_class(source: Predictions | Decisions) -> Measurement:
@@ -45,11 +45,12 @@ def mean_per_class(source: Predictions | Decisions) -> Measurement:
         evidence=mean_evidence(decisions.dataset, decisions.correct * (len(decisions) / len(sizes) / sizes)[class_of]),
         misses=decisions.misses,
         details={"classes": len(sizes), "worst_class": float(per_class.min())},
+        chance=chance_of(decisions),
     )
 
 
-def accuracy_of(decisions: Decisions, metric: Metric, *, subset: str = "") -> Measurement:
-    """Measure the share of correct answers as `metric`, with Wilson's interval."""
+def accuracy_of(decisions: Decisions, metric: Metric, *, subset: str = "", k: int = 1) -> Measurement:
+    """Measure the share of correct answers as `metric`, with Wilson's interval; `k` answers per sample were allowed."""
     return Measurement.of(
         decisions,
         metric,
@@ -60,4 +61,10 @@ def accuracy_of(decisions: Decisions, metric: Metric, *, subset: str = "") -> Me
         samples=decisions.samples,
         evidence=decisions.evidence,
         misses=decisions.misses,
+        chance=chance_of(decisions, k=k),
     )
+
+
+def chance_of(decisions: Decisions, *, k: int = 1) -> float | None:
+    """Return the accuracy of `k` guesses, ``k / C`` of the C classes to choose from; None if those are not known."""
+    return k / len(decisions.class_names) if decisions.class_names else None

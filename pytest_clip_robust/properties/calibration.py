@@ -7,6 +7,7 @@ id.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -109,16 +110,19 @@ def classwise_error(confidences: Confidences) -> Measurement:
 
 
 def negative_log_likelihood(confidences: Confidences) -> Measurement:
-    """Measure the mean negative log-likelihood of the true class, in nats.
+    """Measure the mean negative log-likelihood of the true class, in nats; equal probabilities have ``log C``.
 
     Raises:
         MeasurementError: only confidences are known.
     """
-    return _mean(confidences, NLL, _known(confidences, "nll", confidences.nll), bounds=(0.0, np.inf))
+    losses = _known(confidences, "nll", confidences.nll)
+    return _mean(confidences, NLL, losses, bounds=(0.0, np.inf), chance=math.log(confidences.n_classes))
 
 
 def brier_score(confidences: Confidences) -> Measurement:
     """Measure the mean over samples of ``sum_c (p_c - y_c)^2``, between 0 and 2 (Brier 1950).
+
+    Equal probabilities for all C classes have a score of ``(C - 1) / C``.
 
     `details` decompose it over 15 equal-width bins per class (Murphy 1973; Stephenson et al. 2008 for the variance
     within bins): ``reliability - resolution + uncertainty + within_bins`` is the score, exactly.
@@ -127,7 +131,8 @@ def brier_score(confidences: Confidences) -> Measurement:
         MeasurementError: only confidences are known.
     """
     losses = _known(confidences, "brier", confidences.brier)
-    return _mean(confidences, BRIER, losses, bounds=(0.0, 2.0), details=_decomposition(confidences))
+    chance = 1 - 1 / confidences.n_classes
+    return _mean(confidences, BRIER, losses, bounds=(0.0, 2.0), details=_decomposition(confidences), chance=chance)
 
 
 def area_under_risk_coverage(confidences: Confidences) -> Measurement:
@@ -211,6 +216,7 @@ def _measurement(
     plot: Mapping[str, Floats] | None = None,
     outcomes: Floats | None = None,
     evidence: Evidence | None = None,
+    chance: float | None = None,
 ) -> Measurement:
     summary = {
         "mean_confidence": float(confidences.confidence.mean()),
@@ -231,6 +237,7 @@ def _measurement(
         details=summary | dict(details or {}),
         remark=in_words(confidences),
         plot=plot,
+        chance=chance,
     )
 
 
@@ -240,10 +247,11 @@ def _mean(
     losses: Floats,
     *,
     bounds: tuple[float, float],
+    chance: float,
     details: Mapping[str, float] | None = None,
 ) -> Measurement:
-    interval = mean_interval(losses, bounds=bounds)
-    return _measurement(confidences, metric, float(losses.mean()), interval, details=details, outcomes=losses)
+    value, interval = float(losses.mean()), mean_interval(losses, bounds=bounds)
+    return _measurement(confidences, metric, value, interval, details=details, outcomes=losses, chance=chance)
 
 
 def _known(confidences: Confidences, name: str, part: Part | None) -> Part:

@@ -66,6 +66,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
         kind=kind,
         misses=_worst_misses(found, rows[~right]),
         details=_baselines(found, rows) | ({} if kind else _by_kind(found)),
+        chance=_chance(found, rows),
     )
 
 
@@ -85,7 +86,8 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
 def text_only(found: Contrasts, kind: str = "") -> Measurement:
     """Measure how often a classifier of the captions alone is correct, as ``composition.text_only_ngram_cv5``.
 
-    Near 0.5 the captions give nothing away; near 1 any model can solve the set without the images.
+    Near 0.5 the captions give nothing away; near 1 any model can solve the set without the images. It has no `chance`:
+    guessing is the best result here, and no sign of a weak model.
 
     Raises:
         MeasurementError: as for `accuracy`, or the captions were not classified.
@@ -126,6 +128,7 @@ def winoground(found: Matches, score: str) -> Measurement:
         outcomes=right,
         samples=found.samples,
         details=details | _truncated(found),
+        chance=WINOGROUND[score],
     )
 
 
@@ -141,12 +144,17 @@ def _rows(found: Contrasts, kind: str) -> Ints:
 
 def _baselines(found: Contrasts, rows: Ints) -> dict[str, float]:
     details = {
-        "chance": float((1 / found.choices[rows]).mean()),
+        "chance": _chance(found, rows),
         "blind": float(found.blind_right[rows].mean()),
     }
     if found.text_only is not None:
         details["text_only"] = float(found.text_only[rows].mean())
     return details
+
+
+def _chance(found: Contrasts, rows: Ints) -> float:
+    """Return the accuracy of a model that guesses among the captions of each item."""
+    return float((1 / found.choices[rows]).mean())
 
 
 def _by_kind(found: Contrasts) -> dict[str, float]:
@@ -178,6 +186,7 @@ def _measurement(
     kind: str,
     misses: tuple[Miss, ...] = (),
     details: Mapping[str, float] | None = None,
+    chance: float | None = None,
 ) -> Measurement:
     return Measurement.of(
         found,
@@ -191,6 +200,7 @@ def _measurement(
         evidence=clusters.mean_evidence(found.dataset, values, found.images[rows]),
         misses=misses,
         details=dict(details or {}) | _truncated(found),
+        chance=chance,
     )
 
 

@@ -44,6 +44,7 @@ class _Curve:
 
     right: (S, N) share of kinds with a correct answer; clean: (N,) the same without corruption, or None. changed: share
     of kinds whose answer differs from that at the severity before, (S - 1, N), or (S, N) if clean answers are known.
+    chance: the accuracy of guesses, or None if the number of classes is not known.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class _Curve:
     right: Floats
     changed: Floats
     clean: Floats | None
+    chance: float | None
     samples: Sequence[str]
     provenance: Provenance
 
@@ -76,7 +78,7 @@ def mean_accuracy(answers: Sequence[CorruptedAnswers]) -> Measurement:
         means = curve.right.mean(axis=1).tolist()
         details = {f"severity_{severity}": mean for severity, mean in zip(curve.severities, means, strict=True)}
     metric = MEAN_ACCURACY if len(answers) > 1 else MEAN_ACCURACY.as_detail()
-    return _mean(curve, metric, curve.right.mean(axis=0), details=details, bounds=SHARE)
+    return _mean(curve, metric, curve.right.mean(axis=0), details=details, bounds=SHARE, chance=curve.chance)
 
 
 def relative_robustness(answers: Sequence[CorruptedAnswers]) -> Measurement:
@@ -114,7 +116,7 @@ def area(answers: Sequence[CorruptedAnswers]) -> Measurement:
     curve = _mean_curve(answers)
     heights = np.vstack([_clean(curve), curve.right])
     per_image = trapezoid(heights, np.array([0, *curve.severities]), axis=0) / curve.severities[-1]
-    return _mean(curve, AREA, per_image, bounds=SHARE)
+    return _mean(curve, AREA, per_image, bounds=SHARE, chance=curve.chance)
 
 
 def half_severity(answers: Sequence[CorruptedAnswers]) -> Measurement:
@@ -253,6 +255,7 @@ def _mean_curve(answers: Sequence[CorruptedAnswers]) -> _Curve:
         right=np.mean([one.answers == one.labels for one in answers], axis=0),
         changed=np.mean([one[1:] != one[:-1] for one in seen], axis=0),
         clean=None if first.clean is None else (first.clean == first.labels).astype(np.float64),
+        chance=None if first.n_classes is None else 1 / first.n_classes,
         samples=first.samples,
         provenance=_with_kinds(first.provenance, [one.kind for one in answers]),
     )
@@ -318,9 +321,10 @@ def _mean(
     *,
     bounds: tuple[float, float],
     details: Mapping[str, float] | None = None,
+    chance: float | None = None,
 ) -> Measurement:
-    interval = mean_interval(per_image, bounds=bounds)
-    return _measurement(curve, metric, float(per_image.mean()), interval, outcomes=per_image, details=details)
+    value, interval = float(per_image.mean()), mean_interval(per_image, bounds=bounds)
+    return _measurement(curve, metric, value, interval, outcomes=per_image, details=details, chance=chance)
 
 
 def _measurement(
@@ -334,6 +338,7 @@ def _measurement(
     details: Mapping[str, float] | None = None,
     remark: str = "",
     plot: Mapping[str, Floats] | None = None,
+    chance: float | None = None,
 ) -> Measurement:
     return Measurement.of(
         curve,
@@ -347,4 +352,5 @@ def _measurement(
         details=details,
         remark=remark,
         plot=plot,
+        chance=chance,
     )

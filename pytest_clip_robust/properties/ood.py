@@ -6,11 +6,13 @@ share of OOD samples accepted at the threshold that accepts 95 % of ID samples),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, auroc_evidence, sums_evidence
@@ -75,7 +77,27 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     plot = _curve(counted) if metric == "auroc" else None
     if (metric, inside.score) == HEADLINE:
         declared = replace(declared, headline=True)
-    return _measurement(inside, outside, declared, value, interval, evidence=evidence, plot=plot)
+    chance = chance_of(metric, len(inside), len(outside))
+    return _measurement(inside, outside, declared, value, interval, evidence=evidence, chance=chance, plot=plot)
+
+
+def chance_of(metric: str, id_n: int, ood_n: int) -> float:
+    """Return the expected value of one of METRICS for scores that know nothing of the sets, without ties.
+
+    With P samples of the positive class among N, FPR95 is the place of an order statistic, ``ceil(0.95 P) / (P + 1)``,
+    and average precision is ``h + (1 - h) (P - 1) / (N - 1)`` with ``h = (1 + 1/2 + ... + 1/N) / N`` (Bestgen 2015).
+    They approach 0.95 and P / N.
+
+    >>> chance_of("aupr_in", 1, 1), chance_of("fpr95_ood", 500, 199)
+    (0.75, 0.95)
+    """
+    if metric == "auroc":
+        return 0.5
+    positives, total = id_n if metric in {"fpr95_id", "aupr_in"} else ood_n, id_n + ood_n
+    if metric.startswith("fpr95"):
+        return math.ceil(0.95 * positives - 1e-9) / (positives + 1)
+    top = float(digamma(total + 1) - digamma(1)) / total
+    return top + (1 - top) * (positives - 1) / (total - 1)
 
 
 def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
@@ -103,6 +125,7 @@ def class_mean(inside: Scores, outside: Scores, metric: str) -> Measurement:
         value,
         roc.bootstrap_interval(STATISTICS[metric], cells, value=value, replicates=500),
         evidence=_class_mean_evidence(inside, outside, metric),
+        chance=float(np.mean([chance_of(metric, len(inside), len(group)) for group in groups])),
         details={"classes": len(groups), "worst_class": worst(values)},
     )
 
@@ -121,6 +144,7 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         raise MeasurementError(f"OOD group {group!r}: a mean over {metrics or 'no sets'}; expected one metric")
     first = measurements[0]
     low, high = (float(np.mean([getattr(one.interval, end) for one in measurements])) for end in ("low", "high"))
+    chances = [one.chance for one in measurements if one.chance is not None]
     return Measurement(
         metric=f"ood.mean_{first.metric.removeprefix('ood.')}",
         value=float(np.mean([one.value for one in measurements])),
@@ -132,6 +156,7 @@ def group_mean(measurements: Sequence[Measurement], group: str) -> Measurement:
         dataset=group,
         evidence=_group_evidence(measurements),
         details={one.dataset: one.value for one in measurements},
+        chance=float(np.mean(chances)) if len(chances) == len(measurements) else None,
         provenance=first.provenance.merged_with(*(one.provenance for one in measurements[1:])),
     )
 
@@ -154,6 +179,7 @@ def _measurement(
     interval: Interval,
     *,
     evidence: Evidence | None,
+    chance: float,
     details: Mapping[str, float] | None = None,
     plot: Mapping[str, Floats] | None = None,
 ) -> Measurement:
@@ -169,6 +195,7 @@ def _measurement(
         evidence=evidence,
         details=sizes | dict(details or {}),
         plot=plot,
+        chance=chance,
     )
 
 

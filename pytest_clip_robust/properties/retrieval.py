@@ -45,6 +45,7 @@ def recall(ranking: Ranking, k: int) -> Measurement:
             f"expected k from 1 to {candidates - 1}"
         )
     hit = ranking.found.ranks <= k
+    chance = float(_chance(ranking.right, candidates, k).mean())
     return _measurement(
         ranking,
         RECALL_1 if k == 1 else RECALL_K.named(k=k, way=ranking.way),
@@ -52,7 +53,8 @@ def recall(ranking: Ranking, k: int) -> Measurement:
         clusters.proportion_interval(hit, ranking.clusters),
         outcomes=hit.astype(np.float32),
         misses=_worst_misses(ranking, ~hit),
-        details={"chance": float(_chance(ranking.right, candidates, k).mean())},
+        details={"chance": chance},
+        chance=chance,
     )
 
 
@@ -64,9 +66,12 @@ def median_rank(ranking: Ranking) -> Measurement:
 
 
 def mean_rank(ranking: Ranking) -> Measurement:
-    """Measure the mean rank of the best true candidate, 1 being best, as ``retrieval.mean_rank_<way>``."""
-    ranks = ranking.found.ranks.astype(np.float64)
-    interval = clusters.mean_interval(ranks, ranking.clusters, bounds=(1.0, float(len(ranking.candidate_names))))
+    """Measure the mean rank of the best true candidate, 1 being best, as ``retrieval.mean_rank_<way>``.
+
+    In a random order, the first of G true ones among N candidates has the expected rank ``(N + 1) / (G + 1)``.
+    """
+    ranks, candidates = ranking.found.ranks.astype(np.float64), len(ranking.candidate_names)
+    interval = clusters.mean_interval(ranks, ranking.clusters, bounds=(1.0, float(candidates)))
     return _measurement(
         ranking,
         MEAN_RANK,
@@ -74,6 +79,7 @@ def mean_rank(ranking: Ranking) -> Measurement:
         interval,
         outcomes=ranks.astype(np.float32),
         details={"worst": float(ranks.max())},
+        chance=float(((candidates + 1) / (ranking.right + 1)).mean()),
     )
 
 
@@ -86,6 +92,7 @@ def _measurement(
     outcomes: NDArray[np.float32] | None = None,
     misses: tuple[Miss, ...] = (),
     details: Mapping[str, float] | None = None,
+    chance: float | None = None,
 ) -> Measurement:
     more: dict[str, float] = {"candidates": len(ranking.candidate_names), **(details or {})}
     if ranking.truncated:
@@ -100,6 +107,7 @@ def _measurement(
         evidence=None if outcomes is None else clusters.mean_evidence(ranking.dataset, outcomes, ranking.clusters),
         misses=misses,
         details=more,
+        chance=chance,
     )
 
 

@@ -17,7 +17,7 @@ from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
 from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.scoring.cues import CueAnswers
+from pytest_clip_robust.scoring.cues import NO_ANSWER, CueAnswers
 from pytest_clip_robust.stats.intervals import wilson, wilson_of_mean
 from pytest_clip_robust.stats.resampling import interval_of
 
@@ -82,18 +82,19 @@ def class_average(found: CueAnswers) -> Measurement:
 def cue_coverage(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the shape or the texture, as ``shape_bias.cue_coverage_<decision>``."""
     shape, texture = _cues(found)
-    return _share(found, CUE_COVERAGE, shape | texture)
+    return _share(found, CUE_COVERAGE, shape | texture, chance=_chance(found, classes=2))
 
 
 def shape_accuracy(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the shape, as ``shape_bias.shape_accuracy_<decision>``."""
-    return _share(found, SHAPE_ACCURACY, _cues(found)[0])
+    return _share(found, SHAPE_ACCURACY, _cues(found)[0], chance=_chance(found, classes=1))
 
 
 def texture_accuracy(found: CueAnswers) -> Measurement:
     """Measure the share of answers that name the texture, as ``shape_bias.texture_accuracy_<decision>``.
 
-    Its direction follows shape bias: less texture is better.
+    Its direction follows shape bias: less texture is better. It has no `chance`: more answers than by guessing are a
+    preference for texture, and no lack of skill.
     """
     return _share(found, TEXTURE_ACCURACY, _cues(found)[1])
 
@@ -104,7 +105,7 @@ def error_consistency(found: CueAnswers, observers: Sequence[CueAnswers]) -> Mea
     ``(observed - expected) / (1 - expected)`` agreement on correct and wrong shape answers, where two observers that
     err independently agree ``p q + (1 - p)(1 - q)`` of the time; averaged over `observers` (Geirhos et al. 2020).
     Images are matched by name and include those without a conflict, as in the published numbers. The interval resamples
-    images.
+    images. Errors that are independent of the observers' have a kappa of 0.
 
     Raises:
         MeasurementError: no observer is given, an observer has seen none of the images, or both are correct, or wrong,
@@ -121,6 +122,7 @@ def error_consistency(found: CueAnswers, observers: Sequence[CueAnswers]) -> Mea
         interval_of(evidence),
         evidence=evidence,
         details={"observers": len(observers), "lowest": min(kappas), "highest": max(kappas)},
+        chance=0.0,
     )
 
 
@@ -243,7 +245,14 @@ def _per_class(found: CueAnswers) -> dict[str, tuple[float, int]]:
     return ratios
 
 
-def _share(found: CueAnswers, metric: Metric, named: NDArray[np.bool_]) -> Measurement:
+def _chance(found: CueAnswers, *, classes: int) -> float | None:
+    """Return how often a guess names one of `classes`; None if it is not known what answers were chosen from."""
+    if found.choices is None and (found.answers == NO_ANSWER).any():
+        return None
+    return classes / (found.choices or len(found.class_names))
+
+
+def _share(found: CueAnswers, metric: Metric, named: NDArray[np.bool_], *, chance: float | None = None) -> Measurement:
     outcomes = named[found.conflicting]
     return Measurement.of(
         found,
@@ -253,6 +262,7 @@ def _share(found: CueAnswers, metric: Metric, named: NDArray[np.bool_]) -> Measu
         n=len(outcomes),
         outcomes=outcomes,
         samples=[found.samples[i] for i in np.flatnonzero(found.conflicting).tolist()],
+        chance=chance,
     )
 
 

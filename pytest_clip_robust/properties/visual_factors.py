@@ -17,7 +17,7 @@ from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.names import FACTORS
-from pytest_clip_robust.properties.accuracy import accuracy_of
+from pytest_clip_robust.properties.accuracy import accuracy_of, chance_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.resampling import interval_of
 
@@ -75,7 +75,8 @@ def worst_factor(source: Predictions | Decisions) -> Measurement:
     """Measure the lowest accuracy over the annotated factors, as ``visual_factors.worst_factor_<mode>``.
 
     `details` has ``accuracy.<factor>`` and ``n.<factor>`` of each. Factors that no image carries are left out. The
-    interval resamples images and takes the lowest factor of each replicate.
+    interval resamples images and takes the lowest factor of each replicate. `chance` is that of one factor chosen in
+    advance: the lowest of several guessed accuracies is below it.
 
     Raises:
         MeasurementError: no factor is annotated, or no image carries one.
@@ -99,6 +100,7 @@ def worst_factor(source: Predictions | Decisions) -> Measurement:
         evidence=evidence,
         details={f"accuracy.{name}": value for name, value in accuracies.items()}
         | {f"n.{name}": int(column.sum()) for name, column in carried.items()},
+        chance=chance_of(decisions),
     )
 
 
@@ -168,5 +170,6 @@ def _part(source: Predictions | Decisions, decisions: Decisions, carries: NDArra
         correct=decisions.correct[carries],
         labels=decisions.labels[carries],
         samples=[decisions.samples[i] for i in np.flatnonzero(carries).tolist()] if decisions.samples else (),
+        class_names=decisions.class_names,
         provenance=decisions.provenance,
     )

@@ -60,6 +60,7 @@ class CueAnswers:
 
     answers: (N,) positions in `class_names`, or -1 if the answer is not among them.
     shapes, textures: (N,) positions of the two true classes; samples: N names of images.
+    choices: the number of classes that answers were chosen from; by default those of `class_names`.
     decision: how answers were reached, such as ``direct``.
 
     Raises:
@@ -72,6 +73,7 @@ class CueAnswers:
     textures: Ints
     class_names: tuple[str, ...]
     samples: Sequence[str]
+    choices: int | None = None
     decision: str = "direct"
     provenance: Provenance = field(default_factory=Provenance)
 

@@ -79,7 +79,7 @@ class CorruptedAnswers:
     """The answers to N images under one kind of corruption at S severities.
 
     severities: S of 1 to 5, ascending. answers: (S, N) classes. clean: (N,) answers to the same images without
-    corruption, or None if unknown. labels: (N,) true classes.
+    corruption, or None if unknown. labels: (N,) true classes. n_classes: the number of classes to choose from, or None.
 
     Raises:
         MeasurementError: no image or severity is given, severities do not ascend, or shapes disagree.
@@ -91,6 +91,7 @@ class CorruptedAnswers:
     answers: NDArray[np.int64]
     labels: NDArray[np.int64]
     clean: NDArray[np.int64] | None = None
+    n_classes: int | None = None
     samples: Sequence[str] = ()
     provenance: Provenance = field(default_factory=Provenance)
 
