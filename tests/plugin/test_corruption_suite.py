@@ -88,6 +88,9 @@ def test_every_kind_and_severity_is_a_test(world):
         f"corruption.{name}"
         for name in ("top1", "mean_top1", "relative_robustness", "area", "half", "flips", "mce_alexnet")
     }
+    chances = {gate["metric"].removeprefix("corruption."): gate["chance"] for gate in report["gates"]}
+    assert chances.pop("top1") == chances.pop("mean_top1") == chances.pop("area") == 1 / 3
+    assert set(chances.values()) == {None}
 
 
 def test_kinds_and_severities_can_be_selected(world):

@@ -304,6 +304,7 @@ def test_imagenets_classes_answer_for_any_of_the_sixteen(colours):
                 found = model.shape_bias.answers(dataset, decision=f"imagenet_{how}")
                 assert found.class_names == ("dog", "cat", "car")
                 assert found.decision == f"imagenet_{how}"
+                assert found.choices == 16
                 assert set(found.answers.tolist()) == {0 if "beagle" in model.spec.label else -1}, how
             with pytest.raises(ConfigError, match="no cue decision 'imagenet_men' .did you mean 'imagenet_mean'"):
                 model.shape_bias.answers(dataset, decision="imagenet_men")
