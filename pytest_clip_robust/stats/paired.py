@@ -221,14 +221,25 @@ def bootstrap(
 
 
 def unpaired(before: tuple[float, Interval], after: tuple[float, Interval], *, direction: Direction) -> Comparison:
-    """Compare two values by their intervals alone, as if their samples were independent: weaker than a paired test."""
-    one, other = ((end.high - end.low) / (2 * float(ndtri(0.5 + end.level / 2))) for _, end in (before, after))
-    return _from_error(
-        after[0] - before[0],
-        float(np.hypot(one, other)),
-        freedom=np.inf,
-        direction=direction,
-        method="unpaired intervals",
+    """Compare two values by their intervals alone, as if their samples were independent: weaker than a paired test.
+
+    The error of the difference comes from the sides of the intervals that face each other (Zou and Donner 2008,
+    Statistics in Medicine 27). The interval of a median rank can end at its value on one side, which says nothing about
+    that side, so that errors from whole widths would call a change from rank 1 to rank 2 certain. If the sides that
+    face each other have no width, both p-values are 1.
+    """
+    (old, of_old), (new, of_new) = before, after
+    z_old, z_new = (float(ndtri(0.5 + one.level / 2)) for one in (of_old, of_new))
+    below = float(np.hypot((of_old.high - old) / z_old, (new - of_new.low) / z_new))
+    above = float(np.hypot((old - of_old.low) / z_old, (of_new.high - new) / z_new))
+    half = float(ndtri(0.5 + LEVEL / 2))
+    found = _from_error(
+        new - old, below if new > old else above, freedom=np.inf, direction=direction, method="unpaired intervals"
+    )
+    return replace(
+        found,
+        interval=Interval(new - old - half * below, new - old + half * above, LEVEL, found.method),
+        error=max(below, above),
     )
 
 

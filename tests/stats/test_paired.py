@@ -221,6 +221,36 @@ def test_comparing_intervals_is_the_weaker_test():
     assert wide.p_worse > narrow.p_worse
 
 
+@given(st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(0, 0.5), min_size=4, max_size=4))
+def test_comparing_intervals_turns_with_the_models_and_with_the_direction(old, new, widths):
+    before = (old, Interval(old - widths[0], old + widths[1], 0.95, ""))
+    after = (new, Interval(new - widths[2], new + widths[3], 0.9, ""))
+    found, turned = (paired.unpaired(*pair, direction="higher") for pair in ((before, after), (after, before)))
+    lower = paired.unpaired(before, after, direction="lower")
+    assert found.interval.low == pytest.approx(-turned.interval.high)
+    assert found.interval.low <= found.difference <= found.interval.high
+    assert (lower.p_worse, lower.p_better) == (found.p_better, found.p_worse)
+    if old != new:
+        assert (found.p_worse, found.p_better) == pytest.approx((turned.p_better, turned.p_worse))
+
+
+def test_symmetric_intervals_are_compared_by_the_normal_test_of_two_independent_values():
+    before, after = (0.8, Interval(0.74, 0.86, 0.95, "")), (0.7, Interval(0.62, 0.78, 0.95, ""))
+    found = paired.unpaired(before, after, direction="higher")
+    error = np.hypot(0.06, 0.08) / norm.isf(0.025)
+    assert found.error == pytest.approx(error)
+    assert found.p_worse == pytest.approx(norm.cdf(-0.1 / error))
+    assert (found.interval.low, found.interval.high) == pytest.approx((-0.2, 0.0))
+
+
+def test_one_rank_of_a_median_is_not_certain_because_an_interval_has_no_width_on_the_other_side():
+    wide, narrow = Interval(1.0, 2.0, 0.95, ""), Interval(2.0, 2.0, 0.95, "")
+    found = paired.unpaired((1.0, wide), (2.0, narrow), direction="lower")
+    assert found.p_worse == pytest.approx(0.025)
+    assert found.interval.low == pytest.approx(0)
+    assert paired.unpaired((2.0, wide), (3.0, Interval(3.0, 4.0, 0.95, "")), direction="lower").p_worse == 1
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.001])
 def test_a_loss_of_the_minimum_detectable_size_is_detected_four_times_in_five(alpha):
     rng = np.random.default_rng(6)
