@@ -1,0 +1,58 @@
+"""Reports made by hand: a report.json is written by the package itself, from the values of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
+from pytest_clip_robust.core.summary import merge_summaries
+from pytest_clip_robust.gates import judge
+from pytest_clip_robust.gates.record import record_error, record_judgement
+from pytest_clip_robust.report.document import build_document, write_document
+
+TOP1, MEAN, NLL = "zero_shot.top1[photos]", "zero_shot.mean_per_class[photos]", "calibration.nll[photos]"
+
+
+def record(key, value, *, model, tolerance=0.01, half=0.04, **origin):
+    """Return the record of a gate; `half` is half the width of its 95 % interval, `origin` are digests."""
+    metric, _, where = key.removesuffix("]").partition("[")
+    dataset, _, subset = where.partition("/")
+    lower = metric.startswith("calibration.")
+    found = Measurement(
+        metric=metric,
+        value=value,
+        n=100,
+        interval=Interval(value - half, value + half, 0.95, "Student t"),
+        direction="lower" if lower else "higher",
+        tolerance=tolerance,
+        headline=True,
+        dataset=dataset,
+        subset=subset,
+        provenance=Provenance(model=model, **{"weights": f"weights of {model}", "data": "d1"} | origin),
+    )
+    return record_judgement(judge(found, None), model=model, test=f"test_{key}")
+
+
+def write_report(folder: Path, name: str, values, **about) -> Path:
+    """Write a report of the model `name`; `values` maps the key of a gate to its value, or to the error's message."""
+    records = [
+        record(key, value, model=name, **about)
+        if isinstance(value, float)
+        else record_error(value, model=name, measurement=key, test=f"test_{key}")
+        for key, value in values.items()
+    ]
+    document = build_document(
+        records,
+        merge_summaries([]),
+        profile="p",
+        precision="fp32",
+        alpha=0.05,
+        correction="benjamini-hochberg",
+        headline_share=0.5,
+        conclusions=[],
+        reference="",
+        exit_status=0,
+    )
+    path = folder / name / "report.json"
+    write_document(document, path)
+    return path
