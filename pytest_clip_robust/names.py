@@ -82,3 +82,23 @@ DATA_FORMATS = (
 )
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+CORRECTIONS = ("benjamini-hochberg", "bonferroni")
+"""How the level of a run is kept with many gates."""
+
+ASPECTS = {
+    "calibration": "calibration",
+    "composition": "composition",
+    "correspondence": "3D correspondence",
+    "corruption": "corruptions",
+    "features": "geometry of the features",
+    "ood": "OOD detection",
+    "prompts": "prompts",
+    "retrieval": "retrieval",
+    "shape_bias": "shape bias",
+    "shift": "natural shift",
+    "visual_factors": "visual factors",
+    "word_order": "word order",
+    "zero_shot": "zero-shot accuracy",
+}
+"""The aspects of robustness: the first part of a metric's id, with its name in sentences."""

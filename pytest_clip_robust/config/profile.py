@@ -15,6 +15,7 @@ from pytest_clip_robust.config.sections import (
     DEFAULT_NEGATIVES,
     CorrespondenceSettings,
     CorruptionSettings,
+    GateSettings,
     OodSettings,
     PromptSettings,
 )
@@ -34,6 +35,7 @@ SECTIONS = (
     "prompts",
     "thresholds",
     "tolerances",
+    "gates",
     "panels",
     "observers",
     "ood",
@@ -53,6 +55,7 @@ class Profile:
     compared_prompts: names of prompt sets, or paths of files, between which sensitivity to wording is measured.
     thresholds: ``metric``, ``metric[set]`` or ``metric[set/subset]`` -> the range that the value must be in.
     tolerances: the same keys -> the largest loss that does not count as a regression, in the units of the value.
+    gates: which gates are headlines, and their share of alpha.
     panels: shift set -> CSV file of reference models, for effective robustness.
     observers: cue-conflict set -> tables of decisions (files or globs), for error consistency.
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label per line.
@@ -68,6 +71,7 @@ class Profile:
     compared_prompts: tuple[str, ...] = ()
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    gates: GateSettings = field(default_factory=GateSettings)
     panels: Mapping[str, Path] = field(default_factory=dict)
     observers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     negatives: str = DEFAULT_NEGATIVES
@@ -145,6 +149,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
             for key, one in table("thresholds").items()
         },
         tolerances=table("tolerances", NotNegative),
+        gates=read_section(GateSettings, table("gates"), where=f"{source}: gates"),
         panels=_read_panels(table("panels", str), path),
         observers={
             name: tuple(str(folder / place) for place in places)

@@ -22,7 +22,8 @@ class RunConfig:
 
     reference: the model that others are compared with instead of their baselines, or None.
     baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
-    alpha: the chance, over all gates of a run, of calling any of them regressed that is not.
+    alpha: the chance that a run calls any gate regressed while nothing got worse.
+    correction: how alpha is kept with many gates: ``benjamini-hochberg``, when all of them have run, or ``bonferroni``.
     batch_size: images per batch, and workers: processes that decode, None for the engine's choice.
     pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
     worker_memory: the GiB that a worker of xdist needs on its device, or None for a device that no other worker uses.
@@ -36,6 +37,7 @@ class RunConfig:
     baselines: Path
     baseline_name: str
     alpha: float
+    correction: str
     cache: str
     report: Path | None
     device: str

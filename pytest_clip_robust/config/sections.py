@@ -44,6 +44,24 @@ class PromptSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """The section ``[gates]``.
+
+    headline: the keys of the gates that decide a release, as for thresholds; None for those that their properties name.
+    headline_share: the part of ``--clip-alpha`` for the headline gates, above 0 and below 1; details get the rest.
+    """
+
+    headline: tuple[str, ...] | None = None
+    headline_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.headline == ():
+            raise ConfigError("headline is empty; name at least one metric, or leave it out for the default")
+        if not 0 < self.headline_share < 1:
+            raise ConfigError(f"headline_share={self.headline_share}; expected a number above 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OodSettings:
     """The section ``[ood]``.
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TypedDict, cast
 
 from pytest_clip_robust.core.measurement import Direction
 from pytest_clip_robust.gates.regression import Change
 from pytest_clip_robust.gates.verdict import Judgement, Verdict
+from pytest_clip_robust.stats.paired import minimum_detectable_effect, times_more_samples
+
+MOST_SAMPLES = 10**12
+"""More samples than this are no help to anybody."""
 
 
 class IntervalRecord(TypedDict):
@@ -34,7 +39,14 @@ class ChangeRecord(TypedDict):
     """The difference between a measurement and its baseline.
 
     since: the baseline's file, or the reference. model: the model that the baseline was measured on.
-    value: the baseline's value. low, high: the confidence interval of the difference. test: the statistical test.
+    value: the baseline's value. low, high: the 95 % confidence interval of the difference, by `method`.
+    test: the statistical test.
+    trend: see `Trend`. alpha: a p-value, adjusted if it is, at or below it is significant.
+    p_adjusted: the p-value of the loss or gain, adjusted for the other gates of its family; None where p-values are
+        not adjusted, and until the run ends.
+    minimum_detectable_effect: the loss that is found with a probability of 80 % if no other gate loses; None until the
+        run ends. samples_needed: how many samples would be needed to find a loss of the tolerance.
+    error, step: those of the comparison that `minimum_detectable_effect` follows from.
     """
 
     since: str
@@ -43,12 +55,18 @@ class ChangeRecord(TypedDict):
     difference: float
     low: float
     high: float
+    method: str
     p_worse: float
     p_better: float
+    p_adjusted: float | None
     alpha: float
+    trend: str
     test: str
     tolerance: float
-    minimum_detectable_effect: float
+    error: float
+    step: float
+    minimum_detectable_effect: float | None
+    samples_needed: int | None
     flips: list[FlipRecord]
 
 
@@ -79,13 +97,16 @@ class Record(GateRecord, total=False):
     """One judgement. Only None, bool, int, float, str, list and dict, or execnet could not serialise it.
 
     place: the test's position in the collection. known: whether the value was compared, or recorded as a baseline.
+    objection: why the measurement could not be judged, or ``""``.
     threshold: its range in words, or None if no threshold applies. bound: the end of that range that was compared.
+    admitted: whether the value is in that range, if there is one.
     within_noise: whether the bound is inside the confidence interval.
     chance: the value of a model that guesses, or None if it is not known. at_chance: see `Measurement.at_chance`.
     """
 
     place: int
     known: bool
+    objection: str
     metric: str
     dataset: str
     subset: str
@@ -99,6 +120,7 @@ class Record(GateRecord, total=False):
     at_chance: bool
     threshold: str | None
     bound: float | None
+    admitted: bool
     threshold_source: str
     within_noise: bool
     change: ChangeRecord | None
@@ -113,13 +135,12 @@ def record_judgement(
     judgement: Judgement,
     *,
     model: str,
-    message: str = "",
     failed: bool = False,
     known: bool = False,
     test: str = "",
     place: int = 0,
 ) -> Record:
-    """Return `judgement` as plain Python values; for `message`, `known`, `test` and `place` see `Record`."""
+    """Return `judgement` as plain Python values, without a message; for `known`, `test` and `place` see `Record`."""
     found, demanded = judgement.measurement, judgement.threshold
     origin = found.provenance
     return {
@@ -128,6 +149,7 @@ def record_judgement(
         "verdict": str(judgement.verdict),
         "failed": failed,
         "known": known,
+        "objection": judgement.objection,
         "model": model,
         "measurement": found.key,
         "metric": found.metric,
@@ -148,9 +170,10 @@ def record_judgement(
         "at_chance": bool(found.at_chance),
         "threshold": None if demanded is None else str(demanded),
         "bound": None if demanded is None else float(demanded.bound_for(found.value)),
+        "admitted": demanded is None or bool(demanded.admits(found.value)),
         "threshold_source": "" if demanded is None else demanded.source,
         "within_noise": judgement.within_noise,
-        "change": None if judgement.change is None else _record_change(judgement.change),
+        "change": None if judgement.change is None else _record_change(judgement.change, found.n),
         "details": {name: float(value) for name, value in found.details.items()},
         "remark": found.remark,
         "plot": {name: [float(value) for value in column] for name, column in found.plot.items()},
@@ -164,7 +187,7 @@ def record_judgement(
             for miss in found.misses
         ],
         "provenance": {name: getattr(origin, name) for name in origin.__slots__},
-        "message": message,
+        "message": "",
     }
 
 
@@ -186,25 +209,44 @@ def junit_properties(record: Record) -> list[tuple[str, object]]:
     nested: dict[str, object] = {}
     for name in ("interval", "details", "change", "provenance"):
         part = cast("dict[str, object]", record.get(name) or {})
-        nested |= {f"{name}_{key}": value for key, value in part.items() if not isinstance(value, list)}
-    hidden = {"message", "test", "place"}
+        kept = {key: value for key, value in part.items() if not isinstance(value, list) and value is not None}
+        nested |= {f"{name}_{key}": value for key, value in kept.items()}
+    hidden = {"message", "objection", "test", "place"}
     return [(f"clip_{name}", value) for name, value in (plain | nested).items() if name not in hidden]
 
 
-def _record_change(change: Change) -> ChangeRecord:
-    found = change.comparison
-    return {
+def _record_change(change: Change, n: int) -> ChangeRecord:
+    found, power, alpha = change.comparison, change.power, change.alpha
+    changed: ChangeRecord = {
         "since": change.baseline.name,
         "model": change.baseline.provenance.model,
         "value": float(change.baseline.value),
         "difference": float(found.difference),
         "low": float(found.interval.low),
         "high": float(found.interval.high),
+        "method": found.interval.method,
         "p_worse": float(found.p_worse),
         "p_better": float(found.p_better),
-        "alpha": float(change.alpha),
+        "p_adjusted": None,
+        "alpha": float(alpha),
+        "trend": str(change.trend),
         "test": found.method,
         "tolerance": float(change.tolerance),
-        "minimum_detectable_effect": float(change.detectable),
+        "error": float(power.error),
+        "step": float(power.step),
+        "minimum_detectable_effect": None,
+        "samples_needed": None,
         "flips": [cast("FlipRecord", dataclasses.asdict(flip)) for flip in change.flips],
+    }
+    return changed if change.decided_at_end else with_power(changed, n=n, alpha=alpha)
+
+
+def with_power(change: ChangeRecord, *, n: int, alpha: float) -> ChangeRecord:
+    """Return `change` with the loss that a test of `n` samples at the level `alpha` detects."""
+    error, step, tolerance = change["error"], change["step"], change["tolerance"]
+    needed = times_more_samples(error, step, alpha, loss=tolerance) * n if tolerance > 0 else math.inf
+    return {
+        **change,
+        "minimum_detectable_effect": minimum_detectable_effect(error, step, alpha),
+        "samples_needed": math.ceil(needed) if needed < MOST_SAMPLES else None,
     }

@@ -34,6 +34,8 @@ class Trend(StrEnum):
     UNCLEAR = "unclear"
     BETTER = "better"
     SAME = "same"
+    UNDECIDED = "undecided"
+    """It can still become worse or better; the p-values of the other gates of the run decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,9 @@ class Change:
 
     loss: how much worse the measurement is, in the units of the value; negative if it is better.
     tolerance: the largest loss that does not count as a regression.
-    alpha: the level of this one test: the run's, divided by its number of gates.
-    detectable: the loss that this test detects with a probability of 80 %.
+    alpha: the level of this test. decided_at_end: whether a p-value at or below `alpha` is significant only if the
+        other gates of the run agree; `alpha` is then that of the run.
+    power: the comparison whose error says which losses could be detected.
     """
 
     baseline: Baseline
@@ -82,20 +85,30 @@ class Change:
     loss: float
     tolerance: float
     alpha: float
-    detectable: float
+    power: Comparison
+    decided_at_end: bool = False
     flips: tuple[Flip, ...] = ()
 
     @property
     def trend(self) -> Trend:
         """Whether the loss or gain reaches the tolerance, and whether it is statistically significant."""
-        if self.loss >= self.tolerance - SLACK and self.loss > SLACK:
-            return Trend.WORSE if self.comparison.p_worse <= self.alpha else Trend.UNCLEAR
-        if -self.loss >= self.tolerance - SLACK and -self.loss > SLACK and self.comparison.p_better <= self.alpha:
-            return Trend.BETTER
-        return Trend.SAME
+        if reaches(self.loss, self.tolerance):
+            significant, if_significant, otherwise = self.comparison.p_worse <= self.alpha, Trend.WORSE, Trend.UNCLEAR
+        elif reaches(-self.loss, self.tolerance):
+            significant, if_significant, otherwise = self.comparison.p_better <= self.alpha, Trend.BETTER, Trend.SAME
+        else:
+            return Trend.SAME
+        if significant and self.decided_at_end:
+            return Trend.UNDECIDED
+        return if_significant if significant else otherwise
 
 
-def change_since(measurement: Measurement, baseline: Baseline, *, alpha: float) -> Change:
+def reaches(change: float, tolerance: float) -> bool:
+    """Return whether a loss, or a gain, is one of at least `tolerance`, apart from rounding."""
+    return change >= tolerance - SLACK and change > SLACK
+
+
+def change_since(measurement: Measurement, baseline: Baseline, *, alpha: float, decided_at_end: bool = False) -> Change:
     """Compare a measurement with a baseline on the same samples; its own tolerance applies.
 
     Raises:
@@ -121,7 +134,8 @@ def change_since(measurement: Measurement, baseline: Baseline, *, alpha: float) 
         tolerance=measurement.tolerance,
         alpha=alpha,
         # If no sample changed, the paired error is 0 and says nothing about other changes; the unpaired one is larger.
-        detectable=(found if found.error > 0 else apart).minimum_detectable_effect(alpha),
+        power=found if found.error > 0 else apart,
+        decided_at_end=decided_at_end,
         flips=flips,
     )
 

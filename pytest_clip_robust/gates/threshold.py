@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,6 +64,13 @@ def find_tolerance(measurement: Measurement, tolerances: Mapping[str, float]) ->
     """Return the profile's most specific tolerance for `measurement`, or else the one that its property set."""
     found = most_specific(measurement, tolerances)
     return measurement.tolerance if found is None else found
+
+
+def is_headline(measurement: Measurement, chosen: Collection[str] | None) -> bool:
+    """Return whether a key of the profile's headlines (`chosen`) applies to `measurement`, or else its own rank."""
+    if chosen is None:
+        return measurement.headline
+    return any(key in chosen for key in keys_for(measurement.metric, measurement.dataset, measurement.key))
 
 
 def keys_for(metric: str, dataset: str, key: str) -> tuple[str, str, str]:

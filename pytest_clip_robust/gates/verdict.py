@@ -54,6 +54,7 @@ OF_TREND = {
     Trend.UNCLEAR: Verdict.INCONCLUSIVE,
     Trend.BETTER: Verdict.IMPROVED,
     Trend.SAME: Verdict.PASSED,
+    Trend.UNDECIDED: Verdict.PASSED,
 }
 
 

@@ -89,7 +89,10 @@ class BaselineExtension(AbstractSyrupyExtension):
         return _text(entry_of(data, versions=versions()))
 
     def matches(self, *, serialized_data: str, snapshot_data: str) -> bool:
-        """Return whether the value got no worse; while updating, whether it is equal to the last stored digit."""
+        """Return whether the value got no worse; while updating, whether it is equal to the last stored digit.
+
+        A change that is decided at the end of the run counts as no worse: syrupy's summary counts comparisons.
+        """
         assert self._measurement is not None  # noqa: S101 - syrupy serialises before it compares
         assert self.compare is not None  # noqa: S101 - set before the assertion
         if self.updating:

@@ -1,4 +1,4 @@
-"""Collector of a run's records, in the process that owns the terminal; prints the tables and writes report.json.
+"""Collector of a run's records, in the process that owns the terminal: decides, prints, and writes report.json.
 
 Under xdist, records arrive with each test's report, so that a worker that dies later loses nothing. A worker sends its
 summary of models, data and encoded samples when it ends.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,18 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_summaries
 from pytest_clip_robust.errors import ReportError
-from pytest_clip_robust.gates import Verdict
+from pytest_clip_robust.gates import Conclusion, Verdict, conclude, decide
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
+from pytest_clip_robust.plugin.held_reports import HELD, HELD_LATER, HeldReports
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
-from pytest_clip_robust.report.terminal import render_aspects, render_table, unmatched_keys
+from pytest_clip_robust.report.terminal import level_line, render_aspects, render_gates, unmatched_keys
 
 SUMMARY = "clip_robust_summary"
+
+Status = tuple[str, str, str | tuple[str, dict[str, bool]]]
+"""The category, letter and word of a test's outcome, the word with its markup."""
 
 Summarise = Callable[[], RunSummary]
 """Returns what this process has loaded and encoded so far."""
@@ -33,11 +37,22 @@ Summarise = Callable[[], RunSummary]
 
 @dataclass(slots=True)
 class _Reported:
-    """The report of the last attempt of a test: records, packed baselines to record, whether a gate was skipped."""
+    """The report of the last attempt of a test: records, packed baselines to record, whether a gate was skipped.
+
+    failed: whether the test failed, for any reason.
+    """
 
     records: list[Record] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     skipped: bool = False
+    failed: bool = False
+
+    def note_outcome(self, report: pytest.TestReport) -> None:
+        """Note whether a phase of the test failed; a gate that a marker expects to fail forbids nothing."""
+        self.failed |= report.failed
+        if report.skipped and hasattr(report, "wasxfail"):
+            for record in self.records:
+                record["failed"] = False
 
 
 class WorkerSide:
@@ -60,7 +75,9 @@ class Collector:
         self._run = run
         self._summarise = summarise
         self._reports: dict[str, _Reported] = defaultdict(_Reported)
+        self._held = HeldReports()
         self._summaries: list[RunSummary] = []
+        self._decided = False
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
         self._report_line = ""
@@ -75,14 +92,61 @@ class Collector:
         """Remember that only a part of the tests runs."""
         self._whole_run = False
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records, and the baselines to record, from a test's report; only its last attempt counts."""
+        """Take the records, and the baselines to record, from a test's report; only its last attempt counts.
+
+        The report of a test that the other gates decide on is held back.
+        """
+        if self._decided:
+            return
         if report.when == "setup":
             self._reports.pop(report.nodeid, None)
+            self._held.forget(report.nodeid)
         reported = self._reports[report.nodeid]
         reported.records += getattr(report, "clip_records", [])
         reported.updates += getattr(report, "clip_updates", [])
         reported.skipped |= getattr(report, "clip_skipped", False)
+        self._held.take(report, reported.records)
+        reported.note_outcome(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Status | None:
+        """Show a test that is decided at the end of the run as ``?``."""
+        if report.when == HELD_LATER:
+            return "", "", ""
+        if report.when != HELD:
+            return None
+        return "", "?", ("DECIDED AT THE END", {"yellow": True})
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Decide on all gates when every test has run, or when the run ends early."""
+        try:
+            return (yield)
+        finally:
+            self._decide()
+
+    def _decide(self) -> None:
+        """Set the final verdict of every record, and report the tests that were held back."""
+        self._decided = True
+        if self._run.correction != "bonferroni":
+            judged = decide(
+                self._records,
+                alpha=self._run.alpha,
+                headline_share=self._run.profile.gates.headline_share,
+                strict=self._run.strict,
+            )
+            final = iter(judged)
+            for reported in self._reports.values():
+                reported.records = [next(final) for _ in reported.records]
+        if len(self._held):
+            self._show("decided by the p-values of all gates:", end=" ")
+        for nodeid in self._held.tests():
+            reported = self._reports[nodeid]
+            for report in self._held.release(nodeid, reported.records):
+                reported.note_outcome(report)
+                self._config.hook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -116,6 +180,9 @@ class Collector:
             profile=self._run.profile.name,
             precision=self._run.precision,
             alpha=self._run.alpha,
+            correction=self._run.correction,
+            headline_share=self._run.profile.gates.headline_share,
+            conclusions=self._conclusions(int(session.exitstatus)),
             reference="" if self._run.reference is None else self._run.reference.label,
             exit_status=int(session.exitstatus),
         )
@@ -128,20 +195,31 @@ class Collector:
         else:
             self._report_line = f"report: {os.path.relpath(path, self._config.invocation_params.dir)}"
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the tables, worst gates first, if anything was judged."""
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """Print the tables and the conclusion, if anything was judged."""
         if self._records:
             terminalreporter.section("clip robustness")
             # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
             width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             every = terminalreporter.verbosity > 0
-            terminalreporter.write(render_table(self._records, width=width, colour=colour, every=every))
-            aspects = render_aspects(self._records, width=width, colour=colour)
-            if aspects:
-                terminalreporter.write(f"\n{aspects}\n")
+            conclusions = self._conclusions(exitstatus)
+            terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
+            terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
+            gates = self._run.profile.gates
+            terminalreporter.write_line(
+                level_line(
+                    self._records,
+                    alpha=self._run.alpha,
+                    correction=self._run.correction,
+                    headline_share=gates.headline_share,
+                )
+            )
             for line in self._closing_lines():
                 terminalreporter.write_line(line)
+            for one in conclusions:
+                bad = one["verdict"] == "not ready"
+                terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)
         elif self._none_judged():
             terminalreporter.section("clip robustness")
             terminalreporter.write_line(self._none_judged())
@@ -152,10 +230,27 @@ class Collector:
         if self._report_line:
             terminalreporter.write_line(self._report_line)
 
-    def _show(self, line: str) -> None:
+    def _show(self, line: str, end: str = "\n") -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
-            reporter.write(f"\n{line}\n")  # after the progress of the last test
+            reporter.write(f"\n{line}{end}")  # after the progress of the last test
+
+    def _conclusions(self, exit_status: int) -> list[Conclusion]:
+        """Return the conclusion of each model; `exit_status` is that of the run."""
+        others = sum(
+            reported.failed and not any(record["failed"] for record in reported.records)
+            for reported in self._reports.values()
+        )
+        obstacle = ""
+        if exit_status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            obstacle = "the run did not end as it should; the lines above say why"
+        elif others:
+            obstacle = f"{others} other test{'' if others == 1 else 's'} failed"
+        elif self._run.strict and self._unmatched():
+            obstacle = "the profile names gates that do not exist, and --clip-strict fails that"
+        elif self._changed_models():
+            obstacle = "a model changed during the run"
+        return conclude(self._records, obstacle=obstacle, selected=not self._whole_run)
 
     def _closing_lines(self) -> list[str]:
         summary = self._summary()
@@ -190,6 +285,7 @@ class Collector:
         return [
             *unmatched_keys("thresholds", profile.thresholds, self._records),
             *unmatched_keys("tolerances", profile.tolerances, self._records),
+            *unmatched_keys("headline gates", profile.gates.headline or (), self._records),
         ]
 
     def _changed_models(self) -> list[str]:
@@ -201,6 +297,11 @@ class Collector:
 
     def _all_summaries(self) -> list[RunSummary]:
         return [*self._summaries, self._summarise()]
+
+
+def _with_model(conclusion: Conclusion, *, among: Sequence[Conclusion]) -> str:
+    """Return the sentence of a conclusion, with the model's name if there are several."""
+    return conclusion["sentence"] if len(among) == 1 else f"{conclusion['model']}: {conclusion['sentence']}"
 
 
 def headline(run: RunConfig) -> str:

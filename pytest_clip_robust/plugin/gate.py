@@ -1,4 +1,8 @@
-"""Gate behind the `gate` fixture: judges a measurement by its threshold and its baseline or reference."""
+"""Gate behind the `gate` fixture: judges a measurement by its threshold and its baseline or reference.
+
+A threshold is judged at once. Whether a loss is more than noise depends on the other gates of the run, so the process
+that owns the terminal decides it at the end (`gates.families`), but with ``--clip-correction bonferroni``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from pytest_clip_robust.gates import (
     change_since,
     explain,
     find_tolerance,
+    is_headline,
     judge,
     most_specific,
 )
@@ -35,7 +40,7 @@ from pytest_clip_robust.plugin.keys import ALPHA, BASELINE_FILE, GATED, RECORDS,
 
 
 class Gate:
-    """A callable that records the verdict on a measurement, and fails the test unless the verdict allows a release."""
+    """A callable that records the verdict on a measurement, and fails the test if the verdict forbids a release."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -72,7 +77,8 @@ class Gate:
         if tolerance is None:
             tolerance = find_tolerance(measurement, self._run.profile.tolerances)
         tolerance = read_value(NotNegative, tolerance, where=f"{where}: tolerance")
-        measurement = replace(measurement, tolerance=tolerance)
+        headline = is_headline(measurement, self._run.profile.gates.headline)
+        measurement = replace(measurement, tolerance=tolerance, headline=headline)
         objection, compared = "", Compared()
         try:
             compared = self._compare(measurement)
@@ -86,7 +92,8 @@ class Gate:
     def _compare(self, measurement: Measurement) -> Compared:
         """Compare with the reference if there is one, else with the stored baseline; record one if asked to."""
         config = self._request.config
-        compare = partial(_change, measurement, alpha=config.stash[ALPHA])
+        decided_at_end = self._run.correction != "bonferroni"
+        compare = partial(_change, measurement, alpha=config.stash[ALPHA], decided_at_end=decided_at_end)
         compared = Compared()
         folder = baseline_folder(self._run, model_spec(self._item))
         if folder is not None and (is_recording(config) or self._run.reference is None):
@@ -107,22 +114,22 @@ class Gate:
 
     def _settle(self, judgement: Judgement, compared: Compared) -> None:
         fails = judgement.verdict.fails(strict=self._run.strict)
-        message = "" if judgement.verdict in {Verdict.PASSED, Verdict.IMPROVED} else explain(judgement)
         record = record_judgement(
             judgement,
             model=model_label(self._item),
-            message=message,
             failed=fails,
             known=compared.known,
             test=self._item.nodeid,
             place=self._request.config.stash[GATED][self._item.nodeid],
         )
+        if judgement.verdict not in {Verdict.PASSED, Verdict.IMPROVED}:
+            record["message"] = explain(record)
         self._item.stash.setdefault(RECORDS, []).append(record)
         self._item.user_properties.extend(junit_properties(record))
         if compared.update is not None:
             self._item.stash.setdefault(UPDATES, []).append(pack(compared.update))
         if fails:
-            pytest.fail(message, pytrace=False)
+            pytest.fail(record["message"], pytrace=False)
 
 
 def _check_finite(measurement: Measurement) -> None:
@@ -136,7 +143,9 @@ def _check_finite(measurement: Measurement) -> None:
             raise MeasurementError(f"{measurement.key}: {name} contains {unfit[0]}, which cannot be reported")
 
 
-def _change(measurement: Measurement, baseline: Baseline, *, alpha: float, across_models: bool = False) -> Change:
+def _change(
+    measurement: Measurement, baseline: Baseline, *, alpha: float, decided_at_end: bool, across_models: bool = False
+) -> Change:
     """Return how `measurement` changed since `baseline`.
 
     Raises:
@@ -146,4 +155,4 @@ def _change(measurement: Measurement, baseline: Baseline, *, alpha: float, acros
     if differences:
         way_out = "" if across_models else "; rerun with the baseline's settings, or re-record with --snapshot-update"
         raise BaselineError(f"{baseline.name} cannot be compared: {'; '.join(differences)}{way_out}")
-    return change_since(measurement, baseline, alpha=alpha)
+    return change_since(measurement, baseline, alpha=alpha, decided_at_end=decided_at_end)

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import SkipTest
 
 import pytest
-from _pytest.skipping import evaluate_skip_marks
+from _pytest.skipping import evaluate_skip_marks, xfailed_key
 
 from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError
 from pytest_clip_robust.gates.record import record_error
@@ -63,13 +63,16 @@ def _check_gpus(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Count the tests with a gate and derive the level of each; every worker of xdist collects the same tests.
+    """Number the tests with a gate and derive the level of each; every worker of xdist collects the same tests.
 
-    Tests with a skip marker do not count. Whether others skip themselves is only known when they run.
+    By Bonferroni's correction, tests with a skip marker do not count. Whether others skip themselves is only known when
+    they run.
     """
+    run = session.config.stash[RUN]
     gated = [item for item in session.items if has_gate(item)]
     session.config.stash[GATED] = {item.nodeid: place for place, item in enumerate(gated)}
-    session.config.stash[ALPHA] = session.config.stash[RUN].alpha / max(1, sum(not _is_skipped(one) for one in gated))
+    counted = sum(not _is_skipped(item) for item in gated) if run.correction == "bonferroni" else 1
+    session.config.stash[ALPHA] = run.alpha / max(1, counted)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -94,6 +97,8 @@ def pytest_runtest_makereport(
             )
         )
         report.user_properties.append(("clip_verdict", "error"))
+    if report.when == "call" and (expected := _expected_failure(item)) is not None:
+        report.clip_xfail = expected  # type: ignore[attr-defined]
     if report.skipped and has_gate(item):
         report.clip_skipped = True  # type: ignore[attr-defined]
     if report.when == "call" or report.failed:
@@ -101,6 +106,16 @@ def pytest_runtest_makereport(
         report.clip_updates = item.stash.get(UPDATES, [])  # type: ignore[attr-defined]
         item.stash[RECORDS], item.stash[UPDATES] = [], []
     return report
+
+
+def _expected_failure(item: pytest.Item) -> str | None:
+    """Return the reason of a marker that expects a gate of `item` to fail, or None."""
+    mark = item.stash.get(xfailed_key, None)
+    if mark is None:
+        return None
+    raises = pytest.fail.Exception if mark.raises is None else mark.raises
+    expects = isinstance(raises, type | tuple) and issubclass(pytest.fail.Exception, raises)
+    return mark.reason if expects else None
 
 
 def _is_skipped(item: pytest.Item) -> bool:

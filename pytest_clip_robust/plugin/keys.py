@@ -31,7 +31,8 @@ GATED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
 """Position in the collection of every test with a gate, by node id."""
 
 ALPHA: pytest.StashKey[float] = pytest.StashKey()
-"""The level of a single gate: ``--clip-alpha`` divided by the number of tests with a gate that are not skipped."""
+"""The largest p-value of a gate that can be significant: ``--clip-alpha``; by Bonferroni's correction, divided by the
+number of tests with a gate that are not skipped."""
 
 RECORDS: pytest.StashKey[list[Record]] = pytest.StashKey()
 """Of a test: the records of its gates, until they are moved to its report."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_clip_robust.config.profile import load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
-from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.names import PRECISIONS
+from pytest_clip_robust.names import CORRECTIONS, PRECISIONS
 from pytest_clip_robust.system.rank import Rank, read_rank
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def read_config(config: pytest.Config) -> RunConfig:
     precision = str(_value(config, "clip_precision"))
     if precision not in PRECISIONS:
         raise ConfigError(f"--clip-precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    correction = str(_value(config, "clip_correction"))
+    if correction not in CORRECTIONS:
+        near = did_you_mean(correction, CORRECTIONS)
+        raise ConfigError(f"--clip-correction {correction!r}{near}: expected one of {', '.join(CORRECTIONS)}")
     reference = str(_value(config, "clip_reference"))
     name = str(_value(config, "clip_baseline_name"))
     if name and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
@@ -49,6 +53,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         baselines=_baselines(config),
         baseline_name=name,
         alpha=_probability(config, "clip_alpha"),
+        correction=correction,
         profile=load_profile(profile, data_options),
         cache=str(_value(config, "clip_cache")) or str(user_cache()),
         report=config.invocation_params.dir / report if report else None,

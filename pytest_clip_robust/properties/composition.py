@@ -117,7 +117,7 @@ def winoground(found: Matches, score: str) -> Measurement:
     text = (c[:, 0, 0] > c[:, 1, 0]) & (c[:, 1, 1] > c[:, 0, 1])
     image = (c[:, 0, 0] > c[:, 0, 1]) & (c[:, 1, 1] > c[:, 1, 0])
     right = {"text": text, "image": image, "group": text & image}[score]
-    details = {"chance": WINOGROUND[score]}
+    details: dict[str, float] = {}
     for kind in sorted(set(found.kinds)):
         details[f"accuracy.{kind}"] = float(right[np.array(found.kinds) == kind].mean())
     return Measurement.of(
@@ -143,10 +143,7 @@ def _rows(found: Contrasts, kind: str) -> Ints:
 
 
 def _baselines(found: Contrasts, rows: Ints) -> dict[str, float]:
-    details = {
-        "chance": _chance(found, rows),
-        "blind": float(found.blind_right[rows].mean()),
-    }
+    details = {"blind": float(found.blind_right[rows].mean())}
     if found.text_only is not None:
         details["text_only"] = float(found.text_only[rows].mean())
     return details

@@ -53,7 +53,6 @@ def recall(ranking: Ranking, k: int) -> Measurement:
         clusters.proportion_interval(hit, ranking.clusters),
         outcomes=hit.astype(np.float32),
         misses=_worst_misses(ranking, ~hit),
-        details={"chance": chance},
         chance=chance,
     )
 

@@ -12,13 +12,13 @@ from typing import Any, TypedDict
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.core.summary import RunSummary
 from pytest_clip_robust.errors import ReportError, shown
-from pytest_clip_robust.gates import Verdict
+from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
-SCHEMA = 3
-"""3: metrics of corruptions begin with ``corruption.``; every gate has its tolerance and whether it is a headline."""
+SCHEMA = 4
+"""4: `correction`, `headline_share` and `conclusions`; a change has its trend and adjusted p-value; chance levels."""
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
@@ -33,7 +33,8 @@ class Encoded(TypedDict):
 class Document(TypedDict):
     """The content of report.json.
 
-    created: ISO 8601, in UTC. alpha: the family-wise false-alarm rate. reference: a model spec, or ``""``.
+    created: ISO 8601, in UTC. alpha, correction, headline_share: the level of the decision on all gates; see
+    `gates.families`. reference: a model spec, or ``""``. conclusions: the result of each model.
     models, data: what was loaded, by name, with digests. verdicts: how many gates got each. gates: sorted by test.
     """
 
@@ -44,7 +45,10 @@ class Document(TypedDict):
     profile: str
     precision: str
     alpha: float
+    correction: str
+    headline_share: float
     reference: str
+    conclusions: list[Conclusion]
     models: dict[str, dict[str, Any]]
     data: dict[str, dict[str, Any]]
     encoded: Encoded
@@ -60,6 +64,9 @@ def build_document(
     profile: str,
     precision: str,
     alpha: float,
+    correction: str,
+    headline_share: float,
+    conclusions: list[Conclusion],
     reference: str,
     exit_status: int,
 ) -> Document:
@@ -72,7 +79,10 @@ def build_document(
         "profile": profile,
         "precision": precision,
         "alpha": alpha,
+        "correction": correction,
+        "headline_share": headline_share,
         "reference": reference,
+        "conclusions": conclusions,
         "models": summary["models"],
         "data": summary["data"],
         "encoded": {"images": summary["images_encoded"], "texts": summary["texts_encoded"]},

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_clip_robust.errors import did_you_mean
-from pytest_clip_robust.gates import Verdict
+from pytest_clip_robust.gates import Conclusion, Verdict
+from pytest_clip_robust.gates.conclusion import Blind, aspect_name, aspect_of
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.gates.threshold import keys_for
 from pytest_clip_robust.system.text import printable
@@ -25,64 +26,87 @@ STYLES = {
     Verdict.IMPROVED: "bold green",
     Verdict.PASSED: "green",
 }
-WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_WITHOUT_TERMINAL = 140
 ASPECTS_WORTH_A_TABLE = 3
 NAMES_SHOWN = 10
 
 
-def render_table(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
-    """Return a table of the records, most urgent verdicts first.
+def render_gates(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
+    """Return the headline gates, all of them, and below them the details, most urgent verdicts first.
 
-    If anything was compared with a baseline, passes are only counted; otherwise those nearest to their threshold are
-    shown. Of the inconclusive ones, those with the smallest p are shown. `every` shows all.
+    If anything was compared with a baseline, details that passed are only counted; otherwise those nearest to their
+    threshold are shown. Of the inconclusive ones, those with the smallest p are shown. `every` shows all.
     """
     compared = any(record.get("change") for record in records)
+    headlines = sorted((record for record in records if record.get("headline")), key=lambda one: one["place"])
+    details = sorted((record for record in records if not record.get("headline")), key=_urgency)
     rows_left = {Verdict.PASSED: 0 if compared else ROWS_SHOWN, Verdict.INCONCLUSIVE: ROWS_SHOWN}
     shown: list[Record] = []
-    for record in sorted(records, key=_urgency):
+    for record in details:
         verdict = Verdict(record["verdict"])
         rows_left[verdict] = rows_left.get(verdict, len(records)) - 1
         if every or rows_left[verdict] >= 0:
             shown.append(record)
+    drawn: list[Table | Text] = []
     with_model = len({record["model"] for record in records}) > 1
-    columns = ["value", "before", "difference", "p"] if compared else ["value", "95 % interval"]
-    columns += ["threshold", "n"]
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("measurement", overflow="fold")
-    if with_model:
-        table.add_column("model", overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for record in shown:
-        cells = _cells(record)
-        model = [Text(printable(record["model"]))] if with_model else []
-        table.add_row(
-            _verdict_cell(record), Text(printable(record["measurement"])), *model, *(cells[c] for c in columns)
-        )
-    drawn: list[Table | Text] = [table] if shown else []
-    drawn.append(Text(_tally(records, shown)))
-    return _drawn(drawn, width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
+    for title, rows in ((f"headline gates: {len(headlines)}", headlines), (_detail_title(details, shown), shown)):
+        if rows:
+            drawn += [Text(f"\n{title}", style="bold"), _table(rows, compared=compared, with_model=with_model)]
+    drawn.append(Text(f"\n{_tally(records, [*headlines, *shown])}"))
+    return _drawn(drawn, width=width, colour=colour)
 
 
-def render_aspects(records: Sequence[Record], *, width: int, colour: bool) -> str:
-    """Return a table with one row per aspect (the first part of a metric's id): its verdicts, and its first value."""
+def render_aspects(records: Sequence[Record], conclusions: Sequence[Conclusion], *, width: int, colour: bool) -> str:
+    """Return a table with one row per aspect: its verdicts, and the smallest loss that one of its gates can detect.
+
+    Nothing for runs of fewer than three aspects in which nothing was compared.
+    """
     aspects: dict[tuple[str, str], list[Record]] = {}
     for record in sorted((one for one in records if "value" in one), key=lambda one: one["place"]):
-        aspects.setdefault((record["metric"].partition(".")[0], record["model"]), []).append(record)
+        aspects.setdefault((record["model"], aspect_of(record)), []).append(record)
+    compared = any(record["change"] for of_aspect in aspects.values() for record in of_aspect)
     if len(aspects) < ASPECTS_WORTH_A_TABLE:
         return ""
-    with_model = len({model for _, model in aspects}) > 1
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
-    for name in ("aspect", *(["model"] if with_model else []), "gates", "verdicts", "for example"):
+    blind = {(one["model"], sight["aspect"]): sight for one in conclusions for sight in one["blind"]}
+    with_model = len({model for model, _ in aspects}) > 1
+    table = _empty_table()
+    for name in ("aspect", *(["model"] if with_model else []), "gates", "verdicts"):
         table.add_column(name, justify="right" if name == "gates" else "left", overflow="fold")
-    for (aspect, model), of_aspect in aspects.items():
+    if compared:
+        table.add_column("blind to a loss of its tolerance", overflow="fold")
+    for (model, aspect), of_aspect in aspects.items():
         counts = Counter(Verdict(record["verdict"]) for record in of_aspect)
         verdicts = Text(", ").join(Text(f"{counts[v]} {v}", style=STYLES[v]) for v in Verdict if counts[v])
-        first = Text(f"{printable(of_aspect[0]['measurement'])} = {of_aspect[0]['value']:.4f}")
-        names = [Text(aspect), Text(printable(model))] if with_model else [Text(aspect)]
-        table.add_row(*names, Text(str(len(of_aspect))), verdicts, first)
-    return _drawn([table], width=width if width > 0 else WIDTH_WITHOUT_TERMINAL, colour=colour)
+        names = [Text(printable(name)) for name in (aspect_name(aspect), *([model] if with_model else []))]
+        sight = [_sight_cell(blind.get((model, aspect)))] if compared else []
+        table.add_row(*names, Text(str(len(of_aspect))), verdicts, *sight)
+    return _drawn([Text(), table, Text()], width=width, colour=colour)
+
+
+def level_line(records: Sequence[Record], *, alpha: float, correction: str, headline_share: float) -> str:
+    """Return one line about the level of the decision: of the whole run, and how the gates share it."""
+    changed = [record for record in records if record.get("change")]
+    if not changed:
+        return f"nothing was compared, so the level {alpha:g} was not used"
+    promise = f"a run in which nothing got worse is red with a probability of at most {alpha:g}"
+    if correction == "bonferroni":
+        return f"level: {promise}; p is not adjusted, and significant at {changed[0]['change']['alpha']:.2g} or less"  # type: ignore[index]
+    models = len({record["model"] for record in changed})
+    shared = f", shared equally by {models} models" if models > 1 else ""
+    headlines = sum(record["headline"] for record in changed)
+    shares = [
+        f"{share:.0%} for {count} {kind} gate{'' if count == 1 else 's'}"
+        for share, count, kind in (
+            (headline_share, headlines, "headline"),
+            (1 - headline_share, len(changed) - headlines, "detail"),
+        )
+    ]
+    split = (
+        f", {' and '.join(shares)}"
+        if 0 < headlines < len(changed)
+        else f" for {len(changed)} gate{'' if len(changed) == 1 else 's'}"
+    )
+    return f"level: {promise}{shared}{split}; adj. p accounts for that, and is significant at {alpha:g} or less"
 
 
 def unmatched_keys(kind: str, keys: Iterable[str], records: Iterable[Record]) -> list[str]:
@@ -99,9 +123,52 @@ def unmatched_keys(kind: str, keys: Iterable[str], records: Iterable[Record]) ->
     return [f"{kind} that match no measurement: {named}{more}; correct their names or remove them"]
 
 
+def _detail_title(details: Sequence[Record], shown: Sequence[Record]) -> str:
+    return f"details: {len(shown)} of {len(details)}"
+
+
+def _empty_table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+
+
+def _table(records: Sequence[Record], *, compared: bool, with_model: bool) -> Table:
+    changes = [record.get("change") for record in records]
+    corrected = any(change is not None and change["p_adjusted"] is not None for change in changes)
+    columns = (
+        ["before", "now", "difference", "95 % interval", "adj. p" if corrected else "p"]
+        if compared
+        else ["value", "95 % interval"]
+    )
+    columns += ["threshold", "n"]
+    table = _empty_table()
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("measurement", overflow="fold")
+    if with_model:
+        table.add_column("model", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        cells = _cells(record)
+        model = [Text(printable(record["model"]))] if with_model else []
+        table.add_row(
+            _verdict_cell(record), Text(printable(record["measurement"])), *model, *(cells[c] for c in columns)
+        )
+    return table
+
+
 def _verdict_cell(record: Record) -> Text:
     verdict = Verdict(record["verdict"])
-    return Text(str(verdict) + (" ~" if record.get("within_noise") else ""), style=STYLES[verdict])
+    marks = (" ~" if record.get("within_noise") else "") + (" =" if record.get("at_chance") else "")
+    return Text(str(verdict) + marks, style="yellow" if record.get("at_chance") else STYLES[verdict])
+
+
+def _sight_cell(sight: Blind | None) -> Text:
+    if sight is None:
+        return Text("-")
+    needed = f"; it takes {sight['samples_needed']:,}" if sight["samples_needed"] else ""
+    return Text(
+        f"{sight['tolerance']:g}: {sight['n']:,} samples show one of {sight['detectable']:.3f}{needed}", style="yellow"
+    )
 
 
 def _cells(record: Record) -> defaultdict[str, Text]:
@@ -109,15 +176,18 @@ def _cells(record: Record) -> defaultdict[str, Text]:
     if "value" not in record:
         return cells
     interval, change = record["interval"], record["change"]
-    cells["value"] = Text(f"{record['value']:.4f}", style="bold")
+    cells["value"] = cells["now"] = Text(f"{record['value']:.4f}", style="bold")
     cells["95 % interval"] = Text(f"{interval['low']:.4f} to {interval['high']:.4f}")
     cells["threshold"] = Text(record["threshold"] or "none")
     cells["n"] = Text(f"{record['n']:,}")
     if change:
         worse = (change["difference"] < 0) == (record["direction"] == "higher")
+        p = change["p_worse"] if worse else change["p_better"]
         cells["before"] = Text(f"{change['value']:.4f}")
         cells["difference"] = Text(f"{change['difference']:+.4f}")
-        cells["p"] = Text(f"{change['p_worse'] if worse else change['p_better']:.1g}")
+        cells["95 % interval"] = Text(f"{change['low']:+.4f} to {change['high']:+.4f}")
+        cells["p"] = Text(f"{p:.1g}")
+        cells["adj. p"] = Text("-" if change["p_adjusted"] is None else f"{change['p_adjusted']:.1g}")
     return cells
 
 
@@ -125,10 +195,16 @@ def _tally(records: Sequence[Record], shown: Sequence[Record]) -> str:
     counts = Counter(record["verdict"] for record in records)
     counts_shown = Counter(record["verdict"] for record in shown)
     line = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-    if any(record.get("within_noise") for record in shown):
-        line += "; ~ the threshold is inside the interval, so other images could change the verdict"
     hidden = [f"{n} {verdict}" for verdict in Verdict if (n := counts[verdict] - counts_shown[verdict])]
-    return line + (f"; {' and '.join(hidden)} not shown (-v shows all)" if hidden else "")
+    line += f"; {' and '.join(hidden)} not shown (-v shows all)" if hidden else ""
+    if any(record.get("within_noise") for record in shown):
+        line += "\n~ the threshold is inside the interval, so other images could change the verdict"
+    guessed = [record["measurement"] for record in records if record.get("at_chance")]
+    if guessed:
+        named = ", ".join(map(printable, guessed[:NAMES_SHOWN]))
+        more = f" and {len(guessed) - NAMES_SHOWN} more" if len(guessed) > NAMES_SHOWN else ""
+        line += f"\n= no better than guessing: {named}{more}"
+    return line
 
 
 def _urgency(record: Record) -> tuple[int, float, str, str]:
@@ -141,7 +217,8 @@ def _urgency(record: Record) -> tuple[int, float, str, str]:
         margin = abs(record["value"] - bound) / half_width if half_width else 0.0
     change = record.get("change")
     if change and record["verdict"] == Verdict.INCONCLUSIVE:
-        margin = change["p_worse"]
+        p = change["p_adjusted"]
+        margin = change["p_worse"] if p is None else p
     elif change:
         margin = -abs(change["difference"]) / change["tolerance"] if change["tolerance"] else -abs(change["difference"])
     elif record["failed"]:
@@ -155,10 +232,11 @@ def _urgency(record: Record) -> tuple[int, float, str, str]:
 
 
 def _drawn(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:
+    """Return the parts as text; a `width` of 0 stands for no terminal."""
     file = io.StringIO()
     console = Console(
         file=file,
-        width=width,
+        width=width if width > 0 else WIDTH_WITHOUT_TERMINAL,
         force_terminal=colour,
         color_system="standard" if colour else None,
         highlight=False,

@@ -19,6 +19,7 @@ from pytest_clip_robust.gates import (
     change_since,
     explain,
     find_tolerance,
+    is_undecided,
     judge,
 )
 from pytest_clip_robust.gates.baseline_files import columns_of
@@ -67,6 +68,14 @@ def flipped(lost, gained=0):
     return right
 
 
+def explained(judgement):
+    return explain(record_judgement(judgement, model="m"))
+
+
+def detectable(found):
+    return found.power.minimum_detectable_effect(found.alpha)
+
+
 def change(lost, gained=0, *, tolerance=0.01, alpha=0.05, direction="higher"):
     before = baseline_from(measurement(flipped(0), direction=direction), name="baseline b")
     after = measurement(flipped(lost, gained), direction=direction, tolerance=tolerance)
@@ -87,6 +96,33 @@ def change(lost, gained=0, *, tolerance=0.01, alpha=0.05, direction="higher"):
 )
 def test_a_loss_must_reach_the_tolerance_and_leave_chance_behind(lost, gained, trend):
     assert change(lost, gained).trend is trend
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "trend"),
+    [
+        (0, 0, Trend.SAME),
+        (60, 50, Trend.UNCLEAR),
+        (40, 0, Trend.UNDECIDED),
+        (0, 40, Trend.UNDECIDED),
+        (9, 0, Trend.SAME),
+    ],
+)
+def test_a_significant_change_waits_for_the_other_gates(lost, gained, trend):
+    found = replace(change(lost, gained), decided_at_end=True)
+    assert found.trend is trend
+    record = record_judgement(judge(measurement(flipped(lost, gained)), None, found), model="m")
+    assert record["verdict"] == ("inconclusive" if trend is Trend.UNCLEAR else "passed")
+    assert is_undecided(record) == (trend is Trend.UNDECIDED)
+    assert record["change"]["minimum_detectable_effect"] is None
+    assert not any(value is None for _, value in junit_properties(record))
+
+
+def test_a_failure_that_waits_says_so():
+    found = replace(change(40), decided_at_end=True)
+    text = explained(judge(measurement(flipped(40)), Threshold(at_least=0.9), found))
+    assert "judged with the other gates at the end of the run" in text
+    assert "is worse" not in text
 
 
 def test_the_direction_turns_everything():
@@ -128,7 +164,7 @@ def test_flips_come_with_the_largest_loss_of_confidence_first():
 
 
 def test_the_explanation_says_all_that_a_decision_needs():
-    text = explain(judge(measurement(flipped(40)), Threshold(at_least=0.9, source="profile"), change(40)))
+    text = explained(judge(measurement(flipped(40)), Threshold(at_least=0.9, source="profile"), change(40)))
     lines = text.splitlines()
     assert lines[0] == (
         "zero_shot.top1[photos] = 0.6600 is worse than 0.7000 of baseline b and is below its threshold 0.9000"
@@ -142,7 +178,7 @@ def test_the_explanation_says_all_that_a_decision_needs():
 
 
 def test_too_few_samples_for_the_tolerance_are_reported():
-    text = explain(judge(measurement(flipped(60, 50)), None, change(60, 50, alpha=0.001)))
+    text = explained(judge(measurement(flipped(60, 50)), None, change(60, 50, alpha=0.001)))
     assert "is worse than 0.7000 of baseline b, but not significantly" in text
     assert "too few samples to detect a loss of the size of the tolerance" in text
 
@@ -152,7 +188,7 @@ def test_without_outcomes_the_intervals_are_compared():
     found = change_since(measurement(flipped(40)), before, alpha=0.05)
     assert found.comparison.method == "unpaired intervals"
     assert found.flips == ()
-    assert found.detectable > change(40).detectable
+    assert detectable(found) > detectable(change(40))
 
 
 @pytest.mark.parametrize("field", ["data", "prompts", "precision", "preprocess"])

@@ -27,6 +27,10 @@ def measurement(**changes):
     return Measurement(**(fields | changes))
 
 
+def explained(judgement):
+    return explain(record_judgement(judgement, model="m"))
+
+
 def test_a_value_at_its_threshold_passes():
     assert judge(measurement(), Threshold(at_least=0.6)).verdict is Verdict.PASSED
 
@@ -46,7 +50,7 @@ def test_a_value_that_nothing_judges_passes():
 def test_an_objection_is_an_error_whatever_the_value():
     judgement = judge(measurement(), Threshold(at_least=0.1), objection="the baseline has other data")
     assert judgement.verdict is Verdict.ERROR
-    assert explain(judgement) == "zero_shot.top1[photos] = 0.6000: the baseline has other data"
+    assert explained(judgement) == "zero_shot.top1[photos] = 0.6000: the baseline has other data"
 
 
 def test_what_may_be_noise_fails_only_where_it_is_strict():
@@ -56,7 +60,7 @@ def test_what_may_be_noise_fails_only_where_it_is_strict():
 
 
 def test_the_explanation_says_value_interval_threshold_difference_n_and_misses():
-    text = explain(judge(measurement(), Threshold(at_least=0.9, source="profile strict.toml")))
+    text = explained(judge(measurement(), Threshold(at_least=0.9, source="profile strict.toml")))
     assert text.splitlines() == [
         "zero_shot.top1[photos] = 0.6000 is below its threshold 0.9000",
         "  interval    0.5000 to 0.7000 (95% Wilson)",
@@ -71,7 +75,7 @@ def test_the_explanation_says_value_interval_threshold_difference_n_and_misses()
 def test_a_threshold_inside_the_interval_is_called_noise():
     judgement = judge(measurement(), Threshold(at_least=0.65))
     assert judgement.within_noise
-    assert "within the noise" in explain(judgement)
+    assert "within the noise" in explained(judgement)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -87,7 +91,7 @@ def test_a_measurement_of_nothing_is_refused():
 
 def test_a_record_is_plain_json_and_keeps_every_number():
     judgement = judge(measurement(details={"correct": 60}), Threshold(at_least=0.9, source="here"))
-    record = record_judgement(judgement, model="ViT-B-32", message="why")
+    record = record_judgement(judgement, model="ViT-B-32")
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["verdict"] == "below_threshold"
     assert (record["value"], record["n"], record["bound"]) == (0.6, 100, 0.9)
@@ -120,4 +124,4 @@ def test_a_remark_and_a_plot_travel_with_the_record():
     assert record["remark"] == "overconfident"
     assert ("clip_remark", "overconfident") in junit_properties(record)
     assert not any(name.startswith("clip_plot") for name, _ in junit_properties(record))
-    assert "  remark      overconfident" in explain(judge(found, Threshold(at_least=0.9))).splitlines()
+    assert "  remark      overconfident" in explained(judge(found, Threshold(at_least=0.9))).splitlines()

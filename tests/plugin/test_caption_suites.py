@@ -169,8 +169,8 @@ def test_a_failed_recall_names_the_worst_misses(world):
         [
             "retrieval.recall_at_1_text_to_image[[]words[]] = * is below its threshold 0.9900",
             "  interval * (95% Wilson, clustered)",
-            "  candidates  36",
             "  chance      0.02778",
+            "  candidates  36",
             "    *.png#*: * true *.png  predicted *.png (*%)",
         ],
     )

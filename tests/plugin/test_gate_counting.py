@@ -8,6 +8,7 @@ import pytest
 
 MODEL = "--model=py:colour_clip:load"
 PROFILE = "--clip-profile=profile.toml"
+BONFERRONI = "--clip-correction=bonferroni"
 
 RERUN = """
 import pytest
@@ -58,7 +59,7 @@ def recorded(crowd):
 
 
 def test_the_level_is_divided_by_the_gates_that_run(recorded):
-    recorded.runpytest(MODEL, PROFILE, "--clip-report=out")
+    recorded.runpytest(MODEL, PROFILE, BONFERRONI, "--clip-report=out")
     assert alphas(recorded) == {0.05 / 4}
     suite = (recorded.path / "test_suite.py").read_text()
     recorded.makepyfile(
@@ -78,7 +79,7 @@ def test_runs(model, gate):
 def test_no_such_set(model, dataset, gate): pass
 """
     )
-    recorded.runpytest(MODEL, PROFILE, "--clip-report=out").assert_outcomes(passed=5, skipped=3)
+    recorded.runpytest(MODEL, PROFILE, BONFERRONI, "--clip-report=out").assert_outcomes(passed=5, skipped=3)
     assert alphas(recorded) == {0.05 / 5}
 
 
@@ -87,7 +88,7 @@ def test_sets_without_a_panel_or_observers_do_not_count(recorded, fixture):
     suite = (recorded.path / "test_suite.py").read_text()
     test = f'\n@pytest.mark.clip_role("shift")\ndef test_more(model, dataset, {fixture}, gate): pass\n'
     recorded.makepyfile(test_suite=suite + test)
-    result = recorded.runpytest(MODEL, PROFILE, "--clip-report=out", "-rs")
+    result = recorded.runpytest(MODEL, PROFILE, BONFERRONI, "--clip-report=out", "-rs")
     result.assert_outcomes(passed=4, skipped=1)
     result.stdout.fnmatch_lines([f"SKIPPED *no {fixture}* 'dim'; name *"])
     assert alphas(recorded) == {0.05 / 4}

@@ -43,7 +43,7 @@ def test_counting_by_hand():
     assert whole.value == pytest.approx(1 / 3)
     assert whole.details["accuracy.add_object"] == 1
     assert whole.details["accuracy.order"] == 0
-    assert whole.details["chance"] == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
+    assert whole.chance == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
     assert "text_only" not in whole.details
     lost, tied = whole.misses
     assert (lost.sample, lost.truth, lost.predicted) == ("2.jpg", "b and c", "c and more")
@@ -233,4 +233,4 @@ def test_random_features_score_at_chance_level():
     for score, chance in WINOGROUND.items():
         one = winoground(found, score)
         assert one.interval.low < chance < one.interval.high, score
-        assert one.details["chance"] == chance
+        assert one.chance == chance

@@ -89,7 +89,7 @@ def test_results_do_not_depend_on_the_norm_of_features(seed):
 @pytest.mark.parametrize("k", RECALLS)
 def test_chance_is_the_recall_of_random_features(k):
     rankings = [rank(captioned(n=30, noise=1e6, seed=seed))["image_to_text"] for seed in range(60)]
-    chance = recall(rankings[0], k).details["chance"]
+    chance = recall(rankings[0], k).chance
     assert chance == pytest.approx(1 - hypergeom(150, 5, k).pmf(0))
     measured = np.mean([recall(ranking, k).value for ranking in rankings])
     assert measured == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 1800) ** 0.5)

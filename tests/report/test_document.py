@@ -11,7 +11,7 @@ import pytest
 from pytest_clip_robust.core.measurement import Interval, Measurement
 from pytest_clip_robust.core.summary import merge_summaries
 from pytest_clip_robust.errors import ReportError
-from pytest_clip_robust.gates import Threshold, judge
+from pytest_clip_robust.gates import Threshold, conclude, judge
 from pytest_clip_robust.gates.record import record_error, record_judgement
 from pytest_clip_robust.report.document import build_document, read_report, write_document
 
@@ -39,7 +39,16 @@ def report(tmp_path, measured):
         record_error("no weights", model="m", measurement="test_a", test="test_a"),
     ]
     document = build_document(
-        records, merge_summaries([]), profile="p", precision="fp32", alpha=0.05, reference="", exit_status=1
+        records,
+        merge_summaries([]),
+        profile="p",
+        precision="fp32",
+        alpha=0.05,
+        correction="benjamini-hochberg",
+        headline_share=0.5,
+        conclusions=conclude(records),
+        reference="",
+        exit_status=1,
     )
     path = tmp_path / "report.json"
     write_document(document, path)
@@ -73,7 +82,7 @@ def test_chance_of_numpy_is_plain(measured):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "has schema 2, and this version reads 3; run again with --clip-report"),
+        ({"schema": 2}, "has schema 2, and this version reads 4; run again with --clip-report"),
         ({"alpha": "0.05"}, "alpha='0.05'; expected a number"),
         ({"gates": [{"verdict": "passed"}]}, r"gates\[0\] has no 'failed'"),
         ({"gates": [7]}, r"gates\[0\]=7; expected a table"),
