@@ -1,6 +1,6 @@
 """Picture of a terminal: turn the coloured output of a command into an SVG for the README.
 
-COLUMNS=110 pytest --color=yes ... | python tools/terminal_picture.py docs/images/run.svg "pytest --model ..."
+COLUMNS=110 pytest --color=yes ... | python tools/terminal_picture.py docs/images/reference.svg "pytest --model ..."
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python tools/verdict_table.py NAME=report.json [NAME=report.json ...]
 
 The table has one row per aspect (the first part of a metric's id) and one column per run. Below it, the gates that
-regressed are listed, lowest p-value first.
+regressed are listed, headlines first, then by their adjusted p-value.
 """
 
 from __future__ import annotations
@@ -47,14 +47,20 @@ def main() -> None:
     for name, gates in reports.items():
         regressed = [gate for gate in gates if gate["verdict"] == "regressed"]
         if regressed:
-            print(f"\n{name}:\n\n| regressed | before | now | p |\n|---|---|---|---|")
-        for gate in sorted(regressed, key=lambda gate: gate["change"]["p_worse"])[:LISTED]:
-            change = gate["change"]
-            print(
-                f"| `{gate['measurement']}` | {change['value']:.3f} | {gate['value']:.3f} | {change['p_worse']:.1g} |"
-            )
+            print(f"\n{name}:\n\n| regressed | | before | now | adjusted p |\n|---|---|---|---|---|")
+        for gate in sorted(regressed, key=weight)[:LISTED]:
+            kind = "headline" if gate["headline"] else ""
+            values = f"{gate['change']['value']:.3f} | {gate['value']:.3f} | {weight(gate)[1]:.1g}"
+            print(f"| `{gate['measurement']}` | {kind} | {values} |")
         if len(regressed) > LISTED:
-            print(f"| and {len(regressed) - LISTED} more | | | |")
+            print(f"| and {len(regressed) - LISTED} more | | | | |")
+
+
+def weight(gate: Record) -> tuple[bool, float, str]:
+    """Return a sort key: headlines before details, then the adjusted p-value, or without correction the p-value."""
+    change = gate["change"]
+    p = change["p_worse"] if change["p_adjusted"] is None else change["p_adjusted"]
+    return not gate["headline"], p, gate["measurement"]
 
 
 def _measured(report: Document) -> list[Record]:

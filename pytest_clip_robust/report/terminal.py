@@ -17,7 +17,7 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.gates.threshold import keys_for
 from pytest_clip_robust.system.text import printable
 
-ROWS_SHOWN = 20
+ROWS_SHOWN = 8
 STYLES = {
     Verdict.ERROR: "bold red",
     Verdict.REGRESSED: "bold red",

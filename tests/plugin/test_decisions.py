@@ -65,7 +65,7 @@ def verdicts(project, folder="out"):
 
 
 def test_a_headline_is_called_that_its_details_do_not_hide(marginal):
-    result = marginal.runpytest(WORSE, AGAINST, PROFILE, "--clip-report=out", "-p", "no:randomly")
+    result = marginal.runpytest(WORSE, AGAINST, PROFILE, "--clip-report=out")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=41, failed=1)
     assert verdicts(marginal) == {"test_noise": "passed", "test_main": "regressed", "test_side": "inconclusive"}
@@ -85,6 +85,20 @@ def test_a_headline_is_called_that_its_details_do_not_hide(marginal):
     (conclusion,) = report(marginal)["conclusions"]
     assert conclusion["verdict"] == "not ready"
     assert report(marginal)["schema"] == 4
+
+
+def test_in_verbose_mode_the_wait_has_a_name(crowd):
+    crowd.makepyfile(test_suite=MARGINAL + one_gate("first", 80, 0) + one_gate("second", 0, 0))
+    result = crowd.runpytest(WORSE, AGAINST, PROFILE, "-v")
+    result.stdout.fnmatch_lines(
+        [
+            "test_suite.py::test_first* DECIDED AT THE END *",
+            "test_suite.py::test_second* PASSED *",
+            "decided by the p-values of all gates:*",
+            "test_suite.py::test_first* FAILED*",
+        ]
+    )
+    result.assert_outcomes(passed=1, failed=1)
 
 
 def test_workers_decide_alike(marginal):
