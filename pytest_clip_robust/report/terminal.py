@@ -165,10 +165,9 @@ def _verdict_cell(record: Record) -> Text:
 def _sight_cell(sight: Blind | None) -> Text:
     if sight is None:
         return Text("-")
-    needed = f"; it takes {sight['samples_needed']:,}" if sight["samples_needed"] else ""
-    return Text(
-        f"{sight['tolerance']:g}: {sight['n']:,} samples show one of {sight['detectable']:.3f}{needed}", style="yellow"
-    )
+    tolerance, needed = f"{sight['tolerance']:g}", sight["samples_needed"]
+    way_out = "" if needed is None else f"; about {float(f'{needed:.1e}'):,.0f} show {tolerance}"
+    return Text(f"{tolerance} ({sight['n']:,} samples show {sight['detectable']:.3f}{way_out})", style="yellow")
 
 
 def _cells(record: Record) -> defaultdict[str, Text]:

@@ -227,13 +227,13 @@ def test_aspects_have_a_line_each_with_their_verdicts():
 
 def test_a_blind_aspect_says_what_it_sees_and_how_many_samples_would_do():
     records = [record(f"{name}.one[x]", change=CHANGE, place=i) for i, name in enumerate("abc")]
-    conclusions = [{"model": "A", "blind": [{**BLIND, "samples_needed": 9200}]}]
+    conclusions = [{"model": "A", "blind": [{**BLIND, "samples_needed": 9213}]}]
     header, first, blind, _ = aspect_lines(records, conclusions)
     assert header.endswith("blind to a loss of its tolerance")
     assert first.endswith(" -")
-    assert blind.endswith("0.01: 384 samples show one of 0.051; it takes 9,200")
+    assert blind.endswith("0.01 (384 samples show 0.051; about 9,200 show 0.01)")
     conclusions[0]["blind"][0]["samples_needed"] = None
-    assert aspect_lines(records, conclusions)[2].endswith("384 samples show one of 0.051")
+    assert aspect_lines(records, conclusions)[2].endswith("0.01 (384 samples show 0.051)")
 
 
 def aspect_lines(records, conclusions):
