@@ -61,7 +61,7 @@ def decide(records: Sequence[Record], *, alpha: float, headline_share: float, st
             trend = _trend(losses[i], changes[i]["tolerance"], significant=p <= alpha)
             change = with_power(changes[i], n=records[place]["n"], alpha=level)
             change |= {"p_adjusted": p, "alpha": alpha, "trend": str(trend)}
-            decided[place] = _judged_again({**records[place], "change": change}, trend, strict=strict)
+            decided[place] = _judged_again(records[place], change, trend, strict=strict)
     return decided
 
 
@@ -88,13 +88,13 @@ def is_undecided(record: Record) -> bool:
     return change is not None and change["trend"] == Trend.UNDECIDED
 
 
-def _judged_again(record: Record, trend: Trend, *, strict: bool) -> Record:
-    """Return the record with the verdict of its final trend; a test that has failed by itself keeps its verdict."""
-    verdict = Verdict(record["verdict"])
-    if verdict not in {Verdict.ERROR, Verdict.BELOW_THRESHOLD}:
+def _judged_again(before: Record, change: ChangeRecord, trend: Trend, *, strict: bool) -> Record:
+    """Return the record with its final change; if it was undecided, and has not failed, also with its final verdict."""
+    record: Record = {**before, "change": change}
+    if is_undecided(before) and record["verdict"] != Verdict.BELOW_THRESHOLD:
         verdict = OF_TREND[trend]
-    record["verdict"], record["failed"] = str(verdict), verdict.fails(strict=strict)
-    record["message"] = "" if verdict in QUIET else explain(record)
+        record["verdict"], record["failed"] = str(verdict), verdict.fails(strict=strict)
+    record["message"] = "" if record["verdict"] in QUIET else explain(record)
     return record
 
 

@@ -40,7 +40,8 @@ def gate(lost, gained=0, *, headline=False, model="m", threshold=None, tolerance
     change = change_since(
         new, baseline_from(measured(before, headline=headline), name="b"), alpha=0.05, decided_at_end=True
     )
-    return record_judgement(judge(new, threshold, change), model=model)
+    judgement = judge(new, threshold, change)
+    return record_judgement(judgement, model=model, failed=judgement.verdict.fails(strict=False))
 
 
 def verdicts(records, **options):

@@ -199,6 +199,16 @@ def test_a_regression_that_is_expected_is_an_expected_failure(crowd, marker, los
         result.stdout.fnmatch_lines(["ready: 0 of 1 aspect got worse"])
 
 
+def test_a_threshold_that_is_expected_to_fail_forbids_nothing_after_the_decision(crowd):
+    profile = crowd.path / "profile.toml"
+    profile.write_text(profile.read_text() + '[thresholds]\n"zero_shot.known" = { at_least = 0.9 }\n')
+    marker = "@pytest.mark.xfail(reason='known', strict=True)"
+    crowd.makepyfile(test_suite=MARGINAL + one_gate("known", 80, 0, marker=marker))
+    result = crowd.runpytest(WORSE, AGAINST, PROFILE)
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["ready: 0 of 1 aspect got worse"])
+
+
 def test_a_test_that_fails_after_its_gate_fails_at_once_and_once(crowd):
     crowd.makepyfile(test_suite=MARGINAL + one_gate("first", 80, 0, more="assert model is None"))
     result = crowd.runpytest(WORSE, AGAINST, PROFILE, "--clip-report=out")
