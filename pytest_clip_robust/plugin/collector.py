@@ -1,15 +1,13 @@
-"""Collector of a run's records, in the process that owns the terminal: decides, prints, and writes report.json.
+"""Collector of a run's results, in the process that owns the terminal; prints the tables and writes report.json.
 
-Under xdist, records arrive with each test's report, so that a worker that dies later loses nothing. A worker sends its
-summary of models, data and encoded samples when it ends.
+Under xdist, a worker sends its summary of models, data and encoded samples when it ends.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +16,18 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_summaries
 from pytest_clip_robust.errors import ReportError
-from pytest_clip_robust.gates import Conclusion, Verdict, conclude, decide
+from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
-from pytest_clip_robust.plugin.held_reports import HELD, HELD_LATER, HeldReports
+from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.terminal import level_line, render_aspects, render_gates, unmatched_keys
 
 SUMMARY = "clip_robust_summary"
 
-Status = tuple[str, str, str | tuple[str, dict[str, bool]]]
-"""The category, letter and word of a test's outcome, the word with its markup."""
-
 Summarise = Callable[[], RunSummary]
 """Returns what this process has loaded and encoded so far."""
-
-
-@dataclass(slots=True)
-class _Reported:
-    """The report of the last attempt of a test: records, packed baselines to record, whether a gate was skipped.
-
-    failed: whether the test failed, for any reason.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    updates: list[dict[str, Any]] = field(default_factory=list)
-    skipped: bool = False
-    failed: bool = False
-
-    def note_outcome(self, report: pytest.TestReport) -> None:
-        """Note whether a phase of the test failed; a gate that a marker expects to fail forbids nothing."""
-        self.failed |= report.failed
-        if report.skipped and hasattr(report, "wasxfail"):
-            for record in self.records:
-                record["failed"] = False
 
 
 class WorkerSide:
@@ -70,14 +45,12 @@ class WorkerSide:
 class Collector:
     """Part of the controller, or of the only process of a run without xdist."""
 
-    def __init__(self, config: pytest.Config, run: RunConfig, summarise: Summarise) -> None:
+    def __init__(self, config: pytest.Config, run: RunConfig, results: Results, summarise: Summarise) -> None:
         self._config = config
         self._run = run
+        self._results = results
         self._summarise = summarise
-        self._reports: dict[str, _Reported] = defaultdict(_Reported)
-        self._held = HeldReports()
         self._summaries: list[RunSummary] = []
-        self._decided = False
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
         self._report_line = ""
@@ -91,62 +64,6 @@ class Collector:
     def pytest_deselected(self) -> None:
         """Remember that only a part of the tests runs."""
         self._whole_run = False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the records, and the baselines to record, from a test's report; only its last attempt counts.
-
-        The report of a test that the other gates decide on is held back.
-        """
-        if self._decided:
-            return
-        if report.when == "setup":
-            self._reports.pop(report.nodeid, None)
-            self._held.forget(report.nodeid)
-        reported = self._reports[report.nodeid]
-        reported.records += getattr(report, "clip_records", [])
-        reported.updates += getattr(report, "clip_updates", [])
-        reported.skipped |= getattr(report, "clip_skipped", False)
-        self._held.take(report, reported.records)
-        reported.note_outcome(report)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> Status | None:
-        """Show a test that is decided at the end of the run as ``?``."""
-        if report.when == HELD_LATER:
-            return "", "", ""
-        if report.when != HELD:
-            return None
-        return "", "?", ("DECIDED AT THE END", {"yellow": True})
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Decide on all gates when every test has run, or when the run ends early."""
-        try:
-            return (yield)
-        finally:
-            self._decide()
-
-    def _decide(self) -> None:
-        """Set the final verdict of every record, and report the tests that were held back."""
-        self._decided = True
-        if self._run.correction != "bonferroni":
-            judged = decide(
-                self._records,
-                alpha=self._run.alpha,
-                headline_share=self._run.profile.gates.headline_share,
-                strict=self._run.strict,
-            )
-            final = iter(judged)
-            for reported in self._reports.values():
-                reported.records = [next(final) for _ in reported.records]
-        if len(self._held):
-            self._show("decided by the p-values of all gates:", end=" ")
-        for nodeid in self._held.tests():
-            reported = self._reports[nodeid]
-            for report in self._held.release(nodeid, reported.records):
-                reported.note_outcome(report)
-                self._config.hook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -163,13 +80,15 @@ class Collector:
         """
         if self._run.strict and session.exitstatus == pytest.ExitCode.OK and (self._unmatched() or self._none_judged()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        updates = [update for reported in self._reports.values() for update in reported.updates]
+        updates = self._results.updates
         if self._changed_models():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._recorded = ["no baseline was recorded"] if updates else []
         else:
             self._recorder.take(updates)
-            self._recorded = self._recorder.write(seen_from=self._config.invocation_params.dir, notice=self._show)
+            self._recorded = self._recorder.write(
+                seen_from=self._config.invocation_params.dir, notice=partial(write_below, self._config)
+            )
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self._run.report is None:
@@ -230,17 +149,9 @@ class Collector:
         if self._report_line:
             terminalreporter.write_line(self._report_line)
 
-    def _show(self, line: str, end: str = "\n") -> None:
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        if reporter is not None:
-            reporter.write(f"\n{line}{end}")  # after the progress of the last test
-
     def _conclusions(self, exit_status: int) -> list[Conclusion]:
         """Return the conclusion of each model; `exit_status` is that of the run."""
-        others = sum(
-            reported.failed and not any(record["failed"] for record in reported.records)
-            for reported in self._reports.values()
-        )
+        others = self._results.failed_without_gate
         obstacle = ""
         if exit_status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}:
             obstacle = "the run did not end as it should; the lines above say why"
@@ -265,11 +176,11 @@ class Collector:
 
     @property
     def _records(self) -> list[Record]:
-        return [record for reported in self._reports.values() for record in reported.records]
+        return self._results.records
 
     def _none_judged(self) -> str:
         """Return one line if every test with a gate was skipped."""
-        skipped = sum(reported.skipped for reported in self._reports.values())
+        skipped = self._results.skipped
         if not skipped or self._records:
             return ""
         return f"no gate was judged; {skipped} {'was' if skipped == 1 else 'were'} skipped (-rs shows why)"

@@ -143,26 +143,29 @@ def _start(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "clip-robust-fixtures")
     config.pluginmanager.register(item_hooks, "clip-robust-items")
     config.pluginmanager.register(parametrize, "clip-robust-parametrize")
-    config.pluginmanager.register(_reporter(config, run), "clip-robust-report")
+    for name, reporter in _reporters(config, run).items():
+        config.pluginmanager.register(reporter, name)
     if hasattr(config, "workerinput") or config.getoption("tx", None):
         from pytest_clip_robust.plugin.parallel.hooks import start  # noqa: PLC0415
 
         start(config)
 
 
-def _reporter(config: pytest.Config, run: RunConfig) -> object:
-    """Return the reporting plugin of this process: of the controller, a worker, or a rank that only encodes."""
+def _reporters(config: pytest.Config, run: RunConfig) -> dict[str, object]:
+    """Return the reporting plugins of this process: of the controller, a worker, or a rank that only encodes."""
     from pytest_clip_robust.plugin.collector import Collector, WorkerSide  # noqa: PLC0415
+    from pytest_clip_robust.plugin.results import Results  # noqa: PLC0415
     from pytest_clip_robust.plugin.session import summarise  # noqa: PLC0415
 
     summary = partial(summarise, config)
     if hasattr(config, "workerinput"):
-        return WorkerSide(config, summary)
+        return {"clip-robust-report": WorkerSide(config, summary)}
     if run.rank is None:
-        return Collector(config, run, summary)
+        results = Results(config, run)
+        return {"clip-robust-results": results, "clip-robust-report": Collector(config, run, results, summary)}
     from pytest_clip_robust.plugin.rank_report import RankReport  # noqa: PLC0415
 
-    return RankReport(run, run.rank, summary)
+    return {"clip-robust-report": RankReport(run, run.rank, summary)}
 
 
 def _check_rootdir(config: pytest.Config) -> None:
@@ -206,8 +209,8 @@ def _add_model_option(group: pytest.OptionGroup, option: str) -> None:
         action="append",
         dest="clip_models",
         metavar="SPEC",
-        help="Model to evaluate: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO or py:MODULE:FACTORY "
-        "(can be repeated)",
+        help="Model to evaluate: ARCH[@TAG|@FILE], local-dir:DIR, hf-hub:ORG/REPO, hf:ORG/REPO, hf:DIR or "
+        "py:MODULE:FACTORY (can be repeated)",
     )
 
 

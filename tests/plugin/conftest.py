@@ -22,7 +22,8 @@ import pytest_clip_robust.evaluation.model
 import pytest_clip_robust.plugin.collector
 import pytest_clip_robust.plugin.fixtures
 import pytest_clip_robust.plugin.item_hooks
-import pytest_clip_robust.plugin.parametrize  # noqa: F401
+import pytest_clip_robust.plugin.parametrize
+import pytest_clip_robust.plugin.results  # noqa: F401
 from pytest_clip_robust.properties import accuracy, shift, visual_factors  # noqa: F401
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}
