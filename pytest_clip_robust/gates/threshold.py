@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -66,11 +67,19 @@ def find_tolerance(measurement: Measurement, tolerances: Mapping[str, float]) ->
     return measurement.tolerance if found is None else found
 
 
-def is_headline(measurement: Measurement, chosen: Collection[str] | None) -> bool:
-    """Return whether a key of the profile's headlines (`chosen`) applies to `measurement`, or else its own rank."""
+def is_headline(measurement: Measurement, chosen: AbstractSet[str] | None) -> bool:
+    """Return whether the profile's headlines (`chosen`) name `measurement`; without any, what its property says."""
     if chosen is None:
         return measurement.headline
-    return any(key in chosen for key in keys_for(measurement.metric, measurement.dataset, measurement.key))
+    return not chosen.isdisjoint(headline_keys(measurement.metric, measurement.subset, measurement.key))
+
+
+def headline_keys(metric: str, subset: str, key: str) -> tuple[str, ...]:
+    """Return the keys that name a measurement as a headline: its own, and ``metric`` if it is of the whole set.
+
+    Thresholds of a set apply to its subsets; that a set is a headline does not make each of its subsets one.
+    """
+    return (key,) if subset else (key, metric)
 
 
 def keys_for(metric: str, dataset: str, key: str) -> tuple[str, str, str]:

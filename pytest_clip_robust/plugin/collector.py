@@ -22,7 +22,7 @@ from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_c
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
-from pytest_clip_robust.report.terminal import level_line, render_aspects, render_gates, unmatched_keys
+from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
 
 SUMMARY = "clip_robust_summary"
 
@@ -196,7 +196,7 @@ class Collector:
         return [
             *unmatched_keys("thresholds", profile.thresholds, self._records),
             *unmatched_keys("tolerances", profile.tolerances, self._records),
-            *unmatched_keys("headline gates", profile.gates.headline or (), self._records),
+            *unmatched_keys(HEADLINES, profile.gates.headline or (), self._records),
         ]
 
     def _changed_models(self) -> list[str]:

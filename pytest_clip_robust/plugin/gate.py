@@ -77,7 +77,8 @@ class Gate:
         if tolerance is None:
             tolerance = find_tolerance(measurement, self._run.profile.tolerances)
         tolerance = read_value(NotNegative, tolerance, where=f"{where}: tolerance")
-        headline = is_headline(measurement, self._run.profile.gates.headline)
+        chosen = self._run.profile.gates.headline
+        headline = is_headline(measurement, None if chosen is None else set(chosen))
         measurement = replace(measurement, tolerance=tolerance, headline=headline)
         objection, compared = "", Compared()
         try:

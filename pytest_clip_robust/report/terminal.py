@@ -14,7 +14,7 @@ from pytest_clip_robust.errors import did_you_mean
 from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.conclusion import Blind, aspect_name, aspect_of
 from pytest_clip_robust.gates.record import Record
-from pytest_clip_robust.gates.threshold import keys_for
+from pytest_clip_robust.gates.threshold import headline_keys, keys_for
 from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 8
@@ -29,6 +29,7 @@ STYLES = {
 WIDTH_WITHOUT_TERMINAL = 140
 ASPECTS_WORTH_A_TABLE = 3
 NAMES_SHOWN = 10
+HEADLINES = "headline gates"
 
 
 def render_gates(records: Sequence[Record], *, width: int, colour: bool, every: bool = False) -> str:
@@ -110,10 +111,14 @@ def level_line(records: Sequence[Record], *, alpha: float, correction: str, head
 
 
 def unmatched_keys(kind: str, keys: Iterable[str], records: Iterable[Record]) -> list[str]:
-    """Return one line about the keys of a profile's thresholds or tolerances (`kind`) that matched no measurement."""
+    """Return one line about the keys of a section of the profile (`kind`) that matched no measurement."""
     used: set[str] = set()
     for record in records:
-        if "metric" in record:
+        if "metric" not in record:
+            continue
+        if kind == HEADLINES:
+            used.update(headline_keys(record["metric"], record["subset"], record["measurement"]))
+        else:
             used.update(keys_for(record["metric"], record["dataset"], record["measurement"]))
     unmatched = [key for key in keys if key not in used]
     if not unmatched:

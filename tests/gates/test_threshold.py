@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_clip_robust.core.measurement import Interval, Measurement
 from pytest_clip_robust.core.plain import read_section
 from pytest_clip_robust.errors import ConfigError
-from pytest_clip_robust.gates import Threshold, most_specific
+from pytest_clip_robust.gates import Threshold, is_headline, most_specific
 
 finite = st.floats(-1e6, 1e6)
 
@@ -92,3 +92,19 @@ def test_the_most_specific_key_wins():
     assert most_specific(measurement(metric="m", subset="style"), thresholds) is of_set
     assert most_specific(measurement(metric="m", dataset="night"), thresholds) is general
     assert most_specific(measurement(metric="other"), thresholds) is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "of_set", "of_part"),
+    [
+        ({"zero_shot.top1"}, True, False),
+        ({"zero_shot.top1[photos]"}, True, False),
+        ({"zero_shot.top1[photos/red]"}, False, True),
+        ({"zero_shot.top5"}, False, False),
+        (None, True, True),
+    ],
+)
+def test_a_profile_chooses_headlines_one_by_one(chosen, of_set, of_part):
+    assert is_headline(measurement(), chosen) is of_set
+    assert is_headline(measurement(subset="red"), chosen) is of_part
+    assert not is_headline(measurement(headline=False), None)

@@ -4,7 +4,14 @@ import re
 from types import SimpleNamespace
 
 from pytest_clip_robust.plugin.collector import uncompared
-from pytest_clip_robust.report.terminal import ROWS_SHOWN, level_line, render_aspects, render_gates, unmatched_keys
+from pytest_clip_robust.report.terminal import (
+    HEADLINES,
+    ROWS_SHOWN,
+    level_line,
+    render_aspects,
+    render_gates,
+    unmatched_keys,
+)
 
 CHANGE = {
     "value": 0.7,
@@ -47,6 +54,7 @@ def record(
         "measurement": name,
         "metric": metric,
         "dataset": dataset.partition("/")[0],
+        "subset": dataset.partition("/")[2],
         "value": value,
         "n": 1234,
         "interval": {"low": low, "high": high, "level": 0.95, "method": "Wilson"},
@@ -207,6 +215,13 @@ def test_keys_that_match_no_measurement_are_named_with_the_nearest():
     )
     assert "m8, m9 and 4 more; correct" in unmatched_keys("tolerances", [f"m{i}" for i in range(14)], [record()])[0]
     assert unmatched_keys("thresholds", ["zero_shot.top1[photos]"], [record()]) == []
+
+
+def test_a_headline_of_a_set_is_not_one_of_its_subsets():
+    part, whole = record("m[x/part]"), record("m[x]")
+    assert unmatched_keys(HEADLINES, ["m", "m[x]"], [whole, part]) == []
+    assert unmatched_keys(HEADLINES, ["m[x]"], [part])
+    assert unmatched_keys("thresholds", ["m[x]"], [part]) == []
 
 
 BLIND = {"aspect": "b", "measurement": "b.two[x]", "tolerance": 0.01, "detectable": 0.0512, "n": 384}
