@@ -59,7 +59,7 @@ def read_checkpoint(path: Path, *, wanted: str = "") -> Checkpoint:
     stamp = _stamp(path)
     content, restricted = (_load_safetensors(path), False) if path.suffix == ".safetensors" else _load_torch(path)
     found = find_parameters(content, f"checkpoint {path}", wanted=wanted)
-    _check_finite(found.parameters, path)
+    check_finite(found.parameters, f"checkpoint {path}")
     notes = (*found.notes, *_low_precision(found.parameters))
     plain = not restricted and _is_plain(content, found.parameters)
     return Checkpoint(path, found.parameters, plain=plain, stamp=stamp, notes=notes)
@@ -77,6 +77,20 @@ def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object)
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_finite(parameters: Mapping[str, torch.Tensor], where: str) -> None:
+    """Check that no parameter is NaN or infinite; `where` begins the message.
+
+    Raises:
+        ModelError: some are.
+    """
+    bad = [name for name, tensor in parameters.items() if not _is_finite(tensor)]
+    if bad:
+        raise ModelError(
+            f"{where}: {len(bad)} of {len(parameters)} parameters are NaN or infinite, first {bad[0]!r}: "
+            "the training diverged; take an earlier checkpoint"
+        )
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -145,15 +159,6 @@ def _is_plain(content: object, parameters: StateDict) -> bool:
         return False
     prefix = "" if inside.keys() == parameters.keys() else "module."
     return all(inside.get(f"{prefix}{name}") is tensor for name, tensor in parameters.items())
-
-
-def _check_finite(parameters: StateDict, path: Path) -> None:
-    bad = [name for name, tensor in parameters.items() if not _is_finite(tensor)]
-    if bad:
-        raise ModelError(
-            f"checkpoint {path}: {len(bad)} of {len(parameters)} parameters are NaN or infinite, first {bad[0]!r}: "
-            "the training diverged; take an earlier checkpoint"
-        )
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

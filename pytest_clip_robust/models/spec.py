@@ -9,13 +9,16 @@ from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
-from pytest_clip_robust.system.files import exists, is_file, user_path
+from pytest_clip_robust.system.files import exists, is_file, is_folder, user_path
 from pytest_clip_robust.system.text import printable
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 LONGEST = 4096
 
-EXAMPLES = "ViT-B-32@openai, ViT-B-32@runs/epoch_3.pt, local-dir:models/mine, hf-hub:org/repo or py:my.module:factory"
+EXAMPLES = (
+    "ViT-B-32@openai, ViT-B-32@runs/epoch_3.pt, local-dir:models/mine, hf-hub:org/repo, hf:org/repo or "
+    "py:my.module:factory"
+)
 
 
 class Option(NamedTuple):
@@ -34,7 +37,7 @@ class Kind:
     form: how to write such a spec, for error messages. name: what NAME must match.
     takes_weights: whether ``@WEIGHTS`` can follow the name.
     options: the options that can follow; None permits every option.
-    names_family: whether NAME stays the same from checkpoint to checkpoint.
+    names_family: whether NAME stays the same from checkpoint to checkpoint; the name of a folder does not.
     """
 
     loader: str
@@ -74,6 +77,16 @@ KINDS = {
         form="hf-hub:ORGANISATION/REPOSITORY[@FILE]",
         name=r"[^/]+/[^/]+",
         options=_OF_CHECKPOINTS,
+    ),
+    "hf": Kind(
+        loader="pytest_clip_robust.models.hugging_face.loader:load_transformers",
+        form="hf:ORGANISATION/REPOSITORY or hf:FOLDER",
+        name=r".+",
+        takes_weights=False,
+        options={
+            "revision": Option(r"[\w./-]+", "a branch, tag or commit"),
+            "remote_code": Option("true|false", "true or false"),
+        },
     ),
     "py": Kind(
         loader="pytest_clip_robust.models.custom:load_custom",
@@ -148,12 +161,12 @@ class ModelSpec:
     def family(self) -> str:
         """The part of the name that is the same for every checkpoint of a model, as a valid folder name.
 
-        It is ``""`` for kinds whose specs do not contain one.
+        It is ``""`` for folders, and for kinds whose specs do not contain one.
 
         >>> ModelSpec.parse("ViT-B-32@runs/42/epoch_3.pt").family
         'ViT-B-32'
         """
-        if not KINDS[self.kind].names_family:
+        if not KINDS[self.kind].names_family or (self.kind == "hf" and is_folder(user_path(self.name))):
             return ""
         name = self.name.rpartition("/")[2].removesuffix(".json")
         return re.sub(r"[^\w.-]", "_", name.replace(".py:", ".").replace(":", "."), flags=re.ASCII).lstrip(".")

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
@@ -25,8 +26,10 @@ class HubError(Exception):
     """The hub cannot be reached, or does not have the file; the message says which."""
 
 
-def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
+def cached_or_fetched(repository: str, files: Iterable[str], *, revision: str | None = None) -> Path:
     """Return the path of the first of `files` in a model repository that the cache has, otherwise that the hub has.
+
+    `revision` is a branch, tag or commit; None is the main branch.
 
     Raises:
         HubError: neither has any of the files, or the hub cannot be reached.
@@ -34,7 +37,7 @@ def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
     wanted = list(files)
     for file in wanted:
         try:
-            return Path(hf_hub_download(repository, file, local_files_only=True))
+            return Path(hf_hub_download(repository, file, revision=revision, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
         except HFValidationError as error:
@@ -43,9 +46,10 @@ def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
         raise HubError(f"{repository} is not cached, and the hub at {constants.ENDPOINT} cannot be reached")
     for file in wanted:
         try:
-            return Path(hf_hub_download(repository, file))
-        except RepositoryNotFoundError as error:
-            raise HubError(f"the hub has no repository {repository}, or it requires a login") from error
+            return Path(hf_hub_download(repository, file, revision=revision))
+        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+            at = f" with revision {revision!r}" if revision else ""
+            raise HubError(f"the hub has no repository {repository}{at}, or it requires a login") from error
         except LocalEntryNotFoundError as error:
             raise HubError(f"{repository} is not cached, and downloading it failed ({one_line(error)})") from error
         except EntryNotFoundError:
@@ -53,6 +57,20 @@ def cached_or_fetched(repository: str, files: Iterable[str]) -> Path:
         except (HfHubHTTPError, OSError) as error:
             raise HubError(f"downloading {repository}/{file} failed ({one_line(error)})") from error
     raise HubError(f"{repository} has none of {', '.join(wanted)}")
+
+
+def files_of(repository: str, *, revision: str | None = None) -> list[str]:
+    """Return the names of all files that a model repository has on the hub.
+
+    Raises:
+        HubError: the hub cannot be reached, or has no such repository or revision.
+    """
+    if not reachable():
+        raise HubError(f"{repository} is not completely cached, and the hub at {constants.ENDPOINT} cannot be reached")
+    try:
+        return list(HfApi().list_repo_files(repository, revision=revision))
+    except (HfHubHTTPError, OSError) as error:
+        raise HubError(f"listing the files of {repository} failed ({one_line(error)})") from error
 
 
 @cache

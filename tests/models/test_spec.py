@@ -23,6 +23,9 @@ from pytest_clip_robust.models.spec import ModelSpec
         ("ViT-B-32@a/b.pt?weights=ema&image_size=336", "open_clip", "ViT-B-32", "a/b.pt", True),
         ("py:my.module:load?size=3&path=a/b@c.pt", "py", "my.module:load", "", False),
         ("hf-hub:org/repo", "hf-hub", "org/repo", "", False),
+        ("hf:org/repo", "hf", "org/repo", "", False),
+        ("hf:runs/a@b?remote_code=true", "hf", "runs/a@b", "", False),
+        ("hf:org/repo?revision=v1.2/beta", "hf", "org/repo", "", False),
         ("py:my.module:load", "py", "my.module:load", "", False),
         ("py:my/file.py:Model.load", "py", "my/file.py:Model.load", "", False),
     ],
@@ -52,7 +55,7 @@ def test_the_activation_of_a_checkpoint_can_be_stated():
         ("hf-hub:repo", "expected hf-hub:ORGANISATION/REPOSITORY"),
         ("py:module", "expected py:MODULE:FACTORY"),
         ("py:module:not valid", "expected py:MODULE:FACTORY"),
-        ("timm:resnet50", "unknown prefix 'timm'; the prefixes are local-dir:, hf-hub:, py:"),
+        ("timm:resnet50", "unknown prefix 'timm'; the prefixes are local-dir:, hf-hub:, hf:, py:"),
         ("ViT-B-32@a/b.pt?gelu=quick", "unknown option 'gelu'; the options are quick_gelu"),
         ("ViT-B-32@a/b.pt?quick_gelu=yes", "quick_gelu='yes'; expected true or false"),
         ("ViT-B-32@a/b.pt?quick_gelu", "'quick_gelu' after '\\?' is not OPTION=VALUE"),
@@ -65,6 +68,9 @@ def test_the_activation_of_a_checkpoint_can_be_stated():
         ("local-dir:x@", "ends in '@'"),
         ("hf-hub:org/repo@", "ends in '@'"),
         ("hf-hub:a/b/c", "expected hf-hub:ORGANISATION/REPOSITORY"),
+        ("hf:", "expected hf:ORGANISATION/REPOSITORY or hf:FOLDER"),
+        ("hf:org/repo?remote_code=yes", "remote_code='yes'; expected true or false"),
+        ("hf:org/repo?revision=", "revision=''; expected a branch, tag or commit"),
         ("ViT\x1b[31m", "control characters"),
         ("x" * 5000, "of 5000 characters"),
     ],
@@ -130,7 +136,15 @@ def test_any_text_is_a_spec_or_an_error_of_one_printable_line(text):
         ("py:models/mine.py:load", "mine.load"),
         ("showroom-clip", "showroom-clip"),
         ("local-dir:runs/42", ""),
+        ("hf:org/ViT-B-16-x?revision=v2", "ViT-B-16-x"),
     ],
 )
 def test_a_family_is_the_same_for_every_checkpoint_and_is_not_a_path(text, family):
     assert ModelSpec.parse(text).family == family
+
+
+def test_a_repository_of_transformers_names_its_family_and_a_folder_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ModelSpec.parse("hf:org/model").family == "model"
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    assert not ModelSpec.parse("hf:org/model").family

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from PIL import Image
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.checkpoint import Checkpoint, content_digest, read_checkpoint
 from pytest_clip_robust.models.compilation import CannotCompileError, compile_tower
 from pytest_clip_robust.models.dense import dense_encoder
@@ -31,7 +32,6 @@ from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROBE_TEXTS = ("a photo of a cat.", "Zoë's naïve café, 東京 2024!", "UPPER lower  spaces\ttabs", "word " * 200, "")
 
 
@@ -49,7 +49,7 @@ class OpenClipEncoder:
         self.preprocess_steps = split(self.preprocess)
         self._clip, self._tokenizer = clip, tokenizer
         self._image_tower, self._text_tower = clip.encode_image, clip.encode_text
-        self._device, self._precision, self._dtype = torch.device(device), precision, DTYPES.get(precision)
+        self._device, self._precision = torch.device(device), precision
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) pixels into (B, D) features, not normalised."""
@@ -100,31 +100,8 @@ class OpenClipEncoder:
             notes.append(f"its text tower is not compiled: {error}")
         return notes
 
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            if self._device.type == "cuda" and self._dtype is None:
-                # cuDNN rounds convolutions to TF32 by default.
-                stack.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-            if self._device.type == "cpu":
-                stack.enter_context(_fused_attention())
-            if self._dtype is not None:
-                stack.enter_context(torch.autocast(self._device.type, dtype=self._dtype))
-            yield
-
-
-@contextmanager
-def _fused_attention() -> Iterator[None]:
-    """Make MultiheadAttention use the fused kernel on a CPU; its own fast path writes all attention weights to memory.
-
-    ViT-B-16 takes 6 % less time; ViT-B-32, with a quarter of the tokens, takes the same time.
-    """
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self._device, self._precision)
 
 
 def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:

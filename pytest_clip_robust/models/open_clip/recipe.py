@@ -30,6 +30,7 @@ PREFERRED_TAGS = ("openai", "laion2b", "datacomp", "webli", "metaclip", "dfn")
 """The default tag of an architecture is the first that starts with one of these, in this order, else its first."""
 
 CONFIG_FILE = "open_clip_config.json"
+TRANSFORMERS_CONFIG = "config.json"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 """The weights of a hub repository, in the order in which open_clip tries them."""
 WEIGHT_FILES = (
@@ -124,14 +125,19 @@ def _how_to_write(name: str) -> str:
     """Return how to write a spec for a path that was given instead of one, or ``""`` if it is not a path."""
     path = user_path(name)
     if is_folder(path):
-        return f", but a folder exists: write local-dir:{name}"
+        return f", but a folder exists: write {'hf' if of_transformers(path) else 'local-dir'}:{name}"
     if name.endswith(".py"):
         return f": for a Python file write py:{name}:FACTORY"
     if name.endswith(CHECKPOINT_SUFFIXES) or exists(path):
         return f": for a checkpoint write ARCHITECTURE@{name}, such as ViT-B-32@{name}"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        return f": for a repository of the hub write hf-hub:{name}, for a folder local-dir:{name}"
+        return f": for a repository of the hub write hf-hub:{name} (open_clip) or hf:{name} (transformers)"
     return ""
+
+
+def of_transformers(folder: Path) -> bool:
+    """Return whether a folder has the config of transformers and not that of open_clip."""
+    return is_file(folder / TRANSFORMERS_CONFIG) and not exists(folder / CONFIG_FILE)
 
 
 def _from_tag(spec: ModelSpec, name: str) -> Recipe:
@@ -287,6 +293,11 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
     """Return the recipe of a folder with a config, and with weights unless the spec names a file."""
     if not is_folder(folder):
         raise ModelError(f"model {spec.label}: no folder {folder}")
+    if of_transformers(folder):
+        raise ModelError(
+            f"model {spec.label}: {folder} has no {CONFIG_FILE}, but a {TRANSFORMERS_CONFIG} of transformers: write "
+            f"hf:{spec.name}"
+        )
     config = _read_json(folder / CONFIG_FILE, spec)
     model_config = config.get("model_cfg")
     if not isinstance(model_config, dict):
@@ -371,7 +382,8 @@ def _from_hub(spec: ModelSpec) -> Recipe:
                     cached_or_fetched(spec.name, [file])
         notes = () if spec.weights else _fetch_weights(spec.name)
     except HubError as error:
-        raise ModelError(f"model {spec.label}: {one_line(error)}; {WAYS_OUT}") from error
+        other = f"; for a model of transformers write hf:{spec.name}" if CONFIG_FILE in str(error) else ""
+        raise ModelError(f"model {spec.label}: {one_line(error)}{other}; {WAYS_OUT}") from error
     recipe = _from_folder(folder, spec)
     return replace(recipe, notes=(*notes, *recipe.notes))
 

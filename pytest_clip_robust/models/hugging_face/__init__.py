@@ -1,0 +1,1 @@
+"""Models of Hugging Face transformers with an image tower and a text tower."""

@@ -1,0 +1,340 @@
+"""Load models of transformers that encode images and texts: complete weights, each family's own tokens and pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from pytest_clip_robust.core.digest import digest
+from pytest_clip_robust.errors import ModelError, did_you_mean
+from pytest_clip_robust.models.arithmetic import arithmetic
+from pytest_clip_robust.models.checkpoint import check_finite, content_digest
+from pytest_clip_robust.models.compilation import CannotCompileError, Tower, compile_tower
+from pytest_clip_robust.models.dense import dense_encoder
+from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
+from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
+from pytest_clip_robust.models.hugging_face.texts import PROBE_TEXTS, Texts, text_settings
+from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.quiet import quiet
+from pytest_clip_robust.system.text import one_line
+
+TOWERS = {"get_image_features": "images", "get_text_features": "texts"}
+NOT_ARCHITECTURE = VOLATILE | {"transformers_version", "dtype", "torch_dtype", "architectures", "return_dict"}
+"""Entries of a config that say where and how it was stored."""
+UNUSED_HEADS = ("pooler.dense.weight", "pooler.dense.bias")
+"""Parameters of BERT's own pooling, which checkpoints have and towers with a projection of their own do not use."""
+
+
+class TransformersEncoder:
+    """A DualEncoder for a model of transformers.
+
+    At fp32 nothing is rounded to TF32; bf16 and fp16 run under autocast, and parameters stay fp32.
+    """
+
+    preprocess_steps: PreprocessSteps | None = None
+
+    def __init__(self, model: Any, pixels: Pixels, texts: Texts, *, identity: str, device: str, precision: str) -> None:
+        self.scale, self.bias = _scale(model), _bias(model)
+        self.identity = identity
+        self.preprocess = pixels
+        self._model, self._tokens = model, texts
+        self._image_tower: Tower = partial(_encode_pixels, model)
+        self._text_tower: Tower = partial(_encode_tokens, model)
+        self._device, self._precision = torch.device(device), precision
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn a batch of preprocessed images into (B, D) features, not normalised."""
+        with self._arithmetic():
+            # Convolutions run up to twice as fast with channels-last memory, on CPUs and on tensor cores.
+            on_device = pixels.to(self._device, non_blocking=True, memory_format=torch.channels_last)
+            return self._image_tower(on_device)
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        """Turn B strings into (B, D) features, not normalised; texts longer than the context are truncated."""
+        with self._arithmetic():
+            return self._text_tower(self._tokens(texts).to(self._device))
+
+    def too_long(self, texts: list[str]) -> list[bool]:
+        """Return for each text whether it has more tokens than the context."""
+        return self._tokens.too_long(texts)
+
+    def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn (B, 3, H, W) RGB in [0, 1] into the (B, D, h, w) features of the last block: see `dense_encoder`.
+
+        Raises:
+            ModelError: the image tower has no known feature map.
+        """
+        with self._arithmetic():
+            return self._dense(pixels)
+
+    @cached_property
+    def _dense(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return dense_encoder(self._model, mean=self.preprocess.mean, std=self.preprocess.deviation)
+
+    def compile(self) -> list[str]:
+        """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        pixels = torch.stack([self.preprocess(noise)] * 2).to(self._device, memory_format=torch.channels_last)
+        tokens = self._tokens(list(PROBE_TEXTS[:2])).to(self._device)
+        trial = partial(compile_tower, precision=self._precision, arithmetic=self._arithmetic)
+        notes = []
+        try:
+            self._image_tower = trial(self._image_tower, pixels)
+        except CannotCompileError as error:
+            notes.append(f"its image tower is not compiled: {error}")
+        try:
+            self._text_tower = trial(self._text_tower, tokens)
+        except CannotCompileError as error:
+            notes.append(f"its text tower is not compiled: {error}")
+        return notes
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return arithmetic(self._device, self._precision)
+
+
+def load_transformers(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    """Load a model of transformers with an image tower and a text tower, from a folder or a repository.
+
+    Python code of a repository runs only with ``?remote_code=true``.
+
+    Raises:
+        ModelError: it does not exist, is not complete, is another kind of model, or would run its own code.
+    """
+    with quiet(), _no_progress():
+        content = read_config(spec)
+        _check_kind(content, spec)
+        folder = model_folder(spec)
+        model, notes = _load(folder, content, spec)
+        _check_scale(model, spec)
+        pixels = _pixels(folder, spec)
+        texts, more = _texts(folder, model.config, spec)
+        weights = content_digest(model.state_dict(), _architecture(model, folder, spec))
+        encoder = TransformersEncoder(
+            model.to(device, memory_format=torch.channels_last),
+            pixels,
+            texts,
+            identity=digest([weights, pixels.digest(), texts.digest()]),
+            device=device,
+            precision=precision,
+        )
+        notes += [*more, *(encoder.compile() if compiled else ())]
+    return LoadedModel(
+        spec=spec,
+        encoder=encoder,
+        weights=weights,
+        preprocess=pixels.digest(),
+        text=texts.digest(),
+        precision=precision,
+        device=device,
+        notes=tuple(notes),
+    )
+
+
+def _check_kind(content: dict[str, Any], spec: ModelSpec) -> None:
+    """Check before anything large is fetched that transformers knows the model, and that it has two towers."""
+    where = f"model {spec.label}"
+    if quantisation := content.get("quantization_config"):
+        method = quantisation.get("quant_method", "") if isinstance(quantisation, dict) else ""
+        raise ModelError(f"{where}: its weights are quantised ({method or 'unknown'}); save it as fp32, bf16 or fp16")
+    kind = content.get("model_type")
+    if _runs_code(content, spec):
+        return  # its class is known only after its code ran
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        near = did_you_mean(kind, CONFIG_MAPPING.keys()) if isinstance(kind, str) else ""
+        if "auto_map" in content:
+            raise ModelError(
+                f"{where}: model type {kind!r} would run Python code of its repository; read that code, then allow it "
+                "with ?remote_code=true, or load the model in your own function with py:"
+            )
+        raise ModelError(
+            f"{where}: transformers {transformers.__version__} has no model type {kind!r}{near}; upgrade it, or load "
+            "the model in your own function with py:"
+        )
+    try:
+        model = _model_class(CONFIG_MAPPING[kind])
+    except KeyError:
+        raise ModelError(f"{where}: model type {kind!r} has no model class; {EXPECTED}") from None
+    _check_towers(model, kind, where)
+
+
+EXPECTED = "expected a model with an image tower and a text tower, such as CLIP or SigLIP"
+
+
+def _check_towers(model: type, kind: str, where: str) -> None:
+    missing = [what for method, what in TOWERS.items() if not hasattr(model, method)]
+    if missing:
+        raise ModelError(
+            f"{where}: {model.__name__} of model type {kind!r} has no features of {' and '.join(missing)} in a common "
+            f"space; {EXPECTED}"
+        )
+
+
+def _model_class(config: type) -> type:
+    """Return the class that AutoModel builds; where it chooses among several, the one with two towers."""
+    found: Any = MODEL_MAPPING[config]
+    if not isinstance(found, tuple | list):
+        found = (found,)
+    chosen: type = next((one for one in found if all(hasattr(one, method) for method in TOWERS)), found[0])
+    return chosen
+
+
+def _runs_code(content: dict[str, Any], spec: ModelSpec) -> bool:
+    """Return whether the model's own code is used: only if the spec allows it and transformers lacks the type."""
+    allowed = spec.option("remote_code") == "true"
+    return allowed and "auto_map" in content and content.get("model_type") not in CONFIG_MAPPING
+
+
+def _load(folder: Path, content: dict[str, Any], spec: ModelSpec) -> tuple[Any, list[str]]:
+    """Return the model in evaluation mode with checked fp32 parameters, and notes on what was not used."""
+    where = f"model {spec.label}"
+    code = _runs_code(content, spec)
+    common = {"trust_remote_code": code, "local_files_only": True}
+    try:
+        config = AutoConfig.from_pretrained(folder, **common)
+        config.return_dict = True
+        auto: Any = AutoModel if code else _model_class(type(config))
+        precision = {"dtype" if MAJOR >= 5 else "torch_dtype": torch.float32}
+        options = {**(common if code else {"local_files_only": True}), **precision}
+        model, found = auto.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, weights_only=True, **options
+        )
+    except Exception as error:  # transformers, safetensors and torch raise errors of many kinds
+        raise ModelError(
+            f"{where}: {folder} cannot be loaded, it is damaged or truncated: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    _check_towers(type(model), config.model_type, where)
+    notes = _check_complete(model, found, f"{where}: {folder}")
+    check_finite(model.state_dict(), f"{where}: {folder}")
+    return model.eval().requires_grad_(requires_grad=False), notes
+
+
+def _check_complete(model: Any, found: dict[str, Any], where: str) -> list[str]:
+    """Refuse what from_pretrained would replace with random numbers or leave out without an error."""
+    buffers = {name for name, _ in model.named_buffers()}
+    missing = sorted(found["missing_keys"])
+    mismatched = sorted(_names(found["mismatched_keys"]))
+    unexpected = sorted(name for name in found["unexpected_keys"] if name not in buffers)
+    heads = [name for name in unexpected if name.endswith(UNUSED_HEADS)]
+    unknown = [name for name in unexpected if name not in heads]
+    parts = [
+        f"{verb} {len(names)} parameters{what}, first {names[0]!r}"
+        for verb, names, what in (
+            ("lacks", missing, ""),
+            ("has", mismatched, " of another shape"),
+            ("has", unknown, " that are not part of the model"),
+        )
+        if names
+    ]
+    if parts:
+        raise ModelError(
+            f"{where} does not fit {type(model).__name__}: it {'; '.join(parts)}; a model that is partly random is "
+            "never evaluated"
+        )
+    return [f"{len(heads)} parameters are not used by {type(model).__name__}, first {heads[0]!r}"] if heads else []
+
+
+def _names(keys: Iterable[Any]) -> list[str]:
+    """Return the names of mismatched parameters, which come with or without their two shapes."""
+    return [key if isinstance(key, str) else key[0] for key in keys]
+
+
+def _check_scale(model: Any, spec: ModelSpec) -> None:
+    if not any(hasattr(model, name) for name in ("logit_scale", "temperature")):
+        raise ModelError(
+            f"model {spec.label}: {type(model).__name__} has neither logit_scale nor temperature, so its logits are "
+            "not known; load it in your own function with py:, which states the scale"
+        )
+
+
+def _scale(model: Any) -> float:
+    if not hasattr(model, "logit_scale"):
+        return 1 / float(model.temperature)
+    stored = float(model.logit_scale)
+    largest = getattr(model, "max_log_logit_scale", None)
+    return float(np.exp(stored if largest is None else np.clip(stored, 0, largest)))
+
+
+def _bias(model: Any) -> float:
+    return 0.0 if getattr(model, "logit_bias", None) is None else float(model.logit_bias)
+
+
+def _pixels(folder: Path, spec: ModelSpec) -> Pixels:
+    try:
+        code = spec.option("remote_code") == "true"
+        auto: Any = AutoImageProcessor
+        pixels = Pixels(auto.from_pretrained(folder, local_files_only=True, trust_remote_code=code))
+        pixels(Image.new("RGB", (64, 48)))
+    except Exception as error:  # processors raise errors of many kinds
+        raise ModelError(
+            f"model {spec.label}: its image processor cannot be used: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    return pixels
+
+
+def _texts(folder: Path, config: Any, spec: ModelSpec) -> tuple[Texts, tuple[str, ...]]:
+    """Return the tokenizer, and notes on its settings."""
+    try:
+        code = spec.option("remote_code") == "true"
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
+        settings, notes = text_settings(config, tokenizer)
+        texts = Texts(tokenizer, settings)
+        texts(list(PROBE_TEXTS))
+    except Exception as error:  # tokenizers raise errors of many kinds
+        raise ModelError(
+            f"model {spec.label}: its tokenizer cannot be used: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    return texts, notes
+
+
+def _architecture(model: Any, folder: Path, spec: ModelSpec) -> object:
+    """Return the settings that shape features in addition to the parameters, such as the activation function."""
+    code = sorted(folder.glob("*.py")) if spec.option("remote_code") == "true" else []
+    sources = [hashlib.sha256(file.read_bytes()).hexdigest() for file in code]
+    return [type(model).__name__, _lasting(model.config.to_dict()), sources]
+
+
+def _lasting(settings: object) -> object:
+    """Return nested settings without the entries that depend on where and how they were stored."""
+    if isinstance(settings, dict):
+        return {str(key): _lasting(value) for key, value in settings.items() if key not in NOT_ARCHITECTURE}
+    return [_lasting(value) for value in settings] if isinstance(settings, list | tuple) else settings
+
+
+def _encode_pixels(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    return _features(model.get_image_features(**model_inputs(pixels)))
+
+
+def _encode_tokens(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    inputs = dict(zip(("input_ids", "attention_mask"), tokens.unbind(dim=1), strict=False))
+    return _features(model.get_text_features(**inputs))
+
+
+def _features(output: Any) -> torch.Tensor:
+    """Return the features in the output of transformers 5, or the output of transformers 4 itself."""
+    features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return features
+
+
+@contextmanager
+def _no_progress() -> Iterator[None]:
+    """Hide the progress bars with which transformers reads weights."""
+    logs: Any = transformers_logging
+    shown = logs.is_progress_bar_enabled()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logs.enable_progress_bar()
