@@ -23,7 +23,7 @@ GEMMA_VOCABULARY = 256_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSettings:
-    """How the texts of a family are tokenised.
+    """Settings with which the texts of a family are tokenised.
 
     context: number of tokens, including start and end, to which longer texts are truncated; 0 if only the model's own
         position embeddings limit it.
