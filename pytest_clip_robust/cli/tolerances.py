@@ -25,7 +25,7 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.gates.threshold import keys_for
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.report.document import Document, read_report
-from pytest_clip_robust.stats.spread import difference_bounds, rounded_up, standard_error
+from pytest_clip_robust.stats.spread import difference_bounds, rounded_up
 from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 20
@@ -121,9 +121,8 @@ def find_tolerances(panel: Panel, own: Mapping[str, float]) -> list[Found]:
     own: the profile's tolerances. Those of measured gates are ignored, and the more general ones are floors.
     """
     values = np.array([[record["value"] for record in records] for records in panel.gates.values()]).T
-    errors = np.array([[standard_error(**_ends(record)) for record in records] for records in panel.gates.values()]).T
     general = {key: tolerance for key, tolerance in own.items() if key not in panel.gates}
-    bounds = difference_bounds(values, errors)
+    bounds = difference_bounds(values)
     found = []
     for (key, records), bound in zip(panel.gates.items(), bounds, strict=True):
         floor = max(_applied(record, general, record["tolerance"]) for record in records)
@@ -179,11 +178,6 @@ def _read(paths: Sequence[Path]) -> dict[Path, Document]:
 def _measure(models: Sequence[str], profile: Path, passed: Sequence[str]) -> dict[Path, Document]:
     with tempfile.TemporaryDirectory() as folder, without_tolerances(profile) as plain:
         return measure(models, plain, Path(folder), passed)
-
-
-def _ends(record: Record) -> dict[str, float]:
-    interval = record["interval"]
-    return {"low": interval["low"], "high": interval["high"], "level": interval["level"]}
 
 
 def _applied(record: Record, tolerances: Mapping[str, float], default: float) -> float:

@@ -15,7 +15,7 @@ from pytest_clip_robust import cli
 from pytest_clip_robust.cli import profile_files
 from pytest_clip_robust.cli.panel import Panel
 from pytest_clip_robust.cli.tolerances import ROWS_SHOWN, find_tolerances
-from pytest_clip_robust.stats.spread import difference_bounds, rounded_up, standard_error
+from pytest_clip_robust.stats.spread import difference_bounds, rounded_up
 
 
 def tolerances(path):
@@ -39,12 +39,10 @@ def test_the_spread_of_twins_becomes_the_tolerance(call, make_report, profile):
     values = {"a": (0.70, 0.60), "b": (0.62, 0.60), "c": (0.74, 0.60)}
     reports = [make_report(name, {TOP1: one, MEAN: two}) for name, (one, two) in values.items()]
     status, out, err = call(*reports)
-    half = standard_error(low=0.0, high=0.08, level=0.95)
-    bounds = difference_bounds([[0.60, 0.70], [0.60, 0.62], [0.60, 0.74]], [[half] * 2] * 3)
+    (bound,) = difference_bounds([[0.70], [0.62], [0.74]])
     assert (status, err) == (0, "")
-    assert tolerances(profile)[TOP1] == rounded_up(float(bounds[1]))  # the gates are sorted by key
-    assert tolerances(profile)[TOP1] > 0.05
-    assert "3 checkpoints, 2 gates" in out
+    assert tolerances(profile) == {TOP1: rounded_up(float(bound))}
+    assert "3 checkpoints, 2 gates: the tolerance of 1 is raised, 1 keep theirs" in out
 
 
 def test_everything_else_in_the_profile_stays_as_it_is(call, make_report, profile):
