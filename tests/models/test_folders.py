@@ -196,6 +196,14 @@ def test_a_fine_tune_of_a_repository_is_a_file_or_one_of_its_files(folder, param
         load("hf-hub:org/repo@no.pt")
 
 
+def test_a_repository_of_transformers_says_which_spec_to_write(folder, hub):
+    (folder / "open_clip_config.json").unlink()
+    with pytest.raises(
+        ModelError, match=r"has none of open_clip_config\.json; for a model of transformers write hf:org/"
+    ):
+        load("hf-hub:org/repo")
+
+
 def test_a_run_of_another_repository_is_refused(folder, hub, tmp_path):
     run = untrained_run(tmp_path / "run")
     params = run.checkpoint.parent.parent / "params.txt"
@@ -369,7 +377,10 @@ def test_a_folder_without_preprocessing_has_that_of_its_family(folder):
         ("best.safetensors", "for a checkpoint write ARCHITECTURE@best.safetensors"),
         ("models/mine", "but a folder exists: write local-dir:models/mine"),
         ("mine.py", "for a Python file write py:mine.py:FACTORY"),
-        ("org/repo", "for a repository of the hub write hf-hub:org/repo"),
+        (
+            "org/repo",
+            r"for a repository of the hub write hf-hub:org/repo \(open_clip\) or hf:org/repo \(transformers\)",
+        ),
     ],
 )
 def test_a_path_in_place_of_a_spec_says_how_to_write_it(tmp_path, monkeypatch, given, message):
