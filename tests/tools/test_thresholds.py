@@ -37,6 +37,7 @@ def gate(metric, direction="higher", chance=None):
     ],
 )
 def test_a_bound_is_rounded_to_the_lenient_side(found, bound, demand):
+    assert thresholds.says_something(found, bound)
     assert thresholds.line(found, bound) == f'"{found["measurement"]}" = {{ {demand} }}\n'
 
 
@@ -51,9 +52,41 @@ def test_a_bound_is_rounded_to_the_lenient_side(found, bound, demand):
         (gate("composition.gain_over_blind"), -1.0),
     ],
 )
-def test_a_bound_that_says_nothing_gives_no_threshold(found, bound):
-    """No value can violate it, or a model that guesses meets it."""
-    assert thresholds.line(found, bound) == ""
+def test_a_bound_that_no_value_violates_or_that_guesses_meet_says_nothing(found, bound):
+    assert not thresholds.says_something(found, bound)
+
+
+@pytest.mark.parametrize(
+    ("found", "bound", "demand"),
+    [
+        (gate("zero_shot.top1"), -0.2, "at_least = 0.00"),
+        (gate("zero_shot.top1"), -0.02, "at_least = 0.0000"),
+        (gate("composition.gain_over_blind"), -1.3, "at_least = -1.00"),
+        (gate("calibration.mce_15", "lower"), 1.4, "at_most = 1.00"),
+        (gate("calibration.brier", "lower"), 2.4, "at_most = 2.00"),
+        (gate("calibration.nll", "lower"), 7.001, "at_most = 7.01"),
+    ],
+)
+def test_a_bound_is_clipped_to_the_range_of_its_metric(found, bound, demand):
+    assert thresholds.line(found, bound) == f'"{found["measurement"]}" = {{ {demand} }}\n'
+
+
+def test_a_gate_without_a_threshold_does_not_inherit_that_of_its_set(tmp_path, monkeypatch):
+    profile = tmp_path / "p.toml"
+    profile.write_text("[thresholds]\n")
+    pairs = (("m", 0.8, 0.02), ("n", 0.8, 0.06))
+    reports = [
+        write_report(
+            tmp_path, name, {"corruption.top1[x]": whole, "corruption.top1[x/fog]": part, "other.top1[x]": part}
+        )
+        for name, whole, part in pairs
+    ]
+    monkeypatch.setattr(sys, "argv", ["thresholds", str(profile), *map(str, reports)])
+    thresholds.main()
+    found = tomllib.loads(profile.read_text())["thresholds"]
+    assert set(found) == {"corruption.top1[x]", "corruption.top1[x/fog]"}
+    assert found["corruption.top1[x]"]["at_least"] > 0.5
+    assert found["corruption.top1[x/fog]"] == {"at_least": 0.0}
 
 
 def test_the_margin_is_the_prediction_interval_of_one_more_value():

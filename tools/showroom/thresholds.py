@@ -13,7 +13,8 @@ the panel by more than the seed and the images explain. From the mean of the pan
 away, where s is the standard deviation of the K values, and e the standard error from sampling images, which counts for
 the images of the panel and for the others. Student's t has the degrees of freedom of Satterthwaite (1946). A bound is
 rounded to the lenient side, to two decimals, or four below 0.1. A gate whose bound is no better than chance, or that no
-value can violate, gets no threshold, as passing it would say nothing.
+value can violate, gets no threshold, as passing it would say nothing. If that of its whole set would then apply to it,
+it keeps its own, which is clipped to the range of the metric.
 
 The section ``[thresholds]`` is rewritten. With ``--keep``, thresholds of gates that are not in the reports remain, so
 that a subset of the suites can be run.
@@ -25,7 +26,7 @@ import argparse
 import math
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from pytest_clip_robust.cli.panel import panel_from
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates.record import IntervalRecord, Record
+from pytest_clip_robust.gates.threshold import keys_for
 from pytest_clip_robust.report.document import read_report
 
 CHANCE = 0.05
@@ -66,20 +68,19 @@ def main() -> None:
         panel = panel_from({path: read_report(path) for path in options.reports})
     except ReportError as error:
         parser.error(str(error))
-    found = {
-        key: line(records[0], bound)
-        for (key, records), bound in zip(panel.gates.items(), bounds([*panel.gates.values()]), strict=True)
-    }
+    found = dict(zip(panel.gates, bounds([*panel.gates.values()]), strict=True))
+    first = {key: records[0] for key, records in panel.gates.items()}
     kept = {}
     if options.keep:
-        kept = dict(zip(tomllib.loads(text)["thresholds"], before[1].splitlines(keepends=True), strict=True))
-    lines = kept | found
+        old = dict(zip(tomllib.loads(text)["thresholds"], before[1].splitlines(keepends=True), strict=True))
+        kept = {key: one for key, one in old.items() if key not in found}
+    chosen = {key for key, bound in found.items() if says_something(first[key], bound)}
+    covered = {key for key in set(found) - chosen if inherits(first[key], chosen | set(kept))}
+    lines = kept | {key: line(first[key], found[key]) for key in chosen | covered}
     section = "[thresholds]\n" + "".join(lines[key] for key in sorted(lines))
     options.profile.write_text(SECTION.sub(lambda _: section, text), encoding="utf-8")
-    useless = [key for key, one in found.items() if not one]
-    print(
-        f"{len(lines) - len(useless)} thresholds; without one, as no bound says anything: {', '.join(useless) or '-'}"
-    )
+    print(f"{len(lines)} thresholds, of which these say nothing: {', '.join(sorted(covered)) or '-'}")
+    print(f"no threshold, as none would say anything: {', '.join(sorted(set(found) - chosen - covered)) or '-'}")
 
 
 def bounds(gates: Sequence[Sequence[Record]]) -> Floats:
@@ -108,19 +109,37 @@ def margins(values: Floats, errors: Floats, sizes: Floats, *, chance: float) -> 
     return np.asarray(t.isf(chance, freedom) * np.sqrt(between + within))
 
 
-def line(record: Record, bound: float) -> str:
-    """Return one line of the profile, or ``""`` for a bound that says nothing about a value."""
-    lower = record["direction"] == "lower"
-    scale = 100 if abs(bound) >= SMALL else 10_000
-    exact = round(bound * scale, 6)
-    lenient = (math.ceil(exact) if lower else math.floor(exact)) / scale
-    worst = next(end for pattern, end in WORST[record["direction"]] if re.search(pattern, record["metric"]))
-    chance = record.get("chance")
+def says_something(record: Record, bound: float) -> bool:
+    """Return whether some value violates a bound that is rounded, and a model that guesses does not meet it."""
+    lenient, worst, chance = rounded(record, bound), worst_value(record), record.get("chance")
     useless = [worst] if chance is None else [worst, chance]
-    if any(lenient >= end if lower else lenient <= end for end in useless):
-        return ""
-    demand = f"{'at_most' if lower else 'at_least'} = {lenient:.{2 if scale == 100 else 4}f}"
+    return all(lenient < end if record["direction"] == "lower" else lenient > end for end in useless)
+
+
+def inherits(record: Record, keys: Collection[str]) -> bool:
+    """Return whether a gate without a threshold of its own would get that of its set or metric."""
+    _, *general = keys_for(record["metric"], record["dataset"], record["measurement"])
+    return any(key in keys for key in general)
+
+
+def line(record: Record, bound: float) -> str:
+    """Return one line of the profile, with the bound clipped to the range of the metric."""
+    lower, lenient, worst = record["direction"] == "lower", rounded(record, bound), worst_value(record)
+    end = min(lenient, worst) if lower else max(lenient, worst)
+    demand = f"{'at_most' if lower else 'at_least'} = {end:.{4 if abs(bound) < SMALL else 2}f}"
     return f'"{record["measurement"]}" = {{ {demand} }}\n'
+
+
+def rounded(record: Record, bound: float) -> float:
+    """Return a bound rounded to the lenient side, to two decimals, or four if it is small."""
+    scale = 10_000 if abs(bound) < SMALL else 100
+    exact = round(bound * scale, 6)
+    return (math.ceil(exact) if record["direction"] == "lower" else math.floor(exact)) / scale
+
+
+def worst_value(record: Record) -> float:
+    """Return the worst value that the metric of a record can have."""
+    return next(end for pattern, end in WORST[record["direction"]] if re.search(pattern, record["metric"]))
 
 
 if __name__ == "__main__":
