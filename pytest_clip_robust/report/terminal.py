@@ -190,8 +190,8 @@ def _cells(record: Record) -> defaultdict[str, Text]:
         cells["before"] = Text(f"{change['value']:.4f}")
         cells["difference"] = Text(f"{change['difference']:+.4f}")
         cells["95 % interval"] = Text(f"{change['low']:+.4f} to {change['high']:+.4f}")
-        cells["p"] = Text(f"{p:.1g}")
-        cells["adj. p"] = Text("-" if change["p_adjusted"] is None else f"{change['p_adjusted']:.1g}")
+        cells["p"] = Text(f"{p:.2g}")
+        cells["adj. p"] = Text("-" if change["p_adjusted"] is None else f"{change['p_adjusted']:.2g}")
     return cells
 
 

@@ -128,13 +128,13 @@ def test_a_comparison_shows_the_value_before_the_difference_and_p():
     header, row, *_ = lines([record(verdict="regressed", change=CHANGE)])
     assert re.sub(r"  +", " ", header) == "verdict measurement before now difference 95 % interval adj. p threshold n"
     assert re.sub(r"  +", " ", row) == (
-        "regressed zero_shot.top1[photos] 0.7000 0.6000 -0.1000 -0.1500 to -0.0500 0.002 >= 0.5 1,234"
+        "regressed zero_shot.top1[photos] 0.7000 0.6000 -0.1000 -0.1500 to -0.0500 0.0024 >= 0.5 1,234"
     )
 
 
 def test_without_correction_p_is_shown_as_it_is():
     _, row, *_ = lines([record(verdict="regressed", change={**CHANGE, "p_adjusted": None})])
-    assert " 0.0001 " in row
+    assert " 0.00012 " in row
 
 
 def test_headlines_are_all_shown_in_their_order_and_details_by_urgency():
