@@ -1,6 +1,6 @@
 """Picture of a terminal: turn the coloured output of a command into an SVG for the README.
 
-COLUMNS=110 pytest --color=yes ... | python tools/terminal_picture.py docs/images/reference.svg "pytest --model ..."
+COLUMNS=150 pytest --color=yes ... | python tools/terminal_picture.py --width 152 docs/images/reference.svg "pytest ..."
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 
-def main(target: str, title: str, lines: list[str], *, width: int = 124) -> None:
+def main(target: str, title: str, lines: list[str], *, width: int) -> None:
     """Write `lines`, which can contain ANSI colours, to the SVG file `target`."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines:
@@ -25,5 +25,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", help="SVG file to write")
     parser.add_argument("title", help="title of the window")
+    parser.add_argument("--width", type=int, default=124, help="columns of the terminal (default: 124)")
     options = parser.parse_args()
-    main(options.target, options.title, sys.stdin.readlines())
+    main(options.target, options.title, sys.stdin.readlines(), width=options.width)

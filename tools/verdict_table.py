@@ -50,7 +50,7 @@ def main() -> None:
             print(f"\n{name}:\n\n| regressed | | before | now | adjusted p |\n|---|---|---|---|---|")
         for gate in sorted(regressed, key=weight)[:LISTED]:
             kind = "headline" if gate["headline"] else ""
-            values = f"{gate['change']['value']:.3f} | {gate['value']:.3f} | {weight(gate)[1]:.1g}"
+            values = f"{gate['change']['value']:.3f} | {gate['value']:.3f} | {weight(gate)[1]:.2g}"
             print(f"| `{gate['measurement']}` | {kind} | {values} |")
         if len(regressed) > LISTED:
             print(f"| and {len(regressed) - LISTED} more | | | | |")
