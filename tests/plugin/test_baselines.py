@@ -210,7 +210,9 @@ def test_evidence_of_another_recording_is_refused(recorded):
 def test_a_baseline_without_its_outcomes_is_compared_unpaired(recorded):
     (recorded.path / "baselines" / "colour_clip.load" / "test_suite.parquet").unlink()
     result = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "-k", "test_mean")
-    result.stdout.fnmatch_lines(["  p * (unpaired intervals), adjusted for all detail gates *, significant at * or less"])
+    result.stdout.fnmatch_lines(
+        ["  p * (unpaired intervals), adjusted for all detail gates *, significant at * or less"]
+    )
 
 
 def test_warnings_that_are_errors_change_nothing(recorded):
