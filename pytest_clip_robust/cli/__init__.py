@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,7 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_module(module).add_arguments(chosen)
     options = parser.parse_args(own)
     try:
-        return int(import_module(COMMANDS[options.command].module).run(options, passed))
+        status = int(import_module(COMMANDS[options.command].module).run(options, passed))
+        sys.stdout.flush()
     except ClipRobustError as error:
         sys.stderr.write(f"clip-robust {options.command}: error: {error}\n")
         return FAILED
+    except BrokenPipeError:  # the reader, such as `head`, has enough; Python would complain when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status

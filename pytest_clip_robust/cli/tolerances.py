@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, passed: Sequence[str]) -> int:
-    """Measure, print the table, write the profile, and return the exit status.
+    """Measure, write the profile, print the table, and return the exit status.
 
     Raises:
         ClipRobustError: the arguments are wrong, or no spread can be measured.
@@ -106,11 +106,12 @@ def run(options: argparse.Namespace, passed: Sequence[str]) -> int:
         _check_defaults_known(panel, own)
     found = find_tolerances(panel, own)
     entries = entries_of(found, panel, own)
-    _print(panel, found)
-    if not options.dry_run:
-        target = options.output or profile
+    target = options.output or profile
+    if not options.dry_run:  # first, so that a closed pipe loses nothing that was measured
         with profile.open(encoding="utf-8", newline="") as file:
             write(target, with_tolerances(file.read(), entries, drop=panel.gates))
+    _print(panel, found)
+    if not options.dry_run:
         _say(f"wrote {len(entries)} tolerances to {target}")
     return INCOMPLETE if panel.unmeasured else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -257,3 +258,15 @@ def test_a_profile_that_cannot_be_written_is_one_line(call, make_report, profile
     status, _, err = call(make_report("a", {TOP1: 0.7}), make_report("b", {TOP1: 0.5}))
     assert status == 2
     assert err.endswith("release.toml: cannot be written: No space left on device\n")
+
+
+def test_a_closed_pipe_loses_nothing_and_shows_no_traceback(make_report, profile):
+    reports = [str(make_report(name, {TOP1: value})) for name, value in (("a", 0.70), ("b", 0.62))]
+    arguments = ["tolerances", *(part for one in reports for part in ("--report", one)), "--clip-profile", str(profile)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = f"import sys; from pytest_clip_robust.cli import main; sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (cli.FAILED, "")
+    assert tolerances(profile)
