@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
+from PIL import Image
 
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
@@ -20,6 +22,32 @@ TOLERANCE = {"fp32": 1e-6, "bf16": 1e-3, "fp16": 1e-4}
 
 class CannotCompileError(Exception):
     """The tower cannot be compiled; the message says why."""
+
+
+def noise_image() -> Image.Image:
+    """Return the RGB image of 64 x 64 random pixels that towers are tried with."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+
+def compile_towers(
+    image: tuple[Tower, torch.Tensor],
+    text: tuple[Tower, torch.Tensor],
+    *,
+    precision: str,
+    arithmetic: Callable[[], AbstractContextManager[None]],
+) -> tuple[Tower, Tower, list[str]]:
+    """Return both towers, each given with a probe, compiled if possible, and a note for each that is not.
+
+    For the arguments see `compile_tower`.
+    """
+    towers, notes = [], []
+    for name, (tower, probe) in (("image", image), ("text", text)):
+        try:
+            towers.append(compile_tower(tower, probe, precision=precision, arithmetic=arithmetic))
+        except CannotCompileError as error:
+            towers.append(tower)
+            notes.append(f"its {name} tower is not compiled: {error}")
+    return towers[0], towers[1], notes
 
 
 def compile_tower(

@@ -20,7 +20,7 @@ from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.checkpoint import check_finite, content_digest
-from pytest_clip_robust.models.compilation import CannotCompileError, Tower, compile_tower
+from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
@@ -85,19 +85,14 @@ class TransformersEncoder:
 
     def compile(self) -> list[str]:
         """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
-        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-        pixels = torch.stack([self.preprocess(noise)] * 2).to(self._device, memory_format=torch.channels_last)
+        pixels = torch.stack([self.preprocess(noise_image())] * 2).to(self._device, memory_format=torch.channels_last)
         tokens = self._tokens(list(PROBE_TEXTS[:2])).to(self._device)
-        trial = partial(compile_tower, precision=self._precision, arithmetic=self._arithmetic)
-        notes = []
-        try:
-            self._image_tower = trial(self._image_tower, pixels)
-        except CannotCompileError as error:
-            notes.append(f"its image tower is not compiled: {error}")
-        try:
-            self._text_tower = trial(self._text_tower, tokens)
-        except CannotCompileError as error:
-            notes.append(f"its text tower is not compiled: {error}")
+        self._image_tower, self._text_tower, notes = compile_towers(
+            (self._image_tower, pixels),
+            (self._text_tower, tokens),
+            precision=self._precision,
+            arithmetic=self._arithmetic,
+        )
         return notes
 
     def _arithmetic(self) -> AbstractContextManager[None]:

@@ -8,21 +8,19 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.checkpoint import Checkpoint, content_digest, read_checkpoint
-from pytest_clip_robust.models.compilation import CannotCompileError, compile_tower
+from pytest_clip_robust.models.compilation import compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.preprocessing import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
@@ -85,19 +83,14 @@ class OpenClipEncoder:
 
     def compile(self) -> list[str]:
         """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
-        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-        pixels = torch.stack([self.preprocess(noise)] * 2).to(self._device, memory_format=torch.channels_last)
+        pixels = torch.stack([self.preprocess(noise_image())] * 2).to(self._device, memory_format=torch.channels_last)
         tokens = self._tokenizer(list(PROBE_TEXTS[:2])).to(self._device)
-        trial = partial(compile_tower, precision=self._precision, arithmetic=self._arithmetic)
-        notes = []
-        try:
-            self._image_tower = trial(self._image_tower, pixels)
-        except CannotCompileError as error:
-            notes.append(f"its image tower is not compiled: {error}")
-        try:
-            self._text_tower = trial(self._text_tower, tokens)
-        except CannotCompileError as error:
-            notes.append(f"its text tower is not compiled: {error}")
+        self._image_tower, self._text_tower, notes = compile_towers(
+            (self._image_tower, pixels),
+            (self._text_tower, tokens),
+            precision=self._precision,
+            arithmetic=self._arithmetic,
+        )
         return notes
 
     def _arithmetic(self) -> AbstractContextManager[None]:
