@@ -18,10 +18,10 @@ from torch.nn.functional import normalize
 from transformers_folders import BUILD, IMAGE, SIZE, bert_tokenizer, built, clip_tokenizer, save, text
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models import compilation
 from pytest_clip_robust.models.compilation import CannotCompileError
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face import folder as folder_module
-from pytest_clip_robust.models.hugging_face import loader
 from pytest_clip_robust.models.hugging_face.loader import _features
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
@@ -259,7 +259,7 @@ def test_compiled_towers_are_used_at_the_models_precision(folder_of, monkeypatch
         calls.append(precision)
         return lambda inputs: tower(inputs) * len(calls)
 
-    monkeypatch.setattr(loader, "compile_tower", compile_tower)
+    monkeypatch.setattr(compilation, "compile_tower", compile_tower)
     plain, compiled = (load(f"hf:{folder_of('CLIP')}", precision="bf16", compiled=only) for only in (False, True))
     assert calls == ["bf16", "bf16"]
     assert compiled.notes == ()
@@ -274,7 +274,7 @@ def test_a_tower_that_cannot_be_compiled_is_reported(folder_of, monkeypatch):
     def compile_tower(*_, **__):
         raise CannotCompileError("no compiler")
 
-    monkeypatch.setattr(loader, "compile_tower", compile_tower)
+    monkeypatch.setattr(compilation, "compile_tower", compile_tower)
     notes = load(f"hf:{folder_of('CLIP')}", compiled=True).notes
     assert notes == tuple(f"its {tower} tower is not compiled: no compiler" for tower in ("image", "text"))
 
