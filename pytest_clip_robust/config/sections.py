@@ -47,7 +47,7 @@ class PromptSettings:
 class GateSettings:
     """The section ``[gates]``.
 
-    headline: the keys of the gates that decide a release, as for thresholds; None for those that their properties name.
+    headline: names of the gates that decide a release (`gates.threshold.headline_keys`); None for the properties' own.
     headline_share: the part of ``--clip-alpha`` for the headline gates, above 0 and below 1; details get the rest.
     """
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from pytest_clip_robust.gates.explain import explain
 from pytest_clip_robust.gates.record import ChangeRecord, Record, with_power
-from pytest_clip_robust.gates.regression import Trend, reaches
+from pytest_clip_robust.gates.regression import Trend, reaches, trend_of
 from pytest_clip_robust.gates.verdict import OF_TREND, Verdict
 from pytest_clip_robust.stats.multiplicity import adjusted
 
@@ -58,7 +58,7 @@ def decide(records: Sequence[Record], *, alpha: float, headline_share: float, st
         level = alpha * shares[family] / len(places)
         for i, place in enumerate(places):
             p = float(ends[1 if losses[i] > 0 else -1][i])
-            trend = _trend(losses[i], changes[i]["tolerance"], significant=p <= alpha)
+            trend = trend_of(losses[i], changes[i]["tolerance"], significant=p <= alpha)
             change = with_power(changes[i], n=records[place]["n"], alpha=level)
             change |= {"p_adjusted": p, "alpha": alpha, "trend": str(trend)}
             decided[place] = _judged_again(records[place], change, trend, strict=strict)
@@ -96,12 +96,6 @@ def _judged_again(before: Record, change: ChangeRecord, trend: Trend, *, strict:
         record["verdict"], record["failed"] = str(verdict), verdict.fails(strict=strict)
     record["message"] = "" if record["verdict"] in QUIET else explain(record)
     return record
-
-
-def _trend(loss: float, tolerance: float, *, significant: bool) -> Trend:
-    if reaches(loss, tolerance):
-        return Trend.WORSE if significant else Trend.UNCLEAR
-    return Trend.BETTER if reaches(-loss, tolerance) and significant else Trend.SAME
 
 
 def _loss(record: Record) -> float:

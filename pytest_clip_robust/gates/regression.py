@@ -92,15 +92,16 @@ class Change:
     @property
     def trend(self) -> Trend:
         """Whether the loss or gain reaches the tolerance, and whether it is statistically significant."""
-        if reaches(self.loss, self.tolerance):
-            significant, if_significant, otherwise = self.comparison.p_worse <= self.alpha, Trend.WORSE, Trend.UNCLEAR
-        elif reaches(-self.loss, self.tolerance):
-            significant, if_significant, otherwise = self.comparison.p_better <= self.alpha, Trend.BETTER, Trend.SAME
-        else:
-            return Trend.SAME
-        if significant and self.decided_at_end:
-            return Trend.UNDECIDED
-        return if_significant if significant else otherwise
+        p = self.comparison.p_worse if self.loss > 0 else self.comparison.p_better
+        found = trend_of(self.loss, self.tolerance, significant=p <= self.alpha)
+        return Trend.UNDECIDED if self.decided_at_end and found in {Trend.WORSE, Trend.BETTER} else found
+
+
+def trend_of(loss: float, tolerance: float, *, significant: bool) -> Trend:
+    """Return the trend of a loss, or of a gain (below 0), of which it is known whether it is significant."""
+    if reaches(loss, tolerance):
+        return Trend.WORSE if significant else Trend.UNCLEAR
+    return Trend.BETTER if reaches(-loss, tolerance) and significant else Trend.SAME
 
 
 def reaches(change: float, tolerance: float) -> bool:

@@ -58,9 +58,9 @@ def render_gates(records: Sequence[Record], *, width: int, colour: bool, every: 
 
 
 def render_aspects(records: Sequence[Record], conclusions: Sequence[Conclusion], *, width: int, colour: bool) -> str:
-    """Return a table with one row per aspect: its verdicts, and the smallest loss that one of its gates can detect.
+    """Return a table with one row per aspect: its verdicts and, if it is blind, the smallest loss that it can show.
 
-    Nothing for runs of fewer than three aspects in which nothing was compared.
+    Nothing for runs of fewer than three aspects.
     """
     aspects: dict[tuple[str, str], list[Record]] = {}
     for record in sorted((one for one in records if "value" in one), key=lambda one: one["place"]):

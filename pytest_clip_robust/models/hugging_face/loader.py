@@ -24,7 +24,8 @@ from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_i
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
-from pytest_clip_robust.models.hugging_face.texts import PROBE_TEXTS, Texts, text_settings
+from pytest_clip_robust.models.hugging_face.texts import Texts, text_settings
+from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.quiet import quiet

@@ -12,9 +12,9 @@ import torch
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.system.quiet import quiet
 
-PROBE_TEXTS = ("a photo of a cat.", "Zoë's naïve café, 東京 2024!", "UPPER lower  spaces\ttabs", "word " * 200, "")
 LARGEST_CONTEXT = 100_000
 """Tokenizers that know no context length state a larger number."""
 GEMMA_VOCABULARY = 256_000

@@ -25,12 +25,11 @@ from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.preprocessing import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.parameters import StateDict
+from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
-
-PROBE_TEXTS = ("a photo of a cat.", "Zoë's naïve café, 東京 2024!", "UPPER lower  spaces\ttabs", "word " * 200, "")
 
 
 class OpenClipEncoder:
