@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.core.summary import merge_summaries
-from pytest_clip_robust.gates import judge
+from pytest_clip_robust.gates import conclude, judge
 from pytest_clip_robust.gates.record import record_error, record_judgement
 from pytest_clip_robust.report.document import build_document, write_document
 
@@ -33,6 +33,22 @@ def record(key, value, *, model, tolerance=0.01, half=0.04, **origin):
     return record_judgement(judge(found, None), model=model, test=f"test_{key}")
 
 
+def document_of(records, *, exit_status):
+    """Return the document of a run of these records."""
+    return build_document(
+        records,
+        merge_summaries([]),
+        profile="p",
+        precision="fp32",
+        alpha=0.05,
+        correction="benjamini-hochberg",
+        headline_share=0.5,
+        conclusions=conclude(records),
+        reference="",
+        exit_status=exit_status,
+    )
+
+
 def write_report(folder: Path, name: str, values, **about) -> Path:
     """Write a report of the model `name`; `values` maps the key of a gate to its value, or to the error's message."""
     records = [
@@ -41,18 +57,7 @@ def write_report(folder: Path, name: str, values, **about) -> Path:
         else record_error(value, model=name, measurement=key, test=f"test_{key}")
         for key, value in values.items()
     ]
-    document = build_document(
-        records,
-        merge_summaries([]),
-        profile="p",
-        precision="fp32",
-        alpha=0.05,
-        correction="benjamini-hochberg",
-        headline_share=0.5,
-        conclusions=[],
-        reference="",
-        exit_status=0,
-    )
+    document = document_of(records, exit_status=0)
     path = folder / name / "report.json"
     write_document(document, path)
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_clip_robust.gates.record import ChangeRecord, FlipRecord, MissRecord, Record
+from pytest_clip_robust.gates.record import ChangeRecord, FlipRecord, MissRecord, Record, p_value
 from pytest_clip_robust.gates.regression import Trend
 from pytest_clip_robust.system.text import printable
 
@@ -67,13 +67,11 @@ def _threshold_lines(record: Record) -> list[str]:
 
 
 def _change_lines(record: Record, change: ChangeRecord) -> list[str]:
-    worse = (change["difference"] < 0) == (record["direction"] == "higher")
-    p = change["p_worse"] if worse else change["p_better"]
     band = f"{change['low']:+.4f} to {change['high']:+.4f}"
     lines = [
         f"  baseline    {change['value']:.4f} ({change['since']})",
         f"  difference  {change['difference']:+.4f}, {band} (95% {change['method']})",
-        f"  p           {p:.2g} ({change['test']}){_adjustment(record, change)}",
+        f"  p           {p_value(record, change):.2g} ({change['test']}){_adjustment(record, change)}",
     ]
     tolerance, detectable = change["tolerance"], change["minimum_detectable_effect"]
     if detectable is None:

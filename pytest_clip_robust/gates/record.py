@@ -203,6 +203,12 @@ def record_error(message: str, *, model: str, measurement: str, test: str = "") 
     }
 
 
+def p_value(record: Record, change: ChangeRecord) -> float:
+    """Return the one-sided p-value of the change of a gate, not adjusted, in the direction that it took."""
+    worse = (change["difference"] < 0) == (record["direction"] == "higher")
+    return change["p_worse"] if worse else change["p_better"]
+
+
 def junit_properties(record: Record) -> list[tuple[str, object]]:
     """Return the values of a record as JUnit properties, ``clip_value`` and so on, without nesting."""
     plain = {name: value for name, value in record.items() if not isinstance(value, dict | list) and value is not None}

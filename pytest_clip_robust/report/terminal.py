@@ -13,7 +13,7 @@ from rich.text import Text
 from pytest_clip_robust.errors import did_you_mean
 from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.conclusion import Blind, aspect_name, aspect_of
-from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.gates.record import Record, p_value
 from pytest_clip_robust.gates.threshold import headline_keys, keys_for
 from pytest_clip_robust.system.text import printable
 
@@ -185,12 +185,10 @@ def _cells(record: Record) -> defaultdict[str, Text]:
     cells["threshold"] = Text(record["threshold"] or "none")
     cells["n"] = Text(f"{record['n']:,}")
     if change:
-        worse = (change["difference"] < 0) == (record["direction"] == "higher")
-        p = change["p_worse"] if worse else change["p_better"]
         cells["before"] = Text(f"{change['value']:.4f}")
         cells["difference"] = Text(f"{change['difference']:+.4f}")
         cells["95 % interval"] = Text(f"{change['low']:+.4f} to {change['high']:+.4f}")
-        cells["p"] = Text(f"{p:.2g}")
+        cells["p"] = Text(f"{p_value(record, change):.2g}")
         cells["adj. p"] = Text("-" if change["p_adjusted"] is None else f"{change['p_adjusted']:.2g}")
     return cells
 

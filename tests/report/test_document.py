@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
+from handmade_reports import document_of
 
 from pytest_clip_robust.core.measurement import Interval, Measurement
-from pytest_clip_robust.core.summary import merge_summaries
 from pytest_clip_robust.errors import ReportError
-from pytest_clip_robust.gates import Threshold, conclude, judge
+from pytest_clip_robust.gates import Threshold, judge
 from pytest_clip_robust.gates.record import record_error, record_judgement
-from pytest_clip_robust.report.document import build_document, read_report, write_document
+from pytest_clip_robust.report.document import read_report, write_document
 
 
 @pytest.fixture
@@ -38,18 +38,7 @@ def report(tmp_path, measured):
         record_judgement(judge(measured, Threshold(at_least=0.5)), model="m", test="test_b"),
         record_error("no weights", model="m", measurement="test_a", test="test_a"),
     ]
-    document = build_document(
-        records,
-        merge_summaries([]),
-        profile="p",
-        precision="fp32",
-        alpha=0.05,
-        correction="benjamini-hochberg",
-        headline_share=0.5,
-        conclusions=conclude(records),
-        reference="",
-        exit_status=1,
-    )
+    document = document_of(records, exit_status=1)
     path = tmp_path / "report.json"
     write_document(document, path)
     return document, path
