@@ -38,6 +38,8 @@ class Kind:
     takes_weights: whether ``@WEIGHTS`` can follow the name.
     options: the options that can follow; None permits every option.
     names_family: whether NAME stays the same from checkpoint to checkpoint; the name of a folder does not.
+    builder: ``"module:function"`` for kinds whose loader is `LOAD_BUILT`. The function takes the spec and returns a
+        `BuiltModel`, whose parameters can be changed.
     """
 
     loader: str
@@ -46,12 +48,14 @@ class Kind:
     takes_weights: bool = True
     options: Mapping[str, Option] | None = field(default_factory=dict)
     names_family: bool = True
+    builder: str = ""
 
 
 OPEN_CLIP = "open_clip"
 """The kind of a spec without a prefix."""
 
-_OPEN_CLIP_LOADER = "pytest_clip_robust.models.open_clip.loader:load_openclip"
+LOAD_BUILT = "pytest_clip_robust.models.assembly:load_built"
+_OPEN_CLIP = "pytest_clip_robust.models.open_clip.loader:build_openclip"
 _QUICK_GELU = {"quick_gelu": Option("true|false", "true or false")}
 _OF_CHECKPOINTS = {
     "weights": Option(".+", "the name of a model in the checkpoint, such as ema"),
@@ -60,26 +64,30 @@ _OF_CHECKPOINTS = {
 
 KINDS = {
     OPEN_CLIP: Kind(
-        loader=_OPEN_CLIP_LOADER,
+        loader=LOAD_BUILT,
+        builder=_OPEN_CLIP,
         form="ARCH@WEIGHTS",
         name=r".+",
         options=_QUICK_GELU | _OF_CHECKPOINTS,
     ),
     "local-dir": Kind(
-        loader=_OPEN_CLIP_LOADER,
+        loader=LOAD_BUILT,
+        builder=_OPEN_CLIP,
         form="local-dir:FOLDER[@FILE]",
         name=r".+",
         options=_OF_CHECKPOINTS,
         names_family=False,
     ),
     "hf-hub": Kind(
-        loader=_OPEN_CLIP_LOADER,
+        loader=LOAD_BUILT,
+        builder=_OPEN_CLIP,
         form="hf-hub:ORGANISATION/REPOSITORY[@FILE]",
         name=r"[^/]+/[^/]+",
         options=_OF_CHECKPOINTS,
     ),
     "hf": Kind(
-        loader="pytest_clip_robust.models.hugging_face.loader:load_transformers",
+        loader=LOAD_BUILT,
+        builder="pytest_clip_robust.models.hugging_face.loader:build_transformers",
         form="hf:ORGANISATION/REPOSITORY or hf:FOLDER",
         name=r".+",
         takes_weights=False,

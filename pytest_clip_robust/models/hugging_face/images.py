@@ -9,8 +9,6 @@ import torch
 import transformers
 from PIL import Image
 
-from pytest_clip_robust.core.digest import digest
-
 MAJOR = int(transformers.__version__.partition(".")[0])
 
 
@@ -37,11 +35,11 @@ class Pixels:
         shape = found["spatial_shapes"][0].to(pixels.dtype).expand(len(pixels), 2)
         return torch.cat([pixels, mask, shape], dim=1)[None]
 
-    def digest(self) -> str:
-        """Return a digest of the processor's settings, its class, and the major version of transformers."""
+    def settings(self) -> object:
+        """Return the processor's settings, its class, and the major version of transformers, as JSON."""
         settings = json.loads(json.dumps(self._processor.to_dict(), sort_keys=True, default=str))
         kept = {key: value for key, value in settings.items() if key not in VOLATILE}
-        return digest([kept, type(self._processor).__qualname__, MAJOR])
+        return [kept, type(self._processor).__qualname__, MAJOR]
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -16,19 +16,18 @@ from PIL import Image
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.arithmetic import arithmetic
-from pytest_clip_robust.models.checkpoint import check_finite, content_digest
+from pytest_clip_robust.models.assembly import BuiltModel
+from pytest_clip_robust.models.checkpoint import check_finite
 from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
 from pytest_clip_robust.models.hugging_face.texts import Texts, text_settings
 from pytest_clip_robust.models.probes import PROBE_TEXTS
-from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.protocols import PreprocessSteps
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
 TOWERS = {"get_image_features": "images", "get_text_features": "texts"}
@@ -46,7 +45,7 @@ class TransformersEncoder:
 
     preprocess_steps: PreprocessSteps | None = None
 
-    def __init__(self, model: Any, pixels: Pixels, texts: Texts, *, identity: str, device: str, precision: str) -> None:
+    def __init__(self, model: Any, *, pixels: Pixels, texts: Texts, identity: str, device: str, precision: str) -> None:
         self.scale, self.bias = _scale(model), _bias(model)
         self.identity = identity
         self.preprocess = pixels
@@ -100,15 +99,15 @@ class TransformersEncoder:
         return arithmetic(self._device, self._precision)
 
 
-def load_transformers(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Load a model of transformers with an image tower and a text tower, from a folder or a repository.
+def build_transformers(spec: ModelSpec) -> BuiltModel:
+    """Build a model of transformers with an image tower and a text tower, from a folder or a repository.
 
     Python code of a repository runs only with ``?remote_code=true``.
 
     Raises:
         ModelError: it does not exist, is not complete, is another kind of model, or would run its own code.
     """
-    with quiet(), _no_progress():
+    with _no_progress():
         content = read_config(spec)
         _check_kind(content, spec)
         folder = model_folder(spec)
@@ -116,25 +115,13 @@ def load_transformers(spec: ModelSpec, *, device: str, precision: str, compiled:
         _check_scale(model, spec)
         pixels = _pixels(folder, spec)
         texts, more = _texts(folder, model.config, spec)
-        weights = content_digest(model.state_dict(), _architecture(model, folder, spec))
-        encoder = TransformersEncoder(
-            model.to(device, memory_format=torch.channels_last),
-            pixels,
-            texts,
-            identity=digest([weights, pixels.digest(), texts.digest()]),
-            device=device,
-            precision=precision,
-        )
-        notes += [*more, *(encoder.compile() if compiled else ())]
-    return LoadedModel(
-        spec=spec,
-        encoder=encoder,
-        weights=weights,
-        preprocess=pixels.digest(),
+    return BuiltModel(
+        module=model,
+        architecture=_architecture(model, folder, spec),
+        preprocess=pixels.settings(),
         text=texts.digest(),
-        precision=precision,
-        device=device,
-        notes=tuple(notes),
+        encoder=partial(TransformersEncoder, pixels=pixels, texts=texts),
+        notes=(*notes, *more),
     )
 
 

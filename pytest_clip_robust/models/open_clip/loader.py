@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
-from pytest_clip_robust.models.checkpoint import Checkpoint, content_digest, read_checkpoint
+from pytest_clip_robust.models.assembly import BuiltModel
+from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.preprocessing import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.probes import PROBE_TEXTS
-from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
@@ -38,7 +38,7 @@ class OpenClipEncoder:
     At fp32 nothing is rounded to TF32; bf16 and fp16 run under autocast, and parameters stay fp32.
     """
 
-    def __init__(self, clip: Any, tokenizer: Any, *, identity: str, device: str, precision: str) -> None:
+    def __init__(self, clip: Any, *, tokenizer: Any, identity: str, device: str, precision: str) -> None:
         self.scale = float(clip.logit_scale.exp())
         self.bias = 0.0 if getattr(clip, "logit_bias", None) is None else float(clip.logit_bias)
         self.identity = identity
@@ -96,44 +96,30 @@ class OpenClipEncoder:
         return arithmetic(self._device, self._precision)
 
 
-def load_openclip(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Load a model that open_clip can build, from its tag, checkpoint, folder or hub repository.
+def build_openclip(spec: ModelSpec) -> BuiltModel:
+    """Build a model that open_clip knows, from its tag, checkpoint, folder or hub repository.
 
     Raises:
         ModelError: it cannot be built as it was trained; the message names the spec and what to do.
     """
-    with quiet():
-        recipe = recipe_for(spec)
-        checkpoint = read_checkpoint(recipe.checkpoint, wanted=recipe.wanted)
-        recipe = _fitted(recipe, checkpoint.parameters)
-        clip = _build(recipe, spec)
-        notes = [*recipe.notes, *checkpoint.notes, *_resized(clip, checkpoint.parameters)]
-        _check_preprocess(clip, spec)
-        _check_parameters(clip, checkpoint, recipe, spec)
-        _fill(clip, checkpoint, recipe, spec)
-        tokenizer, text = _tokenizer(recipe, spec)
-        _check_context(clip, tokenizer, spec)
-        weights = content_digest(clip.state_dict(), _architecture(clip, recipe))
-        preprocess = digest(clip.visual.preprocess_cfg)
-        encoder = OpenClipEncoder(
-            clip.eval().to(device, memory_format=torch.channels_last),
-            tokenizer,
-            identity=digest([weights, preprocess, text]),
-            device=device,
-            precision=precision,
-        )
-        if compiled:
-            notes += encoder.compile()
-        return LoadedModel(
-            spec=spec,
-            encoder=encoder,
-            weights=weights,
-            preprocess=preprocess,
-            text=text,
-            precision=precision,
-            device=device,
-            notes=tuple(notes),
-        )
+    recipe = recipe_for(spec)
+    checkpoint = read_checkpoint(recipe.checkpoint, wanted=recipe.wanted)
+    recipe = _fitted(recipe, checkpoint.parameters)
+    clip = _build(recipe, spec)
+    notes = [*recipe.notes, *checkpoint.notes, *_resized(clip, checkpoint.parameters)]
+    _check_preprocess(clip, spec)
+    _check_parameters(clip, checkpoint, recipe, spec)
+    _fill(clip, checkpoint, recipe, spec)
+    tokenizer, text = _tokenizer(recipe, spec)
+    _check_context(clip, tokenizer, spec)
+    return BuiltModel(
+        module=clip,
+        architecture=_architecture(clip, recipe),
+        preprocess=clip.visual.preprocess_cfg,
+        text=text,
+        encoder=partial(OpenClipEncoder, tokenizer=tokenizer),
+        notes=tuple(notes),
+    )
 
 
 def _fitted(recipe: Recipe, parameters: StateDict) -> Recipe:
