@@ -8,6 +8,7 @@
     ├── BaselineError      a baseline is damaged, cannot be compared, or cannot be written
     ├── ReportError        report.json cannot be read or written
     └── MeasurementError   the inputs are well-formed, but nothing can be measured from them
+        └── NotApplicableError   the model lacks the part that a property is about, such as a text encoder
 
 Every message is one line: what was wrong, with the value, and what to do about it.
 The plugin shows these errors without a traceback; any other exception is a bug and keeps its traceback.
@@ -51,6 +52,13 @@ class ReportError(ClipRobustError):
 
 class MeasurementError(ClipRobustError):
     """Nothing can be measured from these inputs: the message says what is missing."""
+
+
+class NotApplicableError(MeasurementError):
+    """The model lacks the part that a property is about; the test is skipped with this message, and never passes.
+
+    Only this package raises it, because of what a model is. What goes wrong is any other error, and fails.
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The logits of one model for every image of one data set, with the labels."""
+"""The answers of one model for every image of one data set, with the labels: logits, or only what is known of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.measurement import Provenance
-from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.errors import MeasurementError, NotApplicableError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopAnswers:
+    """What is known of N answers without their logits.
+
+    answers: (N,) int64 classes, or -1 for an answer that is not one of the set's classes.
+    confidence: (N,) the probability (0-1) of each answer, or None if that is not known either.
+    """
+
+    answers: NDArray[np.int64]
+    confidence: NDArray[np.float64] | None = None
+
+    def rows(self, kept: NDArray[np.int64]) -> TopAnswers:
+        """Keep the answers at the positions `kept`."""
+        return TopAnswers(
+            answers=self.answers[kept], confidence=None if self.confidence is None else self.confidence[kept]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +41,7 @@ class Predictions:
     annotations: named (N,) boolean columns, such as the visual factors.
     textures: (N,) int64 in ``[0, C)``, for cue-conflict sets, whose `labels` are the shapes; else None.
     scale, bias: those of the logits, so that ``(logits - bias) / scale`` are the cosines.
+    top: for saved answers without logits; `logits` are then NaN, and `all_logits` raises. `answers` are always known.
     """
 
     dataset: str
@@ -35,6 +54,7 @@ class Predictions:
     textures: NDArray[np.int64] | None = None
     scale: float = 1.0
     bias: float = 0.0
+    top: TopAnswers | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -56,8 +76,9 @@ class Predictions:
                 raise MeasurementError(
                     f"{where}: {name} span {classes.min()}..{classes.max()}, expected 0..{n_classes - 1}"
                 )
+        self._check_top(n_classes, where)
         finite = np.atleast_1d(np.isfinite(self.logits).all(axis=1))
-        if not finite.all():
+        if self.top is None and not finite.all():
             row = int(np.flatnonzero(~finite)[0])
             raise MeasurementError(
                 f"{where}: {int((~finite).sum())} of {len(finite)} samples have NaN or infinite logits, "
@@ -71,12 +92,51 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """(N,) the class with the highest logit, the first of equal ones, or -1 for an answer outside of the set."""
+        if self.top is not None:
+            return self.top.answers
+        answers: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return answers
+
+    def all_logits(self, purpose: str) -> NDArray[np.float32]:
+        """Return the (N, C) logits; `purpose` begins the message if they are not known.
+
+        Raises:
+            NotApplicableError: only the answers are known.
+        """
+        if self.top is not None:
+            who = self.provenance.model or "the model"
+            raise NotApplicableError(
+                f"{purpose} needs the logits of all classes; only the answers of {who} to {self.dataset!r} are known"
+            )
+        return self.logits
+
+    def _check_top(self, n_classes: int, where: str) -> None:
+        if self.top is None:
+            return
+        answers, confidence = self.top.answers, self.top.confidence
+        if answers.shape != self.labels.shape or (confidence is not None and confidence.shape != answers.shape):
+            raise MeasurementError(
+                f"{where}: {answers.shape} answers; expected {self.labels.shape}, and as many confidences"
+            )
+        if answers.min() < -1 or answers.max() >= n_classes:
+            raise MeasurementError(
+                f"{where}: answers span {answers.min()}..{answers.max()}, expected -1..{n_classes - 1}"
+            )
+        if confidence is not None and not ((confidence >= 0) & (confidence <= 1)).all():
+            raise MeasurementError(
+                f"{where}: a confidence is NaN or outside of 0..1; expected probabilities of the answers"
+            )
+
     def rows(self, keep: NDArray[np.bool_]) -> Predictions:
         """Keep the samples where `keep` (N,) is true."""
         kept = np.flatnonzero(keep)
         return replace(
             self,
             logits=self.logits[kept],
+            top=None if self.top is None else self.top.rows(kept),
             labels=self.labels[kept],
             samples=[self.samples[i] for i in kept.tolist()],
             annotations={name: column[kept] for name, column in self.annotations.items()},
@@ -90,7 +150,9 @@ class Predictions:
 
         Raises:
             MeasurementError: a class is not among this set's classes, or no sample is left.
+            NotApplicableError: only answers are known, which were chosen among all classes.
         """
+        self.all_logits(f"{self.dataset!r} restricted to {len(class_ids)} classes")
         position = {class_id: i for i, class_id in enumerate(self.class_ids)}
         missing = [class_id for class_id in class_ids if class_id not in position]
         if missing:

@@ -19,8 +19,8 @@ from pytest_clip_robust.scoring.confidence import Confidences, softmax_confidenc
 from pytest_clip_robust.scoring.decisions import CorruptedAnswers, Decisions, decide
 from pytest_clip_robust.scoring.ood_scores import Scores
 
-SCORE = "mcm"
-"""The score for OOD detection under corruption."""
+SCORE, SCORE_OF_HEADS = "mcm", "msp"
+"""The scores for OOD detection under corruption: without a text encoder there are no cosines."""
 
 KINDS_KEPT = 64
 
@@ -92,16 +92,17 @@ class Corruptions:
         also = self._sets.settings.also
         scores = None
         if "ood" in also:
+            score = SCORE if self._features.loaded.has_texts else SCORE_OF_HEADS
             scores = Scores(
                 dataset=predictions.dataset,
-                score=SCORE,
-                values=ood_scores.OF_LOGITS[SCORE](predictions.logits, predictions.scale),
+                score=score,
+                values=ood_scores.OF_LOGITS[score](predictions.logits, predictions.scale),
                 samples=predictions.samples,
                 provenance=predictions.provenance,
             )
         return UnderCorruption(
             decisions=decide(predictions),
-            answers=_answers(predictions.logits),
+            answers=predictions.answers,
             confidences=softmax_confidences(predictions) if "calibration" in also else None,
             scores=scores,
         )
@@ -111,15 +112,10 @@ class Corruptions:
         if self._sets.made_on_the_fly(dataset):
             images = self._sets.images(dataset)
             features = self._session.encoder.images(self._features.loaded, images)
-            return _answers(self._features.predictions(images, features).logits)
+            return self._features.predictions(images, features).answers
         for name in self._session.profile.sets("id"):
             known = self._features.zero_shot(name)
             rows = same_images(corrupted.samples, known.samples)
             if rows is not None and np.array_equal(known.labels[rows], corrupted.labels):
-                return _answers(known.logits[rows])
+                return known.answers[rows]
         return None
-
-
-def _answers(logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    answers: NDArray[np.int64] = logits.argmax(axis=1)
-    return answers

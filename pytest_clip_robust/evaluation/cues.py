@@ -8,9 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from pytest_clip_robust.core.predictions import TopAnswers
 from pytest_clip_robust.datasets.images.cue_names import DecisionTable, find_decisions, read_decisions
 from pytest_clip_robust.datasets.images.labels import IMAGENET, class_list
-from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
+from pytest_clip_robust.errors import ConfigError, DataError, NotApplicableError, did_you_mean
+from pytest_clip_robust.evaluation.classes import classes_of, listed_classes
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.scoring.cues import NO_ANSWER, SIXTEEN, Aggregation, CueAnswers, answers_of, sixteen_way
@@ -40,23 +42,34 @@ class ShapeBias:
 
         Raises:
             ConfigError: the decision is unknown, or goes through ImageNet and the set has classes outside of the 16.
+            NotApplicableError: the model's own head does not have the set's classes, and the decision is ``direct``.
         """
-        direct = answers_of(self._features.zero_shot(dataset))
+        images = self._session.library.images(dataset)
         if decision == "direct":
-            return direct
+            head = self._features.head
+            if head is not None and not head.knows(classes_of(images)):
+                raise NotApplicableError(
+                    f"direct decisions: the head of {self._features.loaded.spec.label} does not have the classes of "
+                    f"{dataset!r}"
+                )
+            return answers_of(self._features.zero_shot(dataset))
         if decision not in AGGREGATIONS:
             raise ConfigError(f"no cue decision {decision!r}{did_you_mean(decision, ('direct', *AGGREGATIONS))}")
-        if not set(direct.class_names) <= set(SIXTEEN):
+        if not self.of_sixteen(dataset):
             raise ConfigError(
-                f"{dataset!r} has {len(direct.class_names)} classes of its own; only the public 16 are groups of "
+                f"{dataset!r} has {len(images.class_names)} classes of its own; only the public 16 are groups of "
                 "ImageNet's"
             )
-        names = tuple((name,) for name in class_list(IMAGENET).names)
-        logits = self._features.logits(dataset, self._features.weights(names, self._session.prompts))
-        position = {name: i for i, name in enumerate(direct.class_names)}
+        logits = self._features.logits(dataset, listed_classes(class_list(IMAGENET)), self._session.prompts)
+        position = {name: i for i, name in enumerate(images.class_names)}
         of_sixteen = np.array([position.get(name, NO_ANSWER) for name in SIXTEEN], np.int64)
         answers = of_sixteen[sixteen_way(logits, aggregation=AGGREGATIONS[decision])]
-        return replace(direct, answers=answers, choices=len(SIXTEEN), decision=decision)
+        found = answers_of(self._features.answered(images, TopAnswers(answers=answers)))
+        return replace(found, choices=len(SIXTEEN), decision=decision)
+
+    def of_sixteen(self, dataset: str) -> bool:
+        """Return whether the set's classes are among the public 16, which are groups of ImageNet's classes."""
+        return set(self._session.library.images(dataset).class_names) <= set(SIXTEEN)
 
 
 def read_observers(places: Sequence[str]) -> list[CueAnswers]:

@@ -1,17 +1,20 @@
-"""Features of one model: image and text features, class weights, logits, and where they come from."""
+"""Features and logits of one model, from its text encoder or from a head of its own, and where they come from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.measurement import Provenance
-from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.core.predictions import Predictions, TopAnswers
 from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.errors import NotApplicableError
+from pytest_clip_robust.evaluation.classes import Classes, classes_of
+from pytest_clip_robust.evaluation.heads import Head
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import KnowsItsContext, LoadedModel
 from pytest_clip_robust.prompts.templates import PromptSet
@@ -29,42 +32,74 @@ Array = NDArray[np.float32]
 class ModelFeatures:
     """The features of one loaded model, with the class weights, logits and predictions computed from them.
 
+    head: the model's own, if it has one: its logits take the place of those of the zero-shot classifier.
+
     Every method raises a ClipRobustError if a set cannot be read or encoded.
     """
 
     def __init__(self, loaded: LoadedModel, session: Session) -> None:
         self.loaded = loaded
-        self.scale = float(loaded.encoder.scale)
-        self.bias = float(loaded.encoder.bias)
+        self.scale, self.bias = loaded.scale, loaded.bias
         self._session = session
         self._predictions = cached(LRUCache(LOGITS_KEPT, getsizeof=lambda one: one.logits.nbytes))(self._predict)
         self._features = cached(LRUCache(FEATURES_KEPT, getsizeof=lambda one: one.nbytes))(self._encode)
         self.weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._weights)
 
     def zero_shot(self, dataset: str, prompts: PromptSet | None = None) -> Predictions:
-        """Return the zero-shot predictions on a set of the profile, with the profile's prompts by default."""
+        """Return the predictions on a set of the profile: zero-shot, by default with its prompts, or of the head."""
         return self._predictions(dataset, prompts or self._session.prompts)
 
     def images(self, dataset: str) -> Array:
         """Return the (N, D) features of a set's images, in the set's order, not normalised and read-only."""
         return self._features(dataset)
 
+    @cached_property
+    def head(self) -> Head | None:
+        """The model's own head, or None.
+
+        Raises:
+            DataError: its list of classes does not exist, or has another length than its logits.
+        """
+        head = self.loaded.head
+        return None if head is None else Head(head, self.loaded.spec.label)
+
+    def require_texts(self, purpose: str) -> None:
+        """Check that the model has a text encoder, before anything is encoded; `purpose` begins the message.
+
+        Raises:
+            NotApplicableError: it has none.
+        """
+        if not self.loaded.has_texts:
+            raise NotApplicableError(f"{purpose}: {self.loaded.spec.label} has no text encoder")
+
     def texts(self, texts: Iterable[str]) -> Array:
         """Return the (len(texts), D) features of `texts`, not normalised."""
         return self._session.encoder.texts(self.loaded, list(texts))
 
-    def logits(self, dataset: str, weights: Array) -> Array:
+    def weighted_logits(self, dataset: str, weights: Array) -> Array:
         """Return the (N, C) logits of a set's images for (C, D) class weights."""
         return zero_shot_logits(self.images(dataset), weights, scale=self.scale, bias=self.bias)
 
+    def logits(self, dataset: str, classes: Classes, prompts: PromptSet) -> Array:
+        """Return the (N, C) logits of a set's images for C classes, of the zero-shot classifier or of the head."""
+        return self._logits(self.images(dataset), classes, prompts)
+
     def predictions(self, images: ImageSet, features: Array, prompts: PromptSet | None = None) -> Predictions:
-        """Return the zero-shot predictions for `images` with (N, D) `features`."""
+        """Return the predictions for `images` with (N, D) `features`."""
         prompts = prompts or self._session.prompts
+        return self._predicted(images, self._logits(features, classes_of(images), prompts), prompts)
+
+    def answered(self, images: ImageSet, top: TopAnswers) -> Predictions:
+        """Return predictions for `images` of which only the answers are known."""
+        unknown = np.broadcast_to(np.float32(np.nan), (len(images), len(images.class_ids)))
+        return self._predicted(images, unknown, self._session.prompts, top=top)
+
+    def _predicted(
+        self, images: ImageSet, logits: Array, prompts: PromptSet, *, top: TopAnswers | None = None
+    ) -> Predictions:
         return Predictions(
             dataset=images.name,
-            logits=zero_shot_logits(
-                features, self.weights(images.prompt_names, prompts), scale=self.scale, bias=self.bias
-            ),
+            logits=logits,
             labels=images.labels,
             class_names=images.class_names,
             class_ids=images.class_ids,
@@ -73,18 +108,24 @@ class ModelFeatures:
             textures=images.textures,
             scale=self.scale,
             bias=self.bias,
+            top=top,
             provenance=self.provenance(images.fingerprint, prompts),
         )
 
+    def _logits(self, features: Array, classes: Classes, prompts: PromptSet) -> Array:
+        if self.head is not None:
+            return self.head.logits(features, classes)
+        return zero_shot_logits(features, self.weights(classes.names, prompts), scale=self.scale, bias=self.bias)
+
     def provenance(self, data: str, prompts: PromptSet | None = None) -> Provenance:
-        """Return the provenance of numbers of this model on `data`, a fingerprint."""
+        """Return the provenance of numbers of this model on `data`, a fingerprint; a head knows no prompts."""
         return Provenance(
             model=self.loaded.spec.label,
             weights=self.loaded.weights,
             preprocess=self.loaded.separate_preprocess,
             precision=self.loaded.precision,
             data=data,
-            prompts="" if prompts is None else prompts.digest,
+            prompts="" if prompts is None or not self.loaded.has_texts else prompts.digest,
         )
 
     def count_truncated(self, texts: Sequence[str], dataset: str) -> int:

@@ -12,6 +12,7 @@ from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.evaluation.classes import classes_of
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.names import OOD_SCORES
@@ -23,6 +24,9 @@ from pytest_clip_robust.scoring.ood_scores import Scores, shared_classes
 NEGLABEL = "neglabel"
 NEGLABEL_PROMPTS = PromptSet("photo", ("a photo of a {}.",))
 """One template for ID and negative labels: eighty would make 170,000 texts of the built-in corpus."""
+
+OF_TEXTS = (NEGLABEL, "mcm")
+"""Scores that are defined by the cosines of images and texts."""
 
 KEPT = 256
 NAMES_SHOWN = 10
@@ -43,12 +47,15 @@ class OodDetection:
 
         Raises:
             ConfigError: the score is unknown.
+            NotApplicableError: the score needs a text encoder, and the model has none.
         """
         return self._scores(score, dataset, id_set, prompts or self._session.prompts)
 
     def _compute(self, score: str, dataset: str, id_set: str, prompts: PromptSet) -> Scores:
         if score not in OOD_SCORES:
             raise ConfigError(f"no OOD score {score!r}{did_you_mean(score, OOD_SCORES)}")
+        if score in OF_TEXTS:
+            self._features.require_texts(f"the OOD score {score!r}")
         if score == NEGLABEL:
             prompts = NEGLABEL_PROMPTS
         library = self._session.library
@@ -86,14 +93,14 @@ class OodDetection:
         return ood_scores.nearest_neighbours(features, bank)
 
     def _of_logits(self, score: str, images: ImageSet, known: ImageSet, prompts: PromptSet) -> Floats:
-        weights = self._features.weights(known.prompt_names, prompts)
-        logits = self._features.logits(images.name, weights)
+        logits = self._features.logits(images.name, classes_of(known), prompts)
         if score != NEGLABEL:
             return ood_scores.OF_LOGITS[score](logits, self._features.scale)
         labels = self._session.corpus.without(name for names in known.prompt_names for name in names)
         candidates = self._features.weights(tuple((label,) for label in labels), prompts)
+        weights = self._features.weights(known.prompt_names, prompts)
         negatives = candidates[ood_scores.choose_negatives(weights, candidates)]
-        return ood_scores.negative_labels(logits, self._features.logits(images.name, negatives))
+        return ood_scores.negative_labels(logits, self._features.weighted_logits(images.name, negatives))
 
     def _warn_of_shared_classes(self, images: ImageSet, known: ImageSet) -> None:
         ours = [*known.class_ids, *(name for names in known.prompt_names for name in names)]

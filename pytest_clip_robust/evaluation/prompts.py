@@ -26,6 +26,8 @@ class PromptSensitivity:
     """Answers on the data sets of the profile under the prompt sets that the profile compares.
 
     compared: those prompt sets; fewer than two cannot be compared.
+
+    Every method raises a NotApplicableError for a model without a text encoder, whose answers depend on no prompt.
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class PromptSensitivity:
 
     def template_answers(self, dataset: str) -> TemplateAnswers:
         """Return the answers with each template of the profile's prompt set alone."""
+        self._features.require_texts("prompts")
         images, prompts = self._session.library.images(dataset), self._session.prompts
         single = [PromptSet(prompts.name, (template,)) for template in prompts.templates]
         weights = [self._features.weights(images.prompt_names, one) for one in single]
         return TemplateAnswers(
             dataset=dataset,
-            answers=np.stack([self._features.logits(dataset, one).argmax(axis=1) for one in weights], axis=1),
+            answers=np.stack([self._features.weighted_logits(dataset, one).argmax(axis=1) for one in weights], axis=1),
             labels=images.labels,
             samples=images.samples,
             provenance=self._features.provenance(images.fingerprint, prompts),
@@ -70,6 +73,7 @@ class PromptSensitivity:
         return self._by_prompts(dataset, both)
 
     def _by_prompts(self, dataset: str, ask: Callable[[PromptSet], Answers]) -> ByPrompts[Answers]:
+        self._features.require_texts("prompts")
         provenance = self._features.provenance(self._session.library.images(dataset).fingerprint)
         return ByPrompts(
             dataset=dataset,

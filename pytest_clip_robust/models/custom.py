@@ -1,4 +1,5 @@
-"""User-defined models: ``py:MODULE:FACTORY[?PARAMETER=VALUE&...]``, where FACTORY returns a DualEncoder.
+"""User-defined models: ``py:MODULE:FACTORY[?PARAMETER=VALUE&...]``, where FACTORY returns a DualEncoder, or a
+classifier with a head of its own.
 
 MODULE is the name of an importable module, or the path of a file that ends in ``.py``.
 """
@@ -19,13 +20,17 @@ from types import ModuleType
 from typing import Any
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError, did_you_mean
-from pytest_clip_robust.models.protocols import DualEncoder, LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.protocols import EncodesImages, LoadedModel, PreprocessSteps
 from pytest_clip_robust.models.sanity import steps_agree
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.files import is_file, user_path
 from pytest_clip_robust.system.text import one_line
 
-REQUIRED = ("preprocess", "encode_image", "encode_text", "scale", "bias", "identity")
+OF_IMAGES = ("preprocess", "encode_image", "identity")
+OF_TEXTS = ("encode_text", "scale", "bias")
+OF_HEADS = ("classify", "classes")
+REQUIRED = (*OF_IMAGES[:2], *OF_TEXTS, OF_IMAGES[2])
+"""The attributes of a DualEncoder; a classifier has those of `OF_HEADS` in place of those of `OF_TEXTS`."""
 
 NOT_COMPILED = "not compiled: its factory has no parameter 'compiled', so --clip-compile has no effect"
 
@@ -180,21 +185,32 @@ def _converted(value: str, parameter: inspect.Parameter | None, what: str) -> An
 
 
 def _check(encoder: object, spec: ModelSpec) -> None:
+    """Check that `encoder` is a DualEncoder, or an image encoder with a head, and that its settings are usable."""
     try:
-        lacking = [name for name in REQUIRED if not hasattr(encoder, name)]
+        has_head = any(hasattr(encoder, name) for name in OF_HEADS)
+        required = (*OF_IMAGES, *OF_HEADS) if has_head else REQUIRED
+        lacking = [name for name in required if not hasattr(encoder, name)]
+        both = has_head and hasattr(encoder, "encode_text")
     except Exception as error:  # a property can raise anything
         raise ModelError(f"model {spec.label}: {type(error).__name__}: {one_line(error)}") from error
     if lacking:
+        needs = "a classifier has" if has_head else "a DualEncoder has"
+        other = "" if has_head else f"; a classifier has {', '.join(OF_HEADS)} in place of {', '.join(OF_TEXTS)}"
         raise ModelError(
-            f"model {spec.label}: its {type(encoder).__name__} has no {', '.join(lacking)}; a DualEncoder has "
-            f"{', '.join(REQUIRED)}"
+            f"model {spec.label}: its {type(encoder).__name__} has no {', '.join(lacking)}; {needs} "
+            f"{', '.join(required)}{other}"
         )
-    assert isinstance(encoder, DualEncoder)  # noqa: S101 - checked above; narrows the type
+    if both:
+        raise ModelError(
+            f"model {spec.label}: its {type(encoder).__name__} has both encode_text and a head (classify, classes), so "
+            "that it is not clear which one answers; return two objects from two functions"
+        )
+    assert isinstance(encoder, EncodesImages)  # noqa: S101 - checked above; narrows the type
     if not isinstance(encoder.identity, str) or not encoder.identity:
         raise ModelError(
             f"model {spec.label}: identity={encoder.identity!r}; expected a string that identifies its weights"
         )
-    for name in ("scale", "bias"):
+    for name in () if has_head else ("scale", "bias"):
         try:
             value = float(getattr(encoder, name))
         except (TypeError, ValueError):
@@ -205,7 +221,7 @@ def _check(encoder: object, spec: ModelSpec) -> None:
     _check_steps(encoder, spec)
 
 
-def _check_steps(encoder: DualEncoder, spec: ModelSpec) -> None:
+def _check_steps(encoder: EncodesImages, spec: ModelSpec) -> None:
     steps = getattr(encoder, "preprocess_steps", None)
     if steps is not None and not isinstance(steps, PreprocessSteps):
         raise ModelError(

@@ -30,7 +30,7 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     """
     loaded = _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
-    return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded.encoder.scale)))
+    return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded)))
 
 
 def _loader(spec: ModelSpec) -> Loader:

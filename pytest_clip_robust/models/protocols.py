@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from pytest_clip_robust.errors import NotApplicableError
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -54,6 +56,20 @@ class DualEncoder(EncodesImages, EncodesTexts, Protocol):
 
     scale: float
     bias: float
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Part of an image encoder in place of a text encoder: a head of its own, such as that of an ImageNet model.
+
+    classes: the C classes in the order of the head's logits: the name of a class list, such as ``"imagenet-1k"``, or
+        the classes themselves, as WordNet ids or names.
+    """
+
+    classes: str | Sequence[str]
+
+    def classify(self, features: Any) -> Any:
+        """Turn the (B, D) float32 NumPy array that `encode_image` gave into (B, C) logits, before any softmax."""
 
 
 @runtime_checkable
@@ -106,6 +122,8 @@ class PreprocessesInSteps(Protocol):
 class LoadedModel:
     """A model that passed its checks, with the digests that are part of its features' keys.
 
+    encoder: what the model can do: a DualEncoder; an image encoder that also is `Classifies`; a `FeaturePack`; or
+        `SavedPredictions`. Optional parts are found by their protocols.
     weights: hex digest of the parameters' content; preprocess: of the image transform; text: of the tokenizer settings.
         A model that cannot tell them apart has the same digest in all three.
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
@@ -113,13 +131,55 @@ class LoadedModel:
     """
 
     spec: ModelSpec
-    encoder: DualEncoder
+    encoder: Any
     weights: str
     preprocess: str
     text: str
     precision: str
     device: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def image_encoder(self) -> EncodesImages:
+        """The image encoder.
+
+        Raises:
+            NotApplicableError: the model has none.
+        """
+        if isinstance(self.encoder, EncodesImages):
+            return self.encoder
+        raise NotApplicableError(f"{self.spec.label} has no image encoder")
+
+    @property
+    def text_encoder(self) -> EncodesTexts:
+        """The text encoder.
+
+        Raises:
+            NotApplicableError: the model has none.
+        """
+        if isinstance(self.encoder, EncodesTexts):
+            return self.encoder
+        raise NotApplicableError(f"{self.spec.label} has no text encoder")
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the model has a text encoder, or its stored features."""
+        return isinstance(self.encoder, EncodesTexts)
+
+    @property
+    def head(self) -> Classifies | None:
+        """The model's own head, which answers in place of a zero-shot classifier, or None."""
+        return self.encoder if isinstance(self.encoder, Classifies) else None
+
+    @property
+    def scale(self) -> float:
+        """The scale of the logits; 1 for a head, whose logits are not scaled cosines."""
+        return float(getattr(self.encoder, "scale", 1.0))
+
+    @property
+    def bias(self) -> float:
+        """The bias of the logits; 0 for a head."""
+        return float(getattr(self.encoder, "bias", 0.0))
 
     @property
     def separate_preprocess(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError
-from pytest_clip_robust.models.protocols import LoadedModel, PreprocessSteps
+from pytest_clip_robust.models.protocols import EncodesImages, LoadedModel, PreprocessSteps
 from pytest_clip_robust.system.text import one_line
 
 TEXTS = ("a photo of a cat.", "an aerial view of a harbour.")
@@ -25,36 +25,46 @@ SAME = 1e-4
 
 
 def check_model(model: LoadedModel) -> None:
-    """Check scale and bias; encode two images twice and two texts once, and check the features.
+    """Check scale and bias; encode two images twice and two texts once, and check the features, or the head's logits.
+
+    A model that only has stored features or answers was checked when it was read.
 
     Raises:
-        ModelError: scale or bias are not plausible, features are not (B, D) arrays of finite numbers, the two towers
-            disagree on D, different inputs have the same features, or the same input has different features.
+        ModelError: scale or bias are not plausible, features or logits are not (B, D) arrays of finite numbers, the two
+            towers disagree on D, different inputs have the same features, or the same input has different features.
     """
     who = f"model {model.spec.label}"
-    _check_scale(model.encoder.scale, model.encoder.bias, who)
-    pixels = torch.stack([_pixels(model, image, who) for image in _images()])
-    images = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
-    texts = _features(lambda: model.encoder.encode_text(list(TEXTS)), f"{who}: encode_text")
-    if images.shape[1] != texts.shape[1]:
-        raise ModelError(
-            f"{who}: images have {images.shape[1]} dimensions and texts {texts.shape[1]}; expected the same number"
-        )
-    again = _features(lambda: model.encoder.encode_image(pixels), f"{who}: encode_image")
+    _check_scale(model.scale, model.bias, who)
+    if not isinstance(model.encoder, EncodesImages):
+        return
+    encoder = model.image_encoder
+    pixels = torch.stack([_pixels(encoder, image, who) for image in _images()])
+    images = _features(lambda: encoder.encode_image(pixels), f"{who}: encode_image")
+    again = _features(lambda: encoder.encode_image(pixels), f"{who}: encode_image")
     if _distance(images, again) > SAME:
         raise ModelError(f"{who}: encoding one image twice gave different features; call .eval() on the model")
-    for what, features in (("images", images), ("texts", texts)):
+    checked = {"images": images}
+    if model.has_texts:
+        checked["texts"] = texts = _features(lambda: model.text_encoder.encode_text(list(TEXTS)), f"{who}: encode_text")
+        if images.shape[1] != texts.shape[1]:
+            raise ModelError(
+                f"{who}: images have {images.shape[1]} dimensions and texts {texts.shape[1]}; expected the same number"
+            )
+    head = model.head
+    if head is not None:
+        _features(lambda: head.classify(images), f"{who}: classify")
+    for what, features in checked.items():
         if _distance(features[:1], features[1:]) < SAME:
             raise ModelError(f"{who}: two different {what} have the same features, so its weights have collapsed")
 
 
-def scale_notes(scale: float) -> tuple[str, ...]:
+def scale_notes(model: LoadedModel) -> tuple[str, ...]:
     """Return a note on a scale that is possible, but unlike that of a trained model."""
     low, high = USUAL_SCALES
-    if low <= scale <= high:
+    if not model.has_texts or low <= model.scale <= high:
         return ()
     return (
-        f"its logits have scale {scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends on it",
+        f"its logits have scale {model.scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends on it",
     )
 
 
@@ -97,9 +107,9 @@ def _images() -> tuple[Image.Image, Image.Image]:
     return Image.fromarray(noise), Image.fromarray(gradient)
 
 
-def _pixels(model: LoadedModel, image: Image.Image, who: str) -> torch.Tensor:
+def _pixels(encoder: EncodesImages, image: Image.Image, who: str) -> torch.Tensor:
     try:
-        pixels = torch.as_tensor(np.asarray(model.encoder.preprocess(image)), dtype=torch.float32)
+        pixels = torch.as_tensor(np.asarray(encoder.preprocess(image)), dtype=torch.float32)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # as above

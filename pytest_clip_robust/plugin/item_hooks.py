@@ -11,13 +11,16 @@ from unittest import SkipTest
 import pytest
 from _pytest.skipping import evaluate_skip_marks, xfailed_key
 
-from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError
+from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, NotApplicableError
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
 from pytest_clip_robust.plugin.items import has_gate, model_label, model_spec, short_name
 from pytest_clip_robust.plugin.keys import ALPHA, GATED, RECORDS, RUN, UPDATES
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.text import one_line
+
+NOT_APPLICABLE = "not applicable: "
+"""Begins the reason for a skip that the model itself is the cause of."""
 
 PLUGIN = Path(__file__).parent
 PACKAGE = PLUGIN.parent
@@ -36,14 +39,14 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Prepare a test, or another attempt of it: drop what an earlier attempt reported, and check its GPUs."""
     item.user_properties[:] = [one for one in item.user_properties if not one[0].startswith("clip_")]
     _check_gpus(item)
-    with _skips_of_models_are_errors(item):
+    with _not_applicable_is_skipped(), _skips_of_models_are_errors(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Fail a test whose model skips instead of encoding."""
-    with _skips_of_models_are_errors(item):
+    with _not_applicable_is_skipped(), _skips_of_models_are_errors(item):
         return (yield)
 
 
@@ -124,6 +127,15 @@ def _is_skipped(item: pytest.Item) -> bool:
         return evaluate_skip_marks(item) is not None
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - conditions are the project's code
         return False
+
+
+@contextmanager
+def _not_applicable_is_skipped() -> Iterator[None]:
+    """Skip a test of a part that the model does not have, such as a text encoder."""
+    try:
+        yield
+    except NotApplicableError as error:
+        raise pytest.skip.Exception(f"{NOT_APPLICABLE}{error}", _use_item_location=True) from None
 
 
 @contextmanager

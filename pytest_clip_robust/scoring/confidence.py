@@ -115,11 +115,23 @@ class Confidences:
 def softmax_confidences(predictions: Predictions, *, temperature: float | None = None) -> Confidences:
     """Return the confidences of the softmax of ``logits / temperature``, by default of the model's own logits.
 
-    The bias of a sigmoid-trained model cancels in a softmax; its scale does not.
+    The bias of a sigmoid-trained model cancels in a softmax; its scale does not. If only the answers' own confidences
+    are known, they are returned, and metrics of the other classes' probabilities are not defined.
 
     Raises:
         MeasurementError: fewer than two classes.
+        NotApplicableError: the confidences are not known, or a `temperature` is asked for and the logits are not known.
     """
+    if predictions.top is not None and predictions.top.confidence is not None and temperature is None:
+        return Confidences(
+            dataset=predictions.dataset,
+            confidence=predictions.top.confidence,
+            correct=predictions.answers == predictions.labels,
+            n_classes=len(predictions.class_names),
+            samples=predictions.samples,
+            provenance=predictions.provenance,
+        )
+    predictions.all_logits("calibration" if temperature is None else "temperature scaling")
     return _summed(
         _softmax_chunks(predictions, temperature or 1.0),
         predictions,
@@ -133,11 +145,11 @@ def sigmoid_confidences(predictions: Predictions) -> Confidences:
 
     Pair probabilities do not add up to 1 over classes, so only metrics of the answer's confidence can be measured.
     """
-    top = predictions.logits.max(axis=1).astype(np.float64)
+    top = predictions.all_logits("pair probability").max(axis=1).astype(np.float64)
     return Confidences(
         dataset=predictions.dataset,
         confidence=expit(top),
-        correct=predictions.logits.argmax(axis=1) == predictions.labels,
+        correct=predictions.answers == predictions.labels,
         n_classes=predictions.logits.shape[1],
         variant="sigmoid",
         samples=predictions.samples,
@@ -193,7 +205,7 @@ def fit_temperature(predictions: Predictions) -> float:
 
     NLL is convex in ``1 / T``, so the root of its slope is the only minimum; a root outside of the range gives its end.
     """
-    logits, labels = predictions.logits, predictions.labels
+    logits, labels = predictions.all_logits("temperature scaling"), predictions.labels
     of_truth = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0].astype(np.float64)
 
     def slope(log_sharpness: float) -> float:

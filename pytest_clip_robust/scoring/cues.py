@@ -109,7 +109,7 @@ def answers_of(predictions: Predictions) -> CueAnswers:
         )
     return CueAnswers(
         dataset=predictions.dataset,
-        answers=predictions.logits.argmax(axis=1),
+        answers=predictions.answers,
         shapes=predictions.labels,
         textures=predictions.textures,
         class_names=predictions.class_names,

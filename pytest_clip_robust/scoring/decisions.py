@@ -141,8 +141,12 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
             f"top-{k} of {source.dataset!r} is not defined among {n_classes} classes; "
             f"expected k from 1 to {n_classes - 1}"
         )
-    ranks, confidence = _ranks_and_confidence(source)
-    correct = ranks < k
+    if k == 1 and source.top is not None:
+        correct, confidence = source.answers == source.labels, None
+    else:
+        source.all_logits(f"top-{k}")
+        ranks, confidence = _ranks_and_confidence(source)
+        correct = ranks < k
     return Decisions(
         dataset=source.dataset,
         correct=correct,
@@ -151,26 +155,38 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
         annotations=source.annotations,
         misses=worst_misses(source, correct),
         confidence=confidence,
-        answers=source.logits.argmax(axis=1),
+        answers=source.answers,
         class_names=source.class_names,
         provenance=source.provenance,
     )
 
 
 def worst_misses(predictions: Predictions, correct: NDArray[np.bool_]) -> tuple[Miss, ...]:
-    """Return the ten wrong answers with the highest softmax probability, or all if there are fewer."""
+    """Return the ten wrong answers with the highest softmax probability, or all if there are fewer.
+
+    None are returned if no probability is known.
+    """
     wrong = np.flatnonzero(~correct)
-    confidence = np.concatenate(
-        [np.zeros(0, np.float32), *(_confidence(predictions.logits[wrong[part]]) for part in row_slices(len(wrong)))]
-    )
+    if predictions.top is not None:
+        if predictions.top.confidence is None:
+            return ()
+        wrong = wrong[predictions.answers[wrong] >= 0]
+        confidence = predictions.top.confidence[wrong].astype(np.float32)
+    else:
+        confidence = np.concatenate(
+            [
+                np.zeros(0, np.float32),
+                *(_confidence(predictions.logits[wrong[part]]) for part in row_slices(len(wrong))),
+            ]
+        )
     worst = wrong[np.argsort(-confidence, kind="stable")[:MISSES_KEPT]]
     sureness = dict(zip(wrong.tolist(), confidence.tolist(), strict=True))
-    names = predictions.class_names
+    names, answers = predictions.class_names, predictions.answers
     return tuple(
         Miss(
             sample=predictions.samples[row],
             truth=names[predictions.labels[row]],
-            predicted=names[int(predictions.logits[row].argmax())],
+            predicted=names[answers[row]],
             confidence=sureness[row],
         )
         for row in worst.tolist()

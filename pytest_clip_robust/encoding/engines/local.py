@@ -70,7 +70,7 @@ class LocalEngine:
         batches = read_pixels(
             images,
             list(job.positions.values()),
-            model.encoder.preprocess if steps is None else steps.resize,
+            model.image_encoder.preprocess if steps is None else steps.resize,
             batch_size=size,
             workers=workers,
             pin_memory=model.device.startswith("cuda"),
@@ -79,7 +79,7 @@ class LocalEngine:
             shelf=self._shelf(job),
             notice=self._notice,
         )
-        encoder = BatchEncoder(model.encoder.encode_image, name=_name(model), notice=self._notice, limit=limit)
+        encoder = BatchEncoder(model.image_encoder.encode_image, name=_name(model), notice=self._notice, limit=limit)
 
         def start(copied: TransferredBatch) -> tuple[PixelBatch, list[StartedPart]]:
             samples = [images.samples[position] for position in copied.batch.positions]
@@ -98,9 +98,9 @@ class LocalEngine:
         """
         model, text_of = job.model, job.texts
         limit = self._limit(
-            model, "text", self._text_batch, lambda size: model.encoder.encode_text(["word " * 100] * size)
+            model, "text", self._text_batch, lambda size: model.text_encoder.encode_text(["word " * 100] * size)
         )
-        encoder = BatchEncoder(model.encoder.encode_text, name=_name(model), notice=self._notice, limit=limit)
+        encoder = BatchEncoder(model.text_encoder.encode_text, name=_name(model), notice=self._notice, limit=limit)
         by_length = sorted(text_of, key=lambda digest: (len(text_of[digest]), text_of[digest]))
 
         def start(digests: list[str]) -> tuple[list[str], list[StartedPart]]:
@@ -150,10 +150,10 @@ def _default_batch(device: str, kind: str, run: Callable[[int], Any]) -> int:
 def _encode_black(model: LoadedModel, transfer: DeviceTransfer, size: int) -> None:
     """Send `size` black images through the model."""
     steps, image = model.steps, Image.new("RGB", (64, 64))
-    one = torch.as_tensor(np.array(model.encoder.preprocess(image) if steps is None else steps.resize(image)))
+    one = torch.as_tensor(np.array(model.image_encoder.preprocess(image) if steps is None else steps.resize(image)))
     copied = transfer.finish(transfer.start(PixelBatch([], torch.stack([one] * size), [], [])))
     with torch.inference_mode():
-        model.encoder.encode_image(copied.inputs)
+        model.image_encoder.encode_image(copied.inputs)
 
 
 def _name(model: LoadedModel) -> str:
