@@ -65,6 +65,19 @@ def read_checkpoint(path: Path, *, wanted: str = "") -> Checkpoint:
     return Checkpoint(path, found.parameters, plain=plain, stamp=stamp, notes=notes)
 
 
+def read_tensors(path: Path) -> StateDict:
+    """Read a file that holds nothing but named tensors, such as a shard of a model or an adapter.
+
+    Raises:
+        ModelError: the file does not exist, is damaged or truncated, would run code, or holds something else.
+    """
+    _stamp(path)
+    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)[0]
+    if not isinstance(content, dict) or not all(isinstance(one, torch.Tensor) for one in content.values()):
+        raise ModelError(f"checkpoint {path} holds more than tensors by name; expected a state_dict")
+    return dict(content)
+
+
 def content_digest(parameters: Mapping[str, torch.Tensor], architecture: object) -> str:
     """Return the SHA-256 of names, types, shapes and values of `parameters`, and of the JSON of `architecture`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -13,6 +13,8 @@ from pytest_clip_robust.system.files import exists, is_file, is_folder, user_pat
 from pytest_clip_robust.system.text import printable
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+ADAPTER = "+adapter:"
+"""What separates the spec of a base model from the folder or repository of an adapter of PEFT."""
 LONGEST = 4096
 
 EXAMPLES = (
@@ -53,6 +55,8 @@ class Kind:
 
 OPEN_CLIP = "open_clip"
 """The kind of a spec without a prefix."""
+INTERPOLATE = "interpolate"
+"""The kind of a spec that holds two others."""
 
 LOAD_BUILT = "pytest_clip_robust.models.assembly:load_built"
 _OPEN_CLIP = "pytest_clip_robust.models.open_clip.loader:build_openclip"
@@ -96,12 +100,13 @@ KINDS = {
             "remote_code": Option("true|false", "true or false"),
         },
     ),
-    "py": Kind(
-        loader="pytest_clip_robust.models.custom:load_custom",
-        form="py:MODULE:FACTORY or py:FILE.py:FACTORY",
-        name=r".+:[^\W\d]\w*(\.[^\W\d]\w*)*",
+    INTERPOLATE: Kind(
+        loader=LOAD_BUILT,
+        builder="pytest_clip_robust.models.interpolation:build_interpolation",
+        form="interpolate:A,B?alpha=NUMBER with two models A and B that have no comma in them (in an option: %2C)",
+        name=r"[^,]+,[^,]+",
         takes_weights=False,
-        options=None,
+        options={"alpha": Option(r"[01](\.0+)?|0?\.\d+", "a number from 0 to 1")},
     ),
 }
 """All kinds of models, by prefix. A new kind needs one entry here and the module that its `loader` names."""
@@ -115,12 +120,14 @@ class ModelSpec:
     name: the open_clip architecture or config file, the folder, the repository, or ``module:factory``.
     weights: an open_clip tag, or the path of a checkpoint; ``""`` if the spec names none.
     options: pairs of option and value, in the spec's order.
+    adapter: the folder or repository of an adapter of PEFT that is put on the model; ``""`` if there is none.
     """
 
     kind: str
     name: str
     weights: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    adapter: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -135,8 +142,13 @@ class ModelSpec:
         'true'
         """
         _check_text(text)
+        base, plus, adapter = ("", "", "") if text.startswith(f"{INTERPOLATE}:") else text.partition(ADAPTER)
+        if plus:
+            spec = cls.parse(base)
+            _check_adapter(adapter, spec, text)
+            return replace(spec, adapter=adapter)
         kind, rest = _split_prefix(text)
-        body, question, query = rest.partition("?")
+        body, question, query = _split_options(rest, kind)
         name, at, weights = _split_weights(body, kind)
         if at and not weights:
             raise ModelError(f"model spec {text!r} ends in '@'; write {KINDS[kind].form}")
@@ -145,7 +157,18 @@ class ModelSpec:
         spec = cls(kind=kind, name=name, weights=weights, options=_read_options(query, kind, text) if question else ())
         if spec.options and kind == OPEN_CLIP and not spec.has_checkpoint:
             raise ModelError(f"model spec {text!r}: options belong to ARCH@CHECKPOINT; remove ?{query}")
+        if kind == INTERPOLATE:
+            _check_interpolation(spec, text)
         return spec
+
+    @property
+    def parts(self) -> tuple[ModelSpec, ...]:
+        """The two models that are interpolated, or nothing for every other kind.
+
+        >>> [str(one) for one in ModelSpec.parse("interpolate:ViT-B-32,ViT-B-32@a/b.pt?alpha=0.5").parts]
+        ['ViT-B-32', 'ViT-B-32@a/b.pt']
+        """
+        return tuple(ModelSpec.parse(one) for one in self.name.split(",")) if self.kind == INTERPOLATE else ()
 
     @property
     def has_checkpoint(self) -> bool:
@@ -158,7 +181,7 @@ class ModelSpec:
     @property
     def is_published(self) -> bool:
         """Whether the spec names a published architecture and tag, rather than a file, folder, repository or module."""
-        return self.kind == OPEN_CLIP and not self.has_checkpoint
+        return self.kind == OPEN_CLIP and not self.has_checkpoint and not self.adapter
 
     @property
     def label(self) -> str:
@@ -174,6 +197,9 @@ class ModelSpec:
         >>> ModelSpec.parse("ViT-B-32@runs/42/epoch_3.pt").family
         'ViT-B-32'
         """
+        if self.parts:
+            families = {one.family for one in self.parts}
+            return families.pop() if len(families) == 1 else ""
         if not KINDS[self.kind].names_family or (self.kind == "hf" and is_folder(user_path(self.name))):
             return ""
         name = self.name.rpartition("/")[2].removesuffix(".json")
@@ -187,7 +213,8 @@ class ModelSpec:
         prefix = "" if self.kind == OPEN_CLIP else f"{self.kind}:"
         weights = f"@{self.weights}" if self.weights else ""
         query = f"?{urlencode(self.options, quote_via=quote, safe='/:@,~')}" if self.options else ""
-        return f"{prefix}{self.name}{weights}{query}"
+        adapter = f"{ADAPTER}{self.adapter}" if self.adapter else ""
+        return f"{prefix}{self.name}{weights}{query}{adapter}"
 
 
 def _check_text(text: str) -> None:
@@ -197,6 +224,29 @@ def _check_text(text: str) -> None:
         raise ModelError(f"model spec of {len(text)} characters, starting {text[:40]!r}; expected at most {LONGEST}")
     if not text.isprintable():
         raise ModelError(f"model spec {text!r} has control characters; write {EXAMPLES}")
+
+
+def _check_adapter(adapter: str, base: ModelSpec, text: str) -> None:
+    if not KINDS[base.kind].builder:
+        hint = "; in an option of your function write %2Badapter:" if base.options else ""
+        raise ModelError(f"model spec {text!r}: {base.kind}: takes no adapter{hint}")
+    if not adapter.strip() or ADAPTER in adapter:
+        raise ModelError(f"model spec {text!r}: expected BASE{ADAPTER}FOLDER, with one adapter on one base model")
+
+
+def _check_interpolation(spec: ModelSpec, text: str) -> None:
+    if spec.option("alpha") is None:
+        raise ModelError(f"model spec {text!r} ends without ?alpha=, the share of the second model, from 0 to 1")
+    for part in spec.parts:
+        if not KINDS[part.kind].builder:
+            raise ModelError(f"model spec {text!r}: {part.kind}: models cannot be interpolated; write {EXAMPLES}")
+
+
+def _split_options(rest: str, kind: str) -> tuple[str, str, str]:
+    """Split at the first ``?``, or at the last one if the models that NAME names can have options themselves."""
+    if kind != INTERPOLATE or "?" not in rest:
+        return rest.partition("?")
+    return rest.rpartition("?")
 
 
 def _split_prefix(text: str) -> tuple[str, str]:

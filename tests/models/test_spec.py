@@ -28,6 +28,12 @@ from pytest_clip_robust.models.spec import ModelSpec
         ("hf:org/repo?revision=v1.2/beta", "hf", "org/repo", "", False),
         ("py:my.module:load", "py", "my.module:load", "", False),
         ("py:my/file.py:Model.load", "py", "my/file.py:Model.load", "", False),
+        ("ViT-B-32@openai+adapter:runs/lora", "open_clip", "ViT-B-32", "openai", False),
+        ("ViT-B-32@a/b.pt?quick_gelu=true+adapter:org/lora", "open_clip", "ViT-B-32", "a/b.pt", True),
+        ("local-dir:models/mine+adapter:a@b/c?d", "local-dir", "models/mine", "", False),
+        ("hf:org/repo?revision=v2+adapter:lora", "hf", "org/repo", "", False),
+        ("interpolate:RN50@openai,RN50@a/b.pt?alpha=0.5", "interpolate", "RN50@openai,RN50@a/b.pt", "", False),
+        ("interpolate:hf:a/b,hf:c/d+adapter:e?alpha=1", "interpolate", "hf:a/b,hf:c/d+adapter:e", "", False),
     ],
 )
 def test_specs_are_parsed(text, kind, name, weights, checkpoint):
@@ -55,7 +61,10 @@ def test_the_activation_of_a_checkpoint_can_be_stated():
         ("hf-hub:repo", "expected hf-hub:ORGANISATION/REPOSITORY"),
         ("py:module", "expected py:MODULE:FACTORY"),
         ("py:module:not valid", "expected py:MODULE:FACTORY"),
-        ("timm:resnet50", "unknown prefix 'timm'; the prefixes are local-dir:, hf-hub:, hf:, py:"),
+        (
+            "onnx:resnet50",
+            "unknown prefix 'onnx'; the prefixes are local-dir:, hf-hub:, hf:, timm:, predictions:, features:",
+        ),
         ("ViT-B-32@a/b.pt?gelu=quick", "unknown option 'gelu'; the options are quick_gelu"),
         ("ViT-B-32@a/b.pt?quick_gelu=yes", "quick_gelu='yes'; expected true or false"),
         ("ViT-B-32@a/b.pt?quick_gelu", "'quick_gelu' after '\\?' is not OPTION=VALUE"),
@@ -71,6 +80,19 @@ def test_the_activation_of_a_checkpoint_can_be_stated():
         ("hf:", "expected hf:ORGANISATION/REPOSITORY or hf:FOLDER"),
         ("hf:org/repo?remote_code=yes", "remote_code='yes'; expected true or false"),
         ("hf:org/repo?revision=", "revision=''; expected a branch, tag or commit"),
+        ("ViT-B-32+adapter:", r"expected BASE\+adapter:FOLDER"),
+        ("ViT-B-32+adapter:a+adapter:b", "with one adapter on one base model"),
+        ("+adapter:lora", "is empty"),
+        ("py:m:f+adapter:lora", "py: takes no adapter$"),
+        ("py:m:f?a=b+adapter:lora", "py: takes no adapter; in an option of your function write %2Badapter:"),
+        ("interpolate:RN50@openai?alpha=0.5", "expected interpolate:A,B"),
+        ("interpolate:a,b,c?alpha=0.5", r"two models A and B that have no comma in them \(in an option: %2C\)"),
+        ("interpolate:a,b", "ends without .alpha=, the share of the second model, from 0 to 1"),
+        ("interpolate:a, ?alpha=0.5", "is empty"),
+        ("interpolate:a,b?alpha=1.5", "alpha='1.5'; expected a number from 0 to 1"),
+        ("interpolate:a,b?alpha=nan", "alpha='nan'; expected a number from 0 to 1"),
+        ("interpolate:a,py:m:f?alpha=0.5", "py: models cannot be interpolated"),
+        ("interpolate:a,b?alpha=.5+adapter:c", "expected a number from 0 to 1"),
         ("ViT\x1b[31m", "control characters"),
         ("x" * 5000, "of 5000 characters"),
     ],
@@ -108,11 +130,27 @@ def test_texts_that_cannot_be_paths_are_specs_or_one_line(kind, text):
 
 def test_a_published_model_is_known_as_one():
     assert ModelSpec.parse("ViT-B-32@openai").is_published
-    for text in ("ViT-B-32@a/b.pt", "local-dir:x", "hf-hub:a/b", "py:a:b"):
+    adapted, mixed = "ViT-B-32@openai+adapter:x", "interpolate:RN50@openai,RN50@openai?alpha=0.5"
+    for text in ("ViT-B-32@a/b.pt", "local-dir:x", "hf-hub:a/b", "py:a:b", adapted, mixed):
         assert not ModelSpec.parse(text).is_published
 
 
-@given(st.text(max_size=60))
+PIECES = ["interpolate:", "+adapter:", "hf:", "local-dir:", "py:m:f", "RN50", "@", "a/b.pt", "?", "&", ",", "%2C"]
+PIECES += ["alpha=0.5", "weights=ema", "quick_gelu=true", " ", "x"]
+
+
+def test_adapters_and_parts_are_named_with_their_options():
+    spec = ModelSpec.parse("ViT-B-32@a/b.pt?quick_gelu=true+adapter:runs/lora?x")
+    assert (spec.adapter, spec.option("quick_gelu")) == ("runs/lora?x", "true")
+    text = "interpolate:RN50@a.pt?weights=a%2Cb,RN50@b.pt?weights=ema+adapter:c?alpha=.25"
+    mixed = ModelSpec.parse(text)
+    first, second = mixed.parts
+    assert (first.option("weights"), second.option("weights"), second.adapter) == ("a,b", "ema", "c")
+    assert mixed.option("alpha") == ".25"
+    assert str(mixed) == text
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=10).map("".join))
 def test_any_text_is_a_spec_or_an_error_of_one_printable_line(text):
     message = ""
     try:
@@ -137,6 +175,9 @@ def test_any_text_is_a_spec_or_an_error_of_one_printable_line(text):
         ("showroom-clip", "showroom-clip"),
         ("local-dir:runs/42", ""),
         ("hf:org/ViT-B-16-x?revision=v2", "ViT-B-16-x"),
+        ("ViT-B-32@openai+adapter:runs/lora", "ViT-B-32"),
+        ("interpolate:RN50@openai,RN50@a/b.pt?alpha=0.5", "RN50"),
+        ("interpolate:RN50@openai,RN50x4@openai?alpha=0.5", ""),
     ],
 )
 def test_a_family_is_the_same_for_every_checkpoint_and_is_not_a_path(text, family):

@@ -506,7 +506,7 @@ def test_a_damaged_processor_or_tokenizer_is_refused(clip, name):
 
 def test_folders_of_adapters_say_that_they_must_be_merged(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    fails(f"hf:{tmp_path}", "holds adapters without their base model; save the merged model")
+    fails(f"hf:{tmp_path}", r"holds an adapter without its base model: write BASE\+adapter:")
 
 
 def test_a_folder_says_which_spec_to_write(clip, tmp_path, monkeypatch):

@@ -84,10 +84,7 @@ def _check_config_exists(folder: Path, where: str) -> None:
     if exists(folder / OPEN_CLIP_CONFIG):
         raise ModelError(f"{where}: {folder} is a folder of open_clip: write local-dir:{folder}")
     if exists(folder / ADAPTER_CONFIG):
-        raise ModelError(
-            f"{where}: {folder} holds adapters without their base model; save the merged model "
-            "(merge_and_unload().save_pretrained)"
-        )
+        raise ModelError(f"{where}: {folder} holds an adapter without its base model: write BASE+adapter:{folder}")
     raise ModelError(f"{where}: {folder} has no {CONFIG}; expected a folder that save_pretrained wrote")
 
 

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.arithmetic import arithmetic
-from pytest_clip_robust.models.assembly import BuiltModel
+from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import check_finite
 from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder

@@ -19,7 +19,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
-from pytest_clip_robust.models.assembly import BuiltModel
+from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder

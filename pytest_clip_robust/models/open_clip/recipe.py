@@ -31,6 +31,7 @@ PREFERRED_TAGS = ("openai", "laion2b", "datacomp", "webli", "metaclip", "dfn")
 
 CONFIG_FILE = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 """The weights of a hub repository, in the order in which open_clip tries them."""
 WEIGHT_FILES = (
@@ -297,6 +298,10 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
         raise ModelError(
             f"model {spec.label}: {folder} has no {CONFIG_FILE}, but a {TRANSFORMERS_CONFIG} of transformers: write "
             f"hf:{spec.name}"
+        )
+    if exists(folder / ADAPTER_CONFIG) and not exists(folder / CONFIG_FILE):
+        raise ModelError(
+            f"model {spec.label}: {folder} holds an adapter without its base model: write BASE+adapter:{folder}"
         )
     config = _read_json(folder / CONFIG_FILE, spec)
     model_config = config.get("model_cfg")
