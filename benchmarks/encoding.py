@@ -132,7 +132,7 @@ def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
 
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
     from pytest_clip_robust.encoding.pixels.reading import read_pixels
-    from pytest_clip_robust.models.open_clip.preprocessing import split
+    from pytest_clip_robust.models.splitting import split
 
     images, steps = load_images(data), split(image_transform_v2(PreprocessCfg(), is_train=False))
     positions = list(range(len(images)))
@@ -215,7 +215,7 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     from pytest_clip_robust.encoding.engines.local import LocalEngine
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
     from pytest_clip_robust.encoding.store.features import FeatureStore
-    from pytest_clip_robust.models.open_clip.preprocessing import split
+    from pytest_clip_robust.models.splitting import split
     from pytest_clip_robust.models.protocols import LoadedModel
 
     class ColourMeans:

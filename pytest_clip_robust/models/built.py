@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import torch
 
-from pytest_clip_robust.models.protocols import DualEncoder
+from pytest_clip_robust.models.protocols import EncodesImages
 
 
-class TorchEncoder(DualEncoder, Protocol):
-    """A dual encoder whose towers can be compiled."""
+class TorchEncoder(EncodesImages, Protocol):
+    """An encoder whose towers can be compiled."""
 
     def compile(self) -> list[str]:
-        """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
+        """Compile the towers with torch.compile; return a note for each tower that cannot be compiled."""
 
 
 class MakesEncoder(Protocol):

@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +47,19 @@ class Checkpoint:
             raise ModelError(f"checkpoint {self.path} was replaced while it was loaded; run again once it is complete")
 
 
-def read_checkpoint(path: Path, *, wanted: str = "") -> Checkpoint:
+def read_checkpoint(path: Path, *, wanted: str = "", known: Collection[str] = ()) -> Checkpoint:
     """Read the parameters of a safetensors file or a torch checkpoint.
 
     Only tensors and plain containers are built; everything else in a training checkpoint is skipped. If the file has
-    several models, such as an average next to the trained parameters, `wanted` chooses one: see `find_parameters`.
+    several models, such as an average next to the trained parameters, `wanted` chooses one, and
+    `known` names a model that is not a CLIP: see `find_parameters`.
 
     Raises:
         ModelError: the file does not exist, is truncated, would run code, has no parameters, or has NaN in them.
     """
     stamp = _stamp(path)
     content, restricted = (_load_safetensors(path), False) if path.suffix == ".safetensors" else _load_torch(path)
-    found = find_parameters(content, f"checkpoint {path}", wanted=wanted)
+    found = find_parameters(content, f"checkpoint {path}", wanted=wanted, known=known)
     check_finite(found.parameters, f"checkpoint {path}")
     notes = (*found.notes, *_low_precision(found.parameters))
     plain = not restricted and _is_plain(content, found.parameters)

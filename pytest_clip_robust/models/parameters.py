@@ -2,13 +2,15 @@
 
 Trainers store a model under keys such as ``state_dict`` or ``ema.shadow``, and wrap it in modules that change its
 names: DistributedDataParallel, FSDP, torch.compile, LightningModule, PEFT. Instead of a list of formats, the model is
-recognised by the names of its ``logit_scale`` and its image tower, at any depth and behind any prefix.
+recognised by the names of its ``logit_scale`` and its image tower, at any depth and behind any prefix. Another kind of
+model is recognised by all of its names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -80,18 +82,18 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def find_parameters(content: object, where: str, *, wanted: str = "") -> Found:
+def find_parameters(content: object, where: str, *, wanted: str = "", known: Collection[str] = ()) -> Found:
     """Return the parameters of the model that `wanted` names, or else of the model that was trained.
 
     `wanted` is a place in the file, a part of one, ``ema``, or ``raw`` for the parameters that were trained.
-    `where` names the file in messages.
+    `where` names the file in messages. known: the names of all parameters, of a model that is not a CLIP.
 
     Raises:
         ModelError: the content has no parameters, several models and no usual one, or adapters that are not merged.
     """
-    candidates = list(_candidates(content))
+    candidates = list(_candidates(content, frozenset(known)))
     if not candidates:
-        return _unrecognised(content, where, wanted)
+        return _unrecognised(content, where, wanted, frozenset(known))
     chosen = _named(candidates, wanted, where) if wanted else _usual(candidates, where)
     _check_merged(chosen, where)
     notes = []
@@ -103,19 +105,22 @@ def find_parameters(content: object, where: str, *, wanted: str = "") -> Found:
         )
     elif chosen.is_average and not wanted:
         notes.append(f"the checkpoint has only averaged weights: used {chosen.label}")
-    unused = _unused(content, chosen, candidates)
+    unused = _unused(content, chosen, candidates, frozenset(known))
     if unused:
         notes.append(f"{len(unused)} parameters of the checkpoint are not part of {chosen.label}, first {unused[0]!r}")
     return Found(chosen.parameters, tuple(notes))
 
 
-def clean_names(tensors: Mapping[str, torch.Tensor]) -> StateDict:
+def clean_names(tensors: Mapping[str, torch.Tensor], known: Collection[str] = ()) -> StateDict:
     """Return the tensors without the parts that wrappers insert into their names, at any depth.
+
+    Parts of `known` names belong to the model itself, and stay.
 
     >>> list(clean_names({"visual._orig_mod.proj": torch.ones(1), "visual.module.x": torch.ones(1)}))
     ['visual.proj', 'visual.module.x']
     """
-    cleaned = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in tensors}
+    wrappers = WRAPPERS - {part for name in known for part in name.split(".")}
+    cleaned = {".".join(part for part in name.split(".") if part not in wrappers): name for name in tensors}
     if len(cleaned) < len(tensors):
         cleaned = {name: name for name in tensors}  # removing the parts would make two names equal
     while wrapped := _data_parallel(cleaned):
@@ -136,7 +141,7 @@ def _data_parallel(names: Mapping[str, str]) -> str | None:
     return next((prefix for prefix, children in within.items() if prefix and children == {"module"}), None)
 
 
-def _candidates(content: object) -> Iterator[Candidate]:
+def _candidates(content: object, known: frozenset[str]) -> Iterator[Candidate]:
     """Yield every model in `content`; a dict that several keys name is searched once."""
     seen = set()
     queue: list[tuple[tuple[str, ...], object]] = [((), content)]
@@ -144,20 +149,15 @@ def _candidates(content: object) -> Iterator[Candidate]:
         keys, found = queue.pop(0)
         if isinstance(found, dict) and id(found) not in seen and len(keys) <= DEPTH:
             seen.add(id(found))
-            yield from _models(found, keys)
+            yield from _models(found, keys, known)
             queue += [((*keys, key), value) for key, value in dict.items(found) if isinstance(key, str)]
 
 
-def _models(content: dict[Any, Any], keys: tuple[str, ...]) -> Iterator[Candidate]:
+def _models(content: dict[Any, Any], keys: tuple[str, ...], known: frozenset[str]) -> Iterator[Candidate]:
     """Yield every model whose parameters are values of `content` itself."""
     tensors = _tensors(content)
-    names = clean_names({name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != COUNTER})
-    prefixes = [
-        name.removesuffix("logit_scale")
-        for name in names
-        if name.endswith("logit_scale") and name.removesuffix("logit_scale")[-1:] in {"", "."}
-    ]
-    prefixes = [one for one in prefixes if any(name.startswith(f"{one}{tower}") for tower in TOWERS for name in names)]
+    names = clean_names({name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != COUNTER}, known)
+    prefixes = _known_prefixes(names, known) if known else _clip_prefixes(names)
     for prefix in prefixes:
         inner = tuple(one for one in prefixes if one != prefix and one.startswith(prefix))
         own = {
@@ -166,6 +166,26 @@ def _models(content: dict[Any, Any], keys: tuple[str, ...]) -> Iterator[Candidat
             if name.startswith(prefix) and not (inner and name.startswith(inner))
         }
         yield Candidate(keys, prefix, own)
+
+
+def _clip_prefixes(names: Collection[str]) -> list[str]:
+    """Return what the names of each CLIP start with."""
+    prefixes = [
+        name.removesuffix("logit_scale")
+        for name in names
+        if name.endswith("logit_scale") and name.removesuffix("logit_scale")[-1:] in {"", "."}
+    ]
+    return [one for one in prefixes if any(name.startswith(f"{one}{tower}") for tower in TOWERS for name in names)]
+
+
+def _known_prefixes(names: Collection[str], known: frozenset[str]) -> list[str]:
+    """Return what the names of each model start with that has at least half of the `known` names."""
+    counts: Counter[str] = Counter()
+    for name in names:
+        parts = name.split(".")
+        ends = (".".join(parts[depth:]) for depth in range(len(parts)))
+        counts.update(name.removesuffix(end) for end in ends if end in known)
+    return [prefix for prefix, count in counts.items() if 2 * count >= len(known)]
 
 
 def _tensors(content: dict[Any, Any]) -> StateDict:
@@ -248,28 +268,32 @@ def _check_merged(chosen: Candidate, where: str) -> None:
         raise ModelError(f"{where} has flattened FSDP parameters, first {flat[0]!r}; save a full state_dict")
 
 
-def _unused(content: object, chosen: Candidate, candidates: list[Candidate]) -> list[str]:
+def _unused(content: object, chosen: Candidate, candidates: list[Candidate], known: frozenset[str]) -> list[str]:
     """Return the names in the chosen state_dict that belong to none of the models."""
     for key in chosen.keys:
         content = content[key] if isinstance(content, dict) else {}
     tensors = _tensors(content) if isinstance(content, dict) else {}
     prefixes = tuple(one.prefix for one in candidates if one.keys == chosen.keys)
     return [
-        name for name in clean_names(tensors) if not name.startswith(prefixes) and name.rpartition(".")[2] != COUNTER
+        name
+        for name in clean_names(tensors, known)
+        if not name.startswith(prefixes) and name.rpartition(".")[2] != COUNTER
     ]
 
 
-def _unrecognised(content: object, where: str, wanted: str) -> Found:
+def _unrecognised(content: object, where: str, wanted: str, known: frozenset[str]) -> Found:
     """Return the parameters of a file without a recognised model, if it has one state_dict in the usual place."""
     if wanted:
         raise ModelError(
-            f"{where}: ?weights={wanted} names no model: the file has no logit_scale next to an image tower"
+            f"{where}: ?weights={wanted} names no model: the file has no "
+            f"{'model of this architecture' if known else 'logit_scale next to an image tower'}"
         )
     found = content
     if isinstance(content, dict):
         found = next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), dict)), content)
-    if isinstance(found, dict) and found and all(isinstance(value, torch.Tensor) for value in found.values()):
-        parameters = clean_names(found)
+    whole = isinstance(found, Placeholder) and found.is_module  # a pickled model of another kind
+    if isinstance(found, dict) and found and not whole and all(isinstance(one, torch.Tensor) for one in found.values()):
+        parameters = clean_names(found, known)
         while prefix := next((one for one in COMMON_PREFIXES if all(name.startswith(one) for name in parameters)), ""):
             parameters = {name.removeprefix(prefix): tensor for name, tensor in parameters.items()}
         return Found(parameters)
@@ -280,7 +304,7 @@ def _unrecognised(content: object, where: str, wanted: str) -> Found:
 
 
 def _description(content: object, found: object) -> str:
-    if isinstance(content, Placeholder) and not content:
+    if isinstance(content, Placeholder) and (content.is_module or not content):
         return one_line(f"it is a pickled {content.name}")
     if not isinstance(content, dict):
         return f"it is a {type(content).__name__}"

@@ -100,6 +100,38 @@ KINDS = {
             "remote_code": Option("true|false", "true or false"),
         },
     ),
+    "timm": Kind(
+        loader=LOAD_BUILT,
+        builder="pytest_clip_robust.models.timm.loader:build_timm",
+        form="timm:NAME[@FILE], timm:FOLDER or timm:ORGANISATION/REPOSITORY",
+        name=r".+",
+        options={
+            "classes": Option(".+", "a class list, or a file with one class per line"),
+            "weights": _OF_CHECKPOINTS["weights"],
+        },
+    ),
+    "predictions": Kind(
+        loader="pytest_clip_robust.models.saved_predictions:load_predictions",
+        form="predictions:FILE",
+        name=r".+",
+        takes_weights=False,
+        options={"classes": Option(".+", "a class list, or a file with one class per line")},
+        names_family=False,
+    ),
+    "features": Kind(
+        loader="pytest_clip_robust.models.feature_pack:load_features",
+        form="features:FOLDER",
+        name=r".+",
+        takes_weights=False,
+        names_family=False,
+    ),
+    "py": Kind(
+        loader="pytest_clip_robust.models.custom:load_custom",
+        form="py:MODULE:FACTORY or py:FILE.py:FACTORY",
+        name=r".+:[^\W\d]\w*(\.[^\W\d]\w*)*",
+        takes_weights=False,
+        options=None,
+    ),
     INTERPOLATE: Kind(
         loader=LOAD_BUILT,
         builder="pytest_clip_robust.models.interpolation:build_interpolation",
@@ -200,7 +232,7 @@ class ModelSpec:
         if self.parts:
             families = {one.family for one in self.parts}
             return families.pop() if len(families) == 1 else ""
-        if not KINDS[self.kind].names_family or (self.kind == "hf" and is_folder(user_path(self.name))):
+        if not KINDS[self.kind].names_family or (self.kind in {"hf", "timm"} and is_folder(user_path(self.name))):
             return ""
         name = self.name.rpartition("/")[2].removesuffix(".json")
         return re.sub(r"[^\w.-]", "_", name.replace(".py:", ".").replace(":", "."), flags=re.ASCII).lstrip(".")

@@ -26,7 +26,7 @@ from pytest_clip_robust.encoding.engines.local import LocalEngine
 from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import DataError, ModelError
-from pytest_clip_robust.models.open_clip.preprocessing import split
+from pytest_clip_robust.models.splitting import split
 
 TOLERANCE = 1e-6
 """Cosine distance that batching may cause in fp32."""

@@ -23,7 +23,7 @@ from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
-from pytest_clip_robust.models.open_clip.preprocessing import split
+from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.probes import PROBE_TEXTS
@@ -173,6 +173,12 @@ def _check_parameters(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: M
             f"{where} has no logit_bias, which {recipe.name} has: it is not a checkpoint of a model that was trained "
             "with the sigmoid loss, or it was saved incompletely"
         )
+    if _lacks_texts(checkpoint.parameters):
+        raise ModelError(
+            f"{where} has an image tower and no text tower, such as a captioner, or WiSE-FT's ImageEncoder without "
+            "keep_lang: save it with the text tower of the model that it was trained from, or load its own classifier "
+            "in your function with py:"
+        )
     own = clip.state_dict()
     for name, tensor in checkpoint.parameters.items():
         wanted = own.get(name, own.get(f"text.{name}"))
@@ -182,6 +188,16 @@ def _check_parameters(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: M
                 f"{where} is quantised: {name!r} is stored as {str(tensor.dtype).removeprefix('torch.')}; save it as "
                 "fp32, bf16 or fp16"
             )
+
+
+TEXT_TOWERS = ("transformer.", "text.", "text_encoder.", "text_model.")
+"""How the names of a text tower start in open_clip and in the libraries whose names it knows."""
+
+
+def _lacks_texts(parameters: StateDict) -> bool:
+    """Return whether a checkpoint has an image tower of open_clip and no text tower."""
+    names = parameters.keys()
+    return any(one.startswith("visual.") for one in names) and not any(one.startswith(TEXT_TOWERS) for one in names)
 
 
 def _fill(clip: Any, checkpoint: Checkpoint, recipe: Recipe, spec: ModelSpec) -> None:
