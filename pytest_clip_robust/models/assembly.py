@@ -16,6 +16,8 @@ import torch
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.models.adapters import add_adapter
 from pytest_clip_robust.models.built import BuiltModel
+from pytest_clip_robust.models.card.facts import card_of
+from pytest_clip_robust.models.card.weights import weights_claim
 from pytest_clip_robust.models.checkpoint import content_digest
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
@@ -49,6 +51,7 @@ def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
         precision=precision,
         device=device,
         notes=tuple(notes),
+        card=card_of([weights_claim({name: one.numel() for name, one in module.named_parameters()})]),
     )
 
 

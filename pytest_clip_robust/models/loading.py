@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import torch
 
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.models.card.reading import card_for
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.sanity import check_model, scale_notes
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
@@ -30,7 +31,7 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     """
     loaded = _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
-    return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded)))
+    return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded)), card=card_for(loaded))
 
 
 def _loader(spec: ModelSpec) -> Loader:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pytest_clip_robust.errors import NotApplicableError
+from pytest_clip_robust.models.card.facts import ModelCard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,6 +129,7 @@ class LoadedModel:
         A model that cannot tell them apart has the same digest in all three.
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
     notes: one-line remarks for the run's header, such as a default tag that was chosen.
+    card: the facts that the loader knows; `load_model` adds those that spec, config and files state.
     """
 
     spec: ModelSpec
@@ -138,6 +140,7 @@ class LoadedModel:
     precision: str
     device: str
     notes: tuple[str, ...] = ()
+    card: ModelCard = field(default_factory=ModelCard)
 
     @property
     def image_encoder(self) -> EncodesImages:

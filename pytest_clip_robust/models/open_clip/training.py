@@ -50,16 +50,31 @@ def training_run(checkpoint: Path, where: str) -> TrainingRun:
     Raises:
         ModelError: an option has a value that open_clip cannot have written.
     """
+    path = _params_file(checkpoint)
+    return TrainingRun() if path is None else _read(path, where)
+
+
+def run_options(checkpoint: Path) -> dict[str, str]:
+    """Return all options in ``RUN/params.txt`` of a checkpoint as text, or an empty dict without such a file."""
+    path = _params_file(checkpoint)
+    return {} if path is None else _options(path)
+
+
+def _params_file(checkpoint: Path) -> Path | None:
     for file in (checkpoint.absolute(), Path(os.path.realpath(checkpoint))):
         path = file.parent.parent / FILE
         if file.parent.name == CHECKPOINTS and is_file(path):
-            return _read(path, where)
-    return TrainingRun()
+            return path
+    return None
+
+
+def _options(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {key: value for key, colon, value in (line.partition(": ") for line in lines) if colon}
 
 
 def _read(path: Path, where: str) -> TrainingRun:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    options = {key: value for key, colon, value in (line.partition(": ") for line in lines) if colon}
+    options = _options(path)
 
     def option(name: str, expected: str, is_valid: Callable[[Any], bool]) -> Any:
         value = _literal(options.get(name, "None"))
