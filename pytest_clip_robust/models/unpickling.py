@@ -3,10 +3,14 @@
 Training checkpoints hold more than tensors: NumPy scalars in the optimizer's state, an `argparse.Namespace`, a config
 object. ``torch.load(weights_only=True)`` refuses them. Here, nothing that a file names is imported or called, except
 the few functions of torch that build tensors. A file that names a function for running code is refused as a whole.
+
+Some trainers save a whole model in place of its parameters. Its tensors are attributes of its modules, so they are
+found without the model's code.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO, Self
 
 import torch
+from torch.serialization import MAGIC_NUMBER
 
 BUILT_INS = frozenset(
     {"bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set"}
@@ -31,6 +36,10 @@ RUN_CODE = frozenset(
 """Modules and functions that only a hostile checkpoint names: it is refused, although nothing would be called."""
 
 
+ZIP = b"PK\x03\x04"
+"""What a file of torch.save starts with; until 2020, it started with a pickle of MAGIC_NUMBER."""
+
+
 class RefusedError(Exception):
     """The file names a function that runs code; the message is its name."""
 
@@ -38,11 +47,16 @@ class RefusedError(Exception):
 class Placeholder(dict[Any, Any]):
     """Takes the place of an object of a type that is not built.
 
-    Items of dict subclasses are kept, so that parameters in one can be found; all other content is dropped.
+    Items of dict subclasses are kept, so that parameters in one can be found. The object of a module becomes its
+    state_dict. All other content is dropped.
     """
 
     name = "object"
     """The full name of the type in the file."""
+    is_module = False
+    """Whether the object is a `torch.nn.Module`."""
+    dump_patches = False
+    """Asked by torch for modules in its format of before 2020, whose source code it compares."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Accept the arguments of any constructor."""
@@ -55,8 +69,11 @@ class Placeholder(dict[Any, Any]):
         """Return a placeholder for the result of a call."""
         return Placeholder()
 
-    def __setstate__(self, _state: object) -> None:
-        """Drop the attributes."""
+    def __setstate__(self, state: object) -> None:
+        """Keep the tensors of a module under their names in a state_dict; drop all other attributes."""
+        if isinstance(state, dict) and isinstance(state.get("_modules"), dict):
+            self.is_module = True
+            self.update(_state_dict(state))
 
     def append(self, _item: object) -> None:
         """Drop an item of a list subclass."""
@@ -71,6 +88,21 @@ class Placeholder(dict[Any, Any]):
     __hash__ = object.__hash__  # type: ignore[assignment]
     __eq__ = object.__eq__
     __ne__ = object.__ne__
+
+
+def _state_dict(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return what `torch.nn.Module.state_dict` returns for a module with these attributes."""
+    found: dict[str, Any] = {}
+    left_out = attributes.get("_non_persistent_buffers_set")
+    for kind in ("_parameters", "_buffers"):
+        tensors = attributes.get(kind)
+        for name, tensor in tensors.items() if isinstance(tensors, dict) else ():
+            if isinstance(tensor, torch.Tensor) and not (isinstance(left_out, set) and name in left_out):
+                found[str(name)] = tensor
+    for name, module in attributes["_modules"].items():
+        if isinstance(module, Placeholder):
+            found |= {f"{name}.{inner}": tensor for inner, tensor in module.items()}
+    return found
 
 
 class _Unpickler(pickle.Unpickler):
@@ -90,12 +122,18 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_restricted(file: BinaryIO) -> object:
-    """Return the content of a torch checkpoint that is neither TorchScript nor in the tar format of 2016.
+    """Return the content of a pickle, or of a torch checkpoint, neither TorchScript nor in the tar format of 2016.
 
     Raises:
         RefusedError: the file names a function that runs code.
         Exception: the file is damaged, or is not a torch checkpoint.
     """
+    if file.read(len(ZIP)) != ZIP:
+        file.seek(0)
+        content = _Unpickler(file).load()
+        if content != MAGIC_NUMBER:
+            return content  # written by pickle, not by torch.save
+    file.seek(0)
     module = SimpleNamespace(__name__=__name__, Unpickler=_Unpickler, load=_load)
     return torch.load(file, map_location="cpu", pickle_module=module, weights_only=False)
 
@@ -132,9 +170,21 @@ def _tensor_of_subclass(build: Callable[..., Any], _type: object, arguments: tup
     return build(*arguments)
 
 
+def _latin1(text: str, _encoding: str = "") -> bytes:
+    """Build bytes, which protocol 2 stores as a text in Latin-1."""
+    return text.encode("latin-1")
+
+
+def _storage(content: bytes) -> Any:
+    """Build a tensor's memory, which pickle stores as the bytes of a torch checkpoint."""
+    return load_restricted(io.BytesIO(content))
+
+
 _BUILDERS: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "getattr"): _attribute,
+    ("_codecs", "encode"): _latin1,
     ("torch", "Size"): tuple,
+    ("torch.storage", "_load_from_bytes"): _storage,
     ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,  # noqa: SLF001 - named in every checkpoint
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,  # noqa: SLF001 - as above
     ("torch._utils", "_rebuild_parameter"): _tensor_alone,

@@ -38,7 +38,7 @@ OPEN_CLIP = {
 TRANSFORMERS = {
     "attention": {"target_modules": ["q_proj", "v_proj"]},
     "all linear layers": {"target_modules": "all-linear", "use_rslora": True},
-    "feature extraction": {"target_modules": ["fc1"], "task_type": "FEATURE_EXTRACTION", "bias": "lora_only"},
+    "feature extraction": {"target_modules": ["fc1"], "task_type": "FEATURE_EXTRACTION", "bias": "all"},
     "whole modules": {"target_modules": ["fc1"], "modules_to_save": ["visual_projection"], "use_dora": True},
 }
 
