@@ -44,6 +44,7 @@ class Session:
         self._uncaptured = uncaptured
         self._notices: list[str] = []
         self._models: dict[str, dict[str, Any]] = {}
+        self._prompted: set[str] = set()
         self._store = FeatureStore(f"{run.cache.rstrip('/')}/features", notice=self.notice)
         # Prepared data and pixels are memory-mapped, so they need a local folder even if features are in a bucket.
         self.cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute()
@@ -104,11 +105,20 @@ class Session:
             "precision": loaded.precision,
             "device": loaded.device,
             "notes": list(loaded.notes),
+            "card": loaded.card.plain(),
         }
         for line in changed_models([self._models, {spec.label: identity}]):
             raise ModelError(line)
         self._models[spec.label] = identity
+        if loaded.has_texts:
+            self._prompted.add(spec.label)
         return loaded
+
+    def _prompts_of(self, label: str) -> dict[str, Any] | None:
+        """Return the prompts that the run has used for a model, the last factor of its card; None if it used none."""
+        if label not in self._prompted or "prompts" not in vars(self):
+            return None
+        return {"name": self.prompts.name, "templates": len(self.prompts.templates)}
 
     def notice(self, text: str) -> None:
         """Keep `text` for the lines below the table; equal notices are printed once."""
@@ -124,7 +134,7 @@ class Session:
     def summary(self) -> RunSummary:
         """Return what was loaded and encoded so far, as plain data."""
         return RunSummary(
-            models=dict(self._models),
+            models={label: {**about, "prompts": self._prompts_of(label)} for label, about in self._models.items()},
             data=self.library.summary(),
             notices=list(self._notices),
             images_encoded=self.encoder.counts["images"],

@@ -18,6 +18,7 @@ from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_su
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.report.document import build_document, write_document
@@ -123,6 +124,8 @@ class Collector:
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             every = terminalreporter.verbosity > 0
             conclusions = self._conclusions(exitstatus)
+            for line in card_lines(self._summary()["models"], width=width):
+                terminalreporter.write_line(line)
             terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
             terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
             gates = self._run.profile.gates

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.models.card.derived import adapted, interpolated
 from pytest_clip_robust.models.card.facts import FACTS, SOURCES, Claim, ModelCard, card_of, overridden
-from pytest_clip_robust.models.card.sentence import fine_tuning, sentence, short
+from pytest_clip_robust.models.card.sentence import card_lines, fine_tuning, sentence, short
 
 VALUES = {"data": st.sampled_from(["LAION-2B", "CC12M", None]), "samples_seen": st.sampled_from([1e9, 34e9, None])}
 CLAIMS = st.lists(
@@ -179,3 +179,35 @@ def test_an_interpolation_of_a_model_with_its_fine_tune_is_named_by_both():
     card = interpolated(base, tuned, alpha=0.5)
     assert (card.data, card.remarks) == ("LAION-2B", ())
     assert fine_tuning(card) == "interpolation (alpha=0.5) on ImageNet-1k"
+
+
+TEXTS = st.text("abc @-_/", min_size=1, max_size=60).map(lambda text: f"x{text}x")
+
+
+@given(TEXTS, TEXTS, st.integers(20, 120))
+def test_broken_lines_have_the_words_of_the_whole_line_and_fit(label, data, width):
+    models = {label: {"card": ModelCard(family="ViT", size="B/32", data=data, fine_tuning="zero-shot").plain()}}
+    whole, broken = card_lines(models), card_lines(models, width=width)
+    assert len(whole) == 1
+    assert " ".join(broken).split() == whole[0].split()
+    assert all(len(line) <= width or len(line.split()) == 1 for line in broken)
+    assert all(line.startswith("  ") for line in broken[1:])
+
+
+def test_a_line_is_broken_after_a_factor():
+    card = ModelCard(family="ViT", size="B/32", data="LAION-2B", pairs=2.32e9, samples_seen=34e9, loss="softmax")
+    assert card_lines({"ViT-B-32@laion2b_s34b_b79k": {"card": card.plain()}}, width=75) == [
+        "model ViT-B-32@laion2b_s34b_b79k: ViT-B/32;",
+        "  LAION-2B (2.32 B pairs), 34 B seen; softmax;",
+        "  unknown: parameters, resolution, fine-tuning",
+    ]
+
+
+def test_contradictions_are_printed_and_other_remarks_are_not():
+    claims = [
+        claim("tag", data="LAION-2B"),
+        claim("training run", data="CC12M"),
+        Claim(source="tag", remarks=("soup",)),
+    ]
+    lines = card_lines({"a": {"card": card_of(claims).plain()}, "without a card": {}})
+    assert lines[1:] == ["a: data: CC12M (training run) contradicts LAION-2B (tag); took the first"]

@@ -50,6 +50,8 @@ interpolation: of the parameters of two models (WiSE-FT).
 Positive = Annotated[int, AtLeast(1)]
 Samples = Annotated[float, AtLeast(1)]
 
+CONTRADICTS = " contradicts "
+
 ROUNDING = 0.1
 """Two numbers agree within this relative difference: names of checkpoints round them, as ``s34b`` does."""
 
@@ -98,6 +100,11 @@ class ModelCard:
         """The facts that are known, by name."""
         return {name: getattr(self, name) for name in FACTS if getattr(self, name) is not None}
 
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """The remarks on facts that two sources state differently."""
+        return tuple(remark for remark in self.remarks if CONTRADICTS in remark)
+
     def plain(self) -> dict[str, Any]:
         """Return the card as plain data, with unknown facts as None, for report.json."""
         return {**asdict(self), "sources": dict(self.sources), "remarks": list(self.remarks)}
@@ -139,7 +146,7 @@ def card_of(claims: Sequence[Claim]) -> ModelCard:
             # Published numbers describe the data set in general, so another number of one model is no contradiction.
             if source != "published" and not _agree(values[name], value):
                 remarks.append(
-                    f"{name}: {values[name]} ({sources[name]}) contradicts {value} ({source}); took the first"
+                    f"{name}: {values[name]} ({sources[name]}){CONTRADICTS}{value} ({source}); took the first"
                 )
     return ModelCard(**values, sources=sources, remarks=tuple(dict.fromkeys(remarks)))
 

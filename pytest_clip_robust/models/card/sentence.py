@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
 from pytest_clip_robust.models.card.facts import ModelCard
 
+SEPARATOR, INDENT = "; ", "  "
 SCALES = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -45,7 +50,52 @@ def sentence(card: ModelCard) -> str:
     parts = [_architecture(card), _data(card), card.loss or "", fine_tuning(card)]
     if unknown:
         parts.append(f"unknown: {', '.join(unknown)}")
-    return "; ".join(part for part in parts if part)
+    return SEPARATOR.join(part for part in parts if part)
+
+
+def card_lines(models: Mapping[str, Mapping[str, Any]], *, width: int = 0) -> list[str]:
+    """Return the cards of a run's models as lines for a terminal, with what their sources contradict.
+
+    Args:
+        models: label -> what the report says of a model, with its card as plain data under ``card``.
+        width: of the terminal, in columns; 0 does not break lines.
+
+    >>> card = ModelCard(family="ViT", size="B/32", parameters=151277313, resolution=224, data="mine",
+    ...     samples_seen=3e9, loss="softmax", fine_tuning="zero-shot")
+    >>> for line in card_lines({"a": {"card": card.plain()}}, width=60):
+    ...     print(line)
+    model a: ViT-B/32, 151 M parameters, 224 px; mine, 3 B seen;
+      softmax; zero-shot
+    """
+    lines = []
+    for label, about in models.items():
+        if plain := about.get("card"):
+            card = ModelCard(**plain)
+            lines += [f"model {label}: {sentence(card)}", *(f"{label}: {remark}" for remark in card.contradictions)]
+    if not width:
+        return lines
+    return [part for line in lines for part in _broken(line, width)]
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """Break a line after factors, and a factor that is longer than `width` between its words."""
+    first, *factors = line.split(SEPARATOR)
+    parts = [first]
+    for factor in factors:
+        longer = f"{parts[-1]}{SEPARATOR}{factor}"
+        if len(longer) < width:  # a separator may follow
+            parts[-1] = longer
+        else:
+            parts.append(f"{INDENT}{factor}")
+    whole = [f"{part}{SEPARATOR.strip()}" for part in parts[:-1]] + parts[-1:]
+    # A spec such as ViT-B-32@laion2b_s34b_b79k is broken neither at its hyphens nor because it is long.
+    return [
+        piece
+        for part in whole
+        for piece in textwrap.wrap(
+            part, width, subsequent_indent=INDENT, break_on_hyphens=False, break_long_words=False
+        )
+    ]
 
 
 def fine_tuning(card: ModelCard) -> str:
