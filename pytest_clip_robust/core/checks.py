@@ -50,9 +50,7 @@ def not_applicable(name: str, reason: str) -> Check:
     return Check(name=name, status=Status.NOT_APPLICABLE, measured=reason)
 
 
-def judged(
-    name: str, measured: str, *, expected: str = "", failure: str = "", warning: str = ""
-) -> Check:
+def judged(name: str, measured: str, *, expected: str = "", failure: str = "", warning: str = "") -> Check:
     """Return a row that failed if there is a `failure`, else a warning if there is one, else ok; both are the fix.
 
     >>> judged("scale", "scale 100", expected="2 to 100").status

@@ -29,9 +29,18 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     Raises:
         ModelError: it cannot be loaded, or fails its checks.
     """
-    loaded = _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
+    loaded = load_unchecked(spec, device=device, precision=precision, compiled=compiled)
     check_model(loaded)
     return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded)), card=card_for(loaded))
+
+
+def load_unchecked(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    """Load `spec` without encoding anything, for checks of its own.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
 
 
 def _loader(spec: ModelSpec) -> Loader:

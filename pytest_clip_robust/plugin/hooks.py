@@ -20,6 +20,8 @@ EXAMPLE = "pytest --model ViT-B-32@openai --clip-data photos=/path/to/class-fold
 
 NO_MODEL = f"no model given, so there is nothing to evaluate; for example: {EXAMPLE}"
 
+NO_MODEL_TO_CHECK = "--clip-check: no model given; for example: pytest --clip-check --model ViT-B-32@openai"
+
 MODEL_OPTION_TAKEN = "--model is defined by another plugin or conftest here; give the model with --clip-model instead"
 
 TAKEN: pytest.StashKey[bool] = pytest.StashKey()
@@ -78,6 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest = f"clip_{name.replace('-', '_')}"
         group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)
         parser.addini(dest, text, default=default)
+    text = "Only check that the models are complete and work, in seconds; run no tests"
+    group.addoption("--clip-check", action="store_true", help=text)
     for name, text in (
         ("compile", "Run the model's towers through torch.compile"),
         ("strict", "Also fail gates with no baseline or an inconclusive comparison, and thresholds that match nothing"),
@@ -93,6 +97,18 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     early_config.stash[TAKEN] = "--model" in _options_so_far(parser)
     if not early_config.stash[TAKEN]:
         _add_model_option(parser.getgroup("clip-robust"), "--model")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Check the models in place of a session, if asked to; tests are not collected and no worker is started."""
+    if not config.getoption("clip_check") or config.getoption("help"):
+        return None
+    if not (config.getoption("clip_models") or config.getini("clip_model")):
+        raise pytest.UsageError(MODEL_OPTION_TAKEN if config.stash[TAKEN] else NO_MODEL_TO_CHECK)
+    from pytest_clip_robust.plugin.model_check import run_checks  # noqa: PLC0415
+
+    return run_checks(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

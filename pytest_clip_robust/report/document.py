@@ -75,7 +75,7 @@ def build_document(
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "exit_status": exit_status,
-        "versions": _versions(),
+        "versions": package_versions(),
         "profile": profile,
         "precision": precision,
         "alpha": alpha,
@@ -124,5 +124,6 @@ def read_report(path: Path) -> Document:
     return document
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide results, and the platform."""
     return {"python": platform.python_version(), "platform": sys.platform} | installed_versions(PACKAGES)

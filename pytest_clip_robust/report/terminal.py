@@ -54,7 +54,7 @@ def render_gates(records: Sequence[Record], *, width: int, colour: bool, every: 
         if rows:
             drawn += [Text(f"\n{title}", style="bold"), _table(rows, compared=compared, with_model=with_model)]
     drawn.append(Text(f"\n{_tally(records, [*headlines, *shown])}"))
-    return _drawn(drawn, width=width, colour=colour)
+    return draw(drawn, width=width, colour=colour)
 
 
 def render_aspects(records: Sequence[Record], conclusions: Sequence[Conclusion], *, width: int, colour: bool) -> str:
@@ -70,7 +70,7 @@ def render_aspects(records: Sequence[Record], conclusions: Sequence[Conclusion],
         return ""
     blind = {(one["model"], sight["aspect"]): sight for one in conclusions for sight in one["blind"]}
     with_model = len({model for model, _ in aspects}) > 1
-    table = _empty_table()
+    table = empty_table()
     for name in ("aspect", *(["model"] if with_model else []), "gates", "verdicts"):
         table.add_column(name, justify="right" if name == "gates" else "left", overflow="fold")
     if compared:
@@ -81,7 +81,7 @@ def render_aspects(records: Sequence[Record], conclusions: Sequence[Conclusion],
         names = [Text(printable(name)) for name in (aspect_name(aspect), *([model] if with_model else []))]
         sight = [_sight_cell(blind.get((model, aspect)))] if compared else []
         table.add_row(*names, Text(str(len(of_aspect))), verdicts, *sight)
-    return _drawn([Text(), table, Text()], width=width, colour=colour)
+    return draw([Text(), table, Text()], width=width, colour=colour)
 
 
 def level_line(records: Sequence[Record], *, alpha: float, correction: str, headline_share: float) -> str:
@@ -132,7 +132,8 @@ def _detail_title(details: Sequence[Record], shown: Sequence[Record]) -> str:
     return f"details: {len(shown)} of {len(details)}"
 
 
-def _empty_table() -> Table:
+def empty_table() -> Table:
+    """Return a table without columns, in the style of all tables."""
     return Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
 
 
@@ -145,7 +146,7 @@ def _table(records: Sequence[Record], *, compared: bool, with_model: bool) -> Ta
         else ["value", "95 % interval"]
     )
     columns += ["threshold", "n"]
-    table = _empty_table()
+    table = empty_table()
     table.add_column("verdict", no_wrap=True)
     table.add_column("measurement", overflow="fold")
     if with_model:
@@ -233,7 +234,7 @@ def _urgency(record: Record) -> tuple[int, float, str, str]:
     )
 
 
-def _drawn(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:
+def draw(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:
     """Return the parts as text; a `width` of 0 stands for no terminal."""
     file = io.StringIO()
     console = Console(

@@ -65,6 +65,18 @@ def family_preprocess(config: Mapping[str, Any], name: str) -> tuple[dict[str, A
     return agreed, (f"{name} does not state its preprocessing: used {origin}",)
 
 
+def known_preprocess(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the different preprocessings of the published architectures that a model config resembles, if any.
+
+    Those that equal the config count, or else those with the most common settings, apart from sizes.
+    """
+    same = [one for one in _published() if open_clip.get_model_config(one) == config]
+    found: list[dict[str, Any]] = []
+    for name in same or _nearest(config):
+        found += [one for one in published_preprocess(name) if one not in found]
+    return found
+
+
 def _agreed(found: list[list[dict[str, Any]]]) -> dict[str, Any] | None:
     """Return the preprocessing that most architectures have; None if no preprocessing is common enough."""
     single = [one[0] for one in found if len(one) == 1]

@@ -1,0 +1,1 @@
+"""Checks of a loaded model that take seconds: its parameters, inputs, features and answers on a small batch."""

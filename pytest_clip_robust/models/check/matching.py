@@ -1,0 +1,77 @@
+"""Which text of the batch fits which picture, and how sure the model is; compared with guessing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from scipy.stats import binom
+
+from pytest_clip_robust.core.checks import Check, judged, not_applicable
+from pytest_clip_robust.models.check.encoding import Features, Rows, unit
+
+SIGNIFICANT = 0.01
+"""Largest p-value of a model that does better than guessing: 5 of 16 have p = 0.003."""
+
+
+class Matching(NamedTuple):
+    """The answers on N pictures with N texts.
+
+    hits: how many of the `pictures` have the largest logit for their own text. p: the probability of as many hits or
+        more by guessing.
+    sharpness: mean largest softmax probability, 1/N to 1. margin: mean cosine of the own text minus the best other one.
+    log_likelihood: (2N,) log softmax probability of the own text of each picture, and of the own picture of each text.
+    """
+
+    hits: int
+    pictures: int
+    p: float
+    sharpness: float
+    margin: float
+    log_likelihood: NDArray[np.float64]
+
+
+def match(images: Rows, texts: Rows, scale: float) -> Matching:
+    """Match the features of N pictures with those of their N texts; logits are scale * cosine.
+
+    The exact p-value is P(X >= hits) for X ~ Binomial(N, 1/N): a guess is right with probability 1/N for each picture.
+
+    >>> match(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), 100.0).p == 1 / 256
+    True
+    """
+    cosines = unit(images).astype(np.float64) @ unit(texts).astype(np.float64).T
+    count = len(cosines)
+    own = np.diag(cosines)
+    others = np.where(np.eye(count, dtype=bool), -np.inf, cosines).max(axis=1)
+    hits = int((own > others).sum())
+    by_image, by_text = log_softmax(scale * cosines, axis=1), log_softmax(scale * cosines, axis=0)
+    return Matching(
+        hits,
+        count,
+        float(binom.sf(hits - 1, count, 1 / count)),
+        float(np.exp(by_image.max(axis=1)).mean()),
+        float((own - others).mean()),
+        np.concatenate([np.diag(by_image), np.diag(by_text)]),
+    )
+
+
+def check_matching(features: Features, scale: float) -> Check:
+    """Judge whether a model matches pictures and texts better than guessing."""
+    if features.texts is None:
+        return not_applicable("matching", "the model has no text tower")
+    found = match(features.images, features.texts, scale)
+    warning = ""
+    if not found.p <= SIGNIFICANT:
+        warning = (
+            "it does not recognise everyday objects: unless it was trained for other pictures, check its weights, "
+            "tokenizer, preprocessing and activation"
+        )
+    return judged(
+        "matching",
+        f"{found.hits} of {found.pictures} pictures (p {found.p:.1g}), sharpness {found.sharpness:.2f}, "
+        f"margin {found.margin:+.3f}",
+        expected=f"better than guessing (1 of {found.pictures}), p at most {SIGNIFICANT:g}",
+        warning=warning,
+    )
