@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.memory import check_memory
 from pytest_clip_robust.models.parameters import StateDict, find_parameters
+from pytest_clip_robust.models.shards import INDEX_SUFFIX, named_shards, shards_of
+from pytest_clip_robust.models.training_folders import advice
 from pytest_clip_robust.models.unpickling import RefusedError, load_restricted
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
@@ -43,12 +46,12 @@ class Checkpoint:
         Raises:
             ModelError: it was replaced or changed since.
         """
-        if _stamp(self.path) != self.stamp:
+        if _stamps(self.path) != self.stamp:
             raise ModelError(f"checkpoint {self.path} was replaced while it was loaded; run again once it is complete")
 
 
 def read_checkpoint(path: Path, *, wanted: str = "", known: Collection[str] = ()) -> Checkpoint:
-    """Read the parameters of a safetensors file or a torch checkpoint.
+    """Read the parameters of a safetensors file, a torch checkpoint, or the shards of one, by their index or one name.
 
     Only tensors and plain containers are built; everything else in a training checkpoint is skipped. If the file has
     several models, such as an average next to the trained parameters, `wanted` chooses one, and
@@ -57,13 +60,25 @@ def read_checkpoint(path: Path, *, wanted: str = "", known: Collection[str] = ()
     Raises:
         ModelError: the file does not exist, is truncated, would run code, has no parameters, or has NaN in them.
     """
-    stamp = _stamp(path)
-    content, restricted = (_load_safetensors(path), False) if path.suffix == ".safetensors" else _load_torch(path)
+    where = f"checkpoint {path}"
+    stamp = _stamps(path)
+    files = shards_of(path, where)
+    check_memory(files, where)
+    content, restricted = (_joined(path, files), True) if files != (path,) else _load(path)
     found = find_parameters(content, f"checkpoint {path}", wanted=wanted, known=known)
     check_finite(found.parameters, f"checkpoint {path}")
     notes = (*found.notes, *_low_precision(found.parameters))
     plain = not restricted and _is_plain(content, found.parameters)
     return Checkpoint(path, found.parameters, plain=plain, stamp=stamp, notes=notes)
+
+
+def check_readable(path: Path) -> None:
+    """Check that a checkpoint is a file that can be read, without reading it.
+
+    Raises:
+        ModelError: it does not exist, or is a folder, a pipe or a device; of a trainer's folder, what to write instead.
+    """
+    _stamp(path)
 
 
 def read_tensors(path: Path) -> StateDict:
@@ -73,7 +88,7 @@ def read_tensors(path: Path) -> StateDict:
         ModelError: the file does not exist, is damaged or truncated, would run code, or holds something else.
     """
     _stamp(path)
-    content = _load_safetensors(path) if path.suffix == ".safetensors" else _load_torch(path)[0]
+    content, _ = _load(path)
     if not isinstance(content, dict) or not all(isinstance(one, torch.Tensor) for one in content.values()):
         raise ModelError(f"checkpoint {path} holds more than tensors by name; expected a state_dict")
     return dict(content)
@@ -107,6 +122,13 @@ def check_finite(parameters: Mapping[str, torch.Tensor], where: str) -> None:
         )
 
 
+def _stamps(path: Path) -> tuple[int, ...]:
+    """Return the stamps of a checkpoint and of its shards."""
+    own = _stamp(path)
+    shards = [one for one in shards_of(path, f"checkpoint {path}") if one != path]
+    return own + tuple(number for one in shards for number in _stamp(one))
+
+
 def _stamp(path: Path) -> tuple[int, ...]:
     """Return what changes when a file is replaced or written.
 
@@ -122,10 +144,33 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except (OSError, ValueError) as error:
         raise ModelError(f"checkpoint {path} cannot be read: {one_line(error)}") from error
     if stat.S_ISDIR(found.st_mode):
-        raise ModelError(f"checkpoint {path} is a folder; name a file, or write local-dir:{path}")
+        what = advice(path) or f"is a folder; name a file, or write local-dir:{path}"
+        raise ModelError(f"checkpoint {path} {what}")
     if not stat.S_ISREG(found.st_mode):
         raise ModelError(f"checkpoint {path} is a pipe or a device; give the path of a regular file")
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _load(path: Path) -> tuple[object, bool]:
+    """Return the content of a file, and whether it has more than tensors and plain containers."""
+    return (_load_safetensors(path), False) if path.suffix == ".safetensors" else _load_torch(path)
+
+
+def _joined(path: Path, files: Iterable[Path]) -> StateDict:
+    """Return the parameters of all shards, which must be those of the index if `path` is one."""
+    found: StateDict = {}
+    for file in files:
+        tensors = read_tensors(file)
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise ModelError(f"checkpoint {path}: two of its shards have {twice[0]!r}; copy all of them again")
+        found |= tensors
+    expected = named_shards(path, f"checkpoint {path}").keys() if path.name.endswith(INDEX_SUFFIX) else found.keys()
+    if lacking := sorted(expected - found.keys()):
+        raise ModelError(
+            f"checkpoint {path}: its shards lack {len(lacking)} of the parameters that it names, first {lacking[0]!r}; "
+            "copy all of them again"
+        )
+    return found
 
 
 def _load_safetensors(path: Path) -> object:

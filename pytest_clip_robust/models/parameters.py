@@ -266,6 +266,12 @@ def _check_merged(chosen: Candidate, where: str) -> None:
     flat = [name for name in chosen.parameters if name.rpartition(".")[2].startswith("_flat_param")]
     if flat:
         raise ModelError(f"{where} has flattened FSDP parameters, first {flat[0]!r}; save a full state_dict")
+    empty = [name for name, tensor in chosen.parameters.items() if tensor.numel() == 0]
+    if empty:
+        raise ModelError(
+            f"{where} has {len(empty)} empty parameters, first {empty[0]!r}: DeepSpeed (ZeRO-3) stores them in other "
+            "files; join them with the zero_to_fp32.py that it wrote next to them"
+        )
 
 
 def _unused(content: object, chosen: Candidate, candidates: list[Candidate], known: frozenset[str]) -> list[str]:

@@ -208,7 +208,8 @@ class ModelSpec:
         if self.kind != OPEN_CLIP or not self.weights:
             return False
         looks_like_a_path = "/" in self.weights or "\\" in self.weights
-        return looks_like_a_path or self.weights.endswith(CHECKPOINT_SUFFIXES) or is_file(user_path(self.weights))
+        ends = (*CHECKPOINT_SUFFIXES, ".index.json")
+        return looks_like_a_path or self.weights.endswith(ends) or is_file(user_path(self.weights))
 
     @property
     def is_published(self) -> bool:

@@ -29,8 +29,15 @@ def free_memory(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> float | None:
             found.append(int(amount.split()[0]) * 1024 / BYTES_PER_GIB)
     limit, used = _read(cgroup / "memory.max").strip(), _read(cgroup / "memory.current").strip()
     if limit.isdecimal() and used.isdecimal():
-        found.append(max(0, int(limit) - int(used)) / BYTES_PER_GIB)
+        found.append(max(0, int(limit) - int(used) + _reclaimable(cgroup)) / BYTES_PER_GIB)
     return min(found, default=None)
+
+
+def _reclaimable(cgroup: Path) -> int:
+    """Return how many bytes of a container's used memory are cached files, which the kernel drops when it must."""
+    amounts = dict(line.split(maxsplit=1) for line in _read(cgroup / "memory.stat").splitlines() if " " in line)
+    amount = amounts.get("inactive_file", "0")
+    return int(amount) if amount.isdecimal() else 0
 
 
 def _read(path: Path) -> str:

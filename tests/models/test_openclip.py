@@ -238,6 +238,9 @@ def test_the_activation_of_every_published_model_is_determined():
 
 
 def test_a_bare_checkpoint_of_an_architecture_with_both_activations_must_state_one(tmp_path):
+    with pytest.raises(ModelError, match=r"no checkpoint .*model\.pt"):  # a wrong path is said first
+        recipe_of(f"ViT-B-32@{tmp_path}/model.pt")
+    (tmp_path / "model.pt").touch()
     with pytest.raises(ModelError, match=r"nothing states which .* write ViT-B-32@.*\?quick_gelu=true"):
         recipe_of(f"ViT-B-32@{tmp_path}/model.pt")
     assert recipe_of(f"ViT-B-32@{tmp_path}/model.pt?quick_gelu=true").overrides == {"quick_gelu": True}
@@ -257,6 +260,8 @@ def test_a_bare_checkpoint_of_an_architecture_with_both_activations_must_state_o
 )
 def test_a_training_run_states_its_activation_if_it_can(tmp_path, params, outcome):
     (tmp_path / "params.txt").write_text(params)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "epoch_3.pt").touch()
     spec = f"ViT-B-32@{tmp_path}/checkpoints/epoch_3.pt"
     if outcome is None:  # open_clip 2 and 3 trained differently, and the run does not record its version
         with pytest.raises(ModelError, match="nothing states which"):

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.shards import named_shards
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.models.training_folders import advice
 from pytest_clip_robust.system.files import exists, is_file, is_folder, read_json, user_path
 from pytest_clip_robust.system.hub import HubError, cached_or_fetched, files_of
 from pytest_clip_robust.system.text import one_line
 
 CONFIG = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
-ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """The settings of the image processor: in a file of their own, or with those of the tokenizer."""
 VOCABULARIES = re.compile(r"tokenizer\.json|vocab\.(json|txt)|[\w.-]+\.(model|spm)")
 WEIGHTS = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
+WHOLE_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SETTINGS = re.compile(r"[\w.-]+\.(json|txt|model|spm)")
 LARGEST_CONFIG = 2**26
@@ -63,6 +65,13 @@ def model_folder(spec: ModelSpec) -> Path:
     return folder
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of a complete folder that transformers reads weights from: safetensors if there are any."""
+    names = [path.name for path in folder.iterdir() if WEIGHTS.fullmatch(path.name)]
+    safe = [name for name in names if name.endswith(".safetensors")] or names
+    return [folder / name for name in safe if name in WHOLE_FILES] or [folder / name for name in sorted(safe)]
+
+
 def _local(spec: ModelSpec) -> Path | None:
     """Return the folder that a spec names, or None if it names a repository."""
     path = user_path(spec.name)
@@ -83,8 +92,8 @@ def _check_config_exists(folder: Path, where: str) -> None:
         return
     if exists(folder / OPEN_CLIP_CONFIG):
         raise ModelError(f"{where}: {folder} is a folder of open_clip: write local-dir:{folder}")
-    if exists(folder / ADAPTER_CONFIG):
-        raise ModelError(f"{where}: {folder} holds an adapter without its base model: write BASE+adapter:{folder}")
+    if what := advice(folder):
+        raise ModelError(f"{where}: {folder} {what}")
     raise ModelError(f"{where}: {folder} has no {CONFIG}; expected a folder that save_pretrained wrote")
 
 
@@ -99,7 +108,10 @@ def _missing(folder: Path) -> str:
     """Return which of the files that every model needs a folder lacks, or ``""``."""
     names = [path.name for path in folder.iterdir() if is_file(path)]
     if not any(WEIGHTS.fullmatch(name) for name in names):
-        return "has no weights; expected model.safetensors"
+        return advice(folder) or "has no weights; expected model.safetensors"
+    index = next((name for name in INDEX_FILES if name in names), "")
+    if not index and not any(name in names for name in WHOLE_FILES):
+        return f"has shards without their index; copy {INDEX_FILES[0]} as well"
     if lacking := _missing_shards(folder, names):
         return f"lacks {len(lacking)} of the files that its index names, first {lacking[0]}"
     if not any(name in names for name in PROCESSOR_FILES):
@@ -112,12 +124,11 @@ def _missing(folder: Path) -> str:
 def _missing_shards(folder: Path, names: Iterable[str]) -> list[str]:
     """Return the shards that an index names and that are not in the folder, unless its weights are in one file."""
     have = set(names)
-    for index, whole in zip(INDEX_FILES, ("model.safetensors", "pytorch_model.bin"), strict=True):
+    for index, whole in zip(INDEX_FILES, WHOLE_FILES, strict=True):
         if whole in have:
             return []
         if index in have:
-            shards = _read_config(folder / index, str(folder)).get("weight_map", {})
-            return sorted({str(shard) for shard in shards.values()} - have)
+            return sorted(set(named_shards(folder / index, str(folder / index)).values()) - have)
     return []
 
 

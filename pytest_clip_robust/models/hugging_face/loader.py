@@ -22,9 +22,10 @@ from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import check_finite
 from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
-from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
+from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config, weight_files
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
 from pytest_clip_robust.models.hugging_face.texts import Texts, text_settings
+from pytest_clip_robust.models.memory import check_memory
 from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.models.protocols import PreprocessSteps
 from pytest_clip_robust.models.spec import ModelSpec
@@ -182,6 +183,7 @@ def _runs_code(content: dict[str, Any], spec: ModelSpec) -> bool:
 def _load(folder: Path, content: dict[str, Any], spec: ModelSpec) -> tuple[Any, list[str]]:
     """Return the model in evaluation mode with checked fp32 parameters, and notes on what was not used."""
     where = f"model {spec.label}"
+    check_memory(weight_files(folder), f"{where}: {folder}")
     code = _runs_code(content, spec)
     common = {"trust_remote_code": code, "local_files_only": True}
     try:

@@ -19,9 +19,12 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from pytest_clip_robust import showroom
 from pytest_clip_robust.errors import ModelError, did_you_mean
+from pytest_clip_robust.models.checkpoint import check_readable
 from pytest_clip_robust.models.open_clip.families import family_preprocess, preprocess_of, published_preprocess
 from pytest_clip_robust.models.open_clip.training import TrainingRun, training_run
+from pytest_clip_robust.models.shards import INDEX_SUFFIX, without_shards
 from pytest_clip_robust.models.spec import CHECKPOINT_SUFFIXES, OPEN_CLIP, ModelSpec
+from pytest_clip_robust.models.training_folders import advice
 from pytest_clip_robust.system.files import exists, is_file, is_folder, read_json, user_path
 from pytest_clip_robust.system.hub import HubError, cached_or_fetched
 from pytest_clip_robust.system.text import one_line, printable
@@ -31,7 +34,6 @@ PREFERRED_TAGS = ("openai", "laion2b", "datacomp", "webli", "metaclip", "dfn")
 
 CONFIG_FILE = "open_clip_config.json"
 TRANSFORMERS_CONFIG = "config.json"
-ADAPTER_CONFIG = "adapter_config.json"
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 """The weights of a hub repository, in the order in which open_clip tries them."""
 WEIGHT_FILES = (
@@ -126,6 +128,8 @@ def _how_to_write(name: str) -> str:
     """Return how to write a spec for a path that was given instead of one, or ``""`` if it is not a path."""
     path = user_path(name)
     if is_folder(path):
+        if what := advice(path):
+            return f", but a folder exists, which {what}"
         return f", but a folder exists: write {'hf' if of_transformers(path) else 'local-dir'}:{name}"
     if name.endswith(".py"):
         return f": for a Python file write py:{name}:FACTORY"
@@ -261,6 +265,7 @@ def _checkpoint_quick_gelu(spec: ModelSpec, name: str, run: TrainingRun) -> bool
         start = open_clip.get_pretrained_cfg(trained_as, run.pretrained)
         if not start or bool(start.get("quick_gelu", False)) == _config_quick_gelu(trained_as):
             return _config_quick_gelu(trained_as)
+    check_readable(user_path(spec.weights))  # a wrong path is to be corrected before a question is answered
     mark = "&" if spec.options else "?"
     raise ModelError(
         f"model {spec.label}: {name} exists with QuickGELU and with GELU, and nothing states which one the checkpoint "
@@ -299,10 +304,8 @@ def _from_folder(folder: Path, spec: ModelSpec) -> Recipe:
             f"model {spec.label}: {folder} has no {CONFIG_FILE}, but a {TRANSFORMERS_CONFIG} of transformers: write "
             f"hf:{spec.name}"
         )
-    if exists(folder / ADAPTER_CONFIG) and not exists(folder / CONFIG_FILE):
-        raise ModelError(
-            f"model {spec.label}: {folder} holds an adapter without its base model: write BASE+adapter:{folder}"
-        )
+    if not exists(folder / CONFIG_FILE) and (what := advice(folder)):
+        raise ModelError(f"model {spec.label}: {folder} {what}")
     config = _read_json(folder / CONFIG_FILE, spec)
     model_config = config.get("model_cfg")
     if not isinstance(model_config, dict):
@@ -343,9 +346,9 @@ def _sizes(recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
 
 def _weights_of(folder: Path, spec: ModelSpec) -> tuple[Path, tuple[str, ...]]:
     """Return the file of weights that open_clip would choose in a folder, and a note if there are others."""
-    suffixes = set(CHECKPOINT_SUFFIXES)
-    files = sorted(path for path in folder.iterdir() if path.suffix in suffixes and not NOT_WEIGHTS.search(path.name))
-    names = [path.name for path in files]
+    ends = (*CHECKPOINT_SUFFIXES, INDEX_SUFFIX)
+    files = [path.name for path in folder.iterdir() if path.name.endswith(ends) and not NOT_WEIGHTS.search(path.name)]
+    names = without_shards(files)
     chosen = next((name for name in WEIGHT_FILES if name in names), names[0] if len(names) == 1 else "")
     if not chosen and names:
         raise ModelError(
@@ -353,7 +356,8 @@ def _weights_of(folder: Path, spec: ModelSpec) -> tuple[Path, tuple[str, ...]]:
             f"local-dir:{folder}@FILE"
         )
     if not chosen:
-        raise ModelError(f"model {spec.label}: {folder} has no weights; expected one file, such as {WEIGHT_FILES[0]}")
+        what = advice(folder) or f"has no weights; expected one file, such as {WEIGHT_FILES[0]}"
+        raise ModelError(f"model {spec.label}: {folder} {what}")
     others = [name for name in names if name != chosen]
     more = printable(", ".join(others))
     note = f"{folder} also has {more}: used {chosen}, as open_clip does; choose another with @FILE"

@@ -77,6 +77,8 @@ def test_a_container_s_limits_count(tmp_path):
     (tmp_path / "memory.max").write_text(f"{4 * 2**30}\n")
     (tmp_path / "memory.current").write_text(f"{2**30}\n")
     assert free_memory(tmp_path, tmp_path / "meminfo") == 3.0
+    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {2**29}\nactive_file 7\n")
+    assert free_memory(tmp_path, tmp_path / "meminfo") == 3.5  # cached files are dropped when memory is needed
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory(tmp_path, tmp_path / "meminfo") == 8.0
     assert free_memory(tmp_path / "none", tmp_path / "none") is None
