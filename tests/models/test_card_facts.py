@@ -211,3 +211,8 @@ def test_contradictions_are_printed_and_other_remarks_are_not():
     ]
     lines = card_lines({"a": {"card": card_of(claims).plain()}, "without a card": {}})
     assert lines[1:] == ["a: data: CC12M (training run) contradicts LAION-2B (tag); took the first"]
+
+
+def test_a_list_of_data_sets_that_has_the_data_set_is_no_contradiction():
+    card = card_of([claim("tag", data="LAION-2B"), claim("repository card", data="ImageNet-1k, LAION-2B")])
+    assert (card.data, card.remarks) == ("LAION-2B", ())

@@ -13,7 +13,7 @@ from training_runs import TINY
 from pytest_clip_robust.errors import ConfigError, ModelError
 from pytest_clip_robust.models.card.facts import ModelCard, card_of, overridden
 from pytest_clip_robust.models.card.overrides import read_overrides
-from pytest_clip_robust.models.card.reading import measured_claim, spec_claims
+from pytest_clip_robust.models.card.reading import card_of_spec, measured_claim, spec_claims
 from pytest_clip_robust.models.card.repository import card_claims, readme_claims
 from pytest_clip_robust.models.card.runs import run_claims
 from pytest_clip_robust.models.card.sentence import sentence
@@ -375,3 +375,60 @@ def test_the_tiny_config_is_a_transformer():
     from pytest_clip_robust.models.card.towers import openclip_facts
 
     assert openclip_facts(TINY)["family"] == "ViT"
+
+
+def lora(folder, *, readme=""):
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "target_modules": ["proj"]}))
+    (folder / "README.md").write_text(readme)
+    return folder
+
+
+def test_an_adapter_is_read_from_its_config(tmp_path):
+    folder = lora(tmp_path / "lora", readme="---\nbase_model: a/b\ndatasets: HuggingFaceM4/COCO\n---\n")
+    found = card_of_spec(ModelSpec.parse(f"ViT-B-32@laion2b_s34b_b79k+adapter:{folder}"))
+    assert (found.data, found.samples_seen, found.family) == ("LAION-2B", 34e9, "ViT")
+    assert (found.fine_tuning, found.fine_tuning_details, found.fine_tuned_on) == ("adapter", "LoRA r=8", "MS-COCO")
+
+
+def test_an_adapter_whose_config_is_elsewhere_is_named(tmp_path):
+    found = card_of_spec(ModelSpec.parse("ViT-B-32@openai+adapter:me/lora"))
+    assert (found.fine_tuning, found.fine_tuning_details) == ("adapter", "from me/lora")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "how", "details"),
+    [("0", "zero-shot", None), ("0.3", "interpolation", "alpha=0.3"), ("1", "contrastive", "FLYP")],
+)
+def test_an_interpolation_of_showroom_models(alpha, how, details):
+    found = card(f"interpolate:showroom-clip,showroom-clip-flyp?alpha={alpha}")
+    assert (found.fine_tuning, found.fine_tuning_details) == (how, details)
+    assert (found.data, found.resolution, found.sources["resolution"]) == ("showroom and ImageNet-1k", 224, "weights")
+    assert found.parameters == 4_695_937
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "tower", "data", "fine_tuning"),
+    [
+        ("timm:vit_base_patch32_clip_224.laion2b_ft_in12k_in1k", "B/32", "LAION-2B", "cross-entropy"),
+        ("timm:timm/vit_base_patch32_clip_224.laion2b_ft_in12k_in1k", "B/32", "LAION-2B", "cross-entropy"),
+        ("timm:resnet50", "50", "ImageNet-1k", "supervised"),
+        ("timm:resnet50.a1_in1k@mine.pt", "50", None, None),
+    ],
+)
+def test_a_classifier_of_timm(spec, tower, data, fine_tuning):
+    found = card_of_spec(ModelSpec.parse(spec))
+    assert (found.size, found.data, found.fine_tuning, found.resolution) == (tower, data, fine_tuning, 224)
+
+
+def test_a_folder_of_timm(tmp_path):
+    (tmp_path / "config.json").write_text('{"architecture": "convnext_tiny", "num_classes": 10}')
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    found = card_of_spec(ModelSpec.parse(f"timm:{tmp_path}"))
+    assert (found.family, found.size, found.licence) == ("ConvNeXt", "tiny", "mit")
+    assert card_of_spec(ModelSpec.parse(f"timm:{tmp_path}@mine.pt")).licence is None
+
+
+def test_saved_predictions_have_no_card(tmp_path):
+    assert card_of_spec(ModelSpec.parse(f"predictions:{tmp_path / 'a.npz'}")).facts == {}

@@ -162,4 +162,6 @@ def overridden(card: ModelCard, facts: Mapping[str, Any], source: Source = "pane
 def _agree(one: Any, other: Any) -> bool:
     if isinstance(one, int | float) and isinstance(other, int | float):
         return abs(one - other) <= ROUNDING * max(abs(one), abs(other))
-    return str(one).casefold() == str(other).casefold()
+    # A repository card lists all data sets of a model, also those of its fine-tuning.
+    names = [set(str(value).casefold().split(", ")) for value in (one, other)]
+    return bool(names[0] & names[1])

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust import showroom
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.card.derived import adapted, interpolated
 from pytest_clip_robust.models.card.facts import Claim, ModelCard, card_of
 from pytest_clip_robust.models.card.overrides import encoder_claims, folder_claims
 from pytest_clip_robust.models.card.repository import readme_claims
 from pytest_clip_robust.models.card.runs import run_claims
 from pytest_clip_robust.models.card.tags import name_claims, openclip_claims, repository_claims, timm_claims
-from pytest_clip_robust.models.card.towers import openclip_facts, table, transformers_facts
+from pytest_clip_robust.models.card.towers import openclip_facts, side, table, transformers_facts, whole
 from pytest_clip_robust.models.protocols import LoadedModel
-from pytest_clip_robust.models.spec import OPEN_CLIP, ModelSpec
+from pytest_clip_robust.models.spec import INTERPOLATE, OPEN_CLIP, ModelSpec
 from pytest_clip_robust.system.files import is_file, is_folder, read_json, user_path
+from pytest_clip_robust.system.text import printable
 
 OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTERS = {"LORA": "LoRA", "LOHA": "LoHa", "LOKR": "LoKr", "ADALORA": "AdaLoRA"}
+"""How the authors write the kinds of adapters that peft writes in capitals."""
 IMAGE_SIDE = 64
 
 
@@ -32,12 +38,48 @@ def card_for(loaded: LoadedModel) -> ModelCard:
     Raises:
         ModelError: the model's ``card.toml``, or its encoder's attribute `card`, is not valid.
     """
-    where = f"model {loaded.spec.label}"
-    own = loaded.card
-    claims = [*encoder_claims(loaded.encoder, where), *spec_claims(loaded.spec), measured_claim(loaded.encoder)]
-    rest = card_of([claim for claim in claims if claim.facts or claim.remarks])
-    facts, sources = rest.facts | own.facts, {**rest.sources, **own.sources}
-    return ModelCard(**facts, sources=sources, remarks=tuple(dict.fromkeys((*own.remarks, *rest.remarks))))
+    spec = loaded.spec
+    seen = [*encoder_claims(loaded.encoder, f"model {spec.label}"), measured_claim(loaded.encoder)]
+    if spec.adapter or spec.kind == INTERPOLATE:
+        return _laid_over(_laid_over(card_of_spec(spec), card_of(seen)), loaded.card)
+    return _laid_over(card_of([*seen, *spec_claims(spec)]), loaded.card)
+
+
+def card_of_spec(spec: ModelSpec) -> ModelCard:
+    """Return what can be known of a model without loading it, also of one with an adapter or an interpolation.
+
+    Raises:
+        ModelError: a ``card.toml`` is not valid.
+    """
+    if spec.adapter:
+        return _with_adapter(card_of_spec(replace(spec, adapter="")), spec.adapter)
+    if spec.kind == INTERPOLATE:
+        first, second = map(card_of_spec, spec.parts)
+        alpha = float(spec.option("alpha") or 0)
+        if alpha in {0, 1}:
+            return second if alpha else first
+        return interpolated(first, second, alpha=alpha)
+    return card_of(spec_claims(spec))
+
+
+def _laid_over(card: ModelCard, nearer: ModelCard) -> ModelCard:
+    """Return `card` with the facts of `nearer` in place of its own."""
+    remarks = tuple(dict.fromkeys((*nearer.remarks, *card.remarks)))
+    return ModelCard(**(card.facts | nearer.facts), sources={**card.sources, **nearer.sources}, remarks=remarks)
+
+
+def _with_adapter(base: ModelCard, name: str) -> ModelCard:
+    """Return the card of `base` with the adapter in a folder, or in a repository that is cached."""
+    folder: Path | None = user_path(name)
+    if not is_folder(user_path(name)):
+        folder = _cached(name, ADAPTER_CONFIG)
+    settings = {} if folder is None else _json(folder / ADAPTER_CONFIG)
+    kind, rank = settings.get("peft_type"), whole(settings.get("r"))
+    adapter = ADAPTERS.get(kind, printable(kind)) if isinstance(kind, str) else f"from {printable(name)}"
+    stated = card_of([] if folder is None else readme_claims(folder))
+    # Without the name of a base model, the data of an adapter's card are those of the adapter.
+    trained_on = stated.fine_tuned_on if stated.fine_tuning else stated.data
+    return adapted(base, adapter=f"{adapter} r={rank}" if rank else adapter, trained_on=trained_on)
 
 
 def spec_claims(spec: ModelSpec) -> list[Claim]:
@@ -130,16 +172,36 @@ def _of_transformers(spec: ModelSpec) -> list[Claim]:
 
 
 def _of_timm(spec: ModelSpec) -> list[Claim]:
+    """Return the claims of a classifier: of timm's tag, or of the config of a folder or repository."""
+    folder = user_path(spec.name)
+    if is_folder(folder):
+        return _of_timm_folder(folder, spec)
+    if "/" not in spec.name:
+        return _of_timm_name(spec.name, own_weights=bool(spec.weights))
+    published = spec.name.removeprefix("timm/") if spec.name.startswith("timm/") else ""
+    claims = _of_timm_name(published, own_weights=bool(spec.weights)) if published else []
+    cached = _cached(spec.name, TRANSFORMERS_CONFIG)
+    return claims + (_of_timm_folder(cached, spec) if cached else [])
+
+
+def _of_timm_folder(folder: Path, spec: ModelSpec) -> list[Claim]:
+    architecture = _json(folder / TRANSFORMERS_CONFIG).get("architecture")
+    claims = timm_claims(architecture) if isinstance(architecture, str) else []
+    # What the folder says of its training does not hold for the weights of another file.
+    return claims if spec.weights else claims + folder_claims(folder, f"model {spec.label}") + readme_claims(folder)
+
+
+def _of_timm_name(name: str, *, own_weights: bool) -> list[Claim]:
     import timm  # noqa: PLC0415 - heavy
 
+    config = None
     with contextlib.suppress(RuntimeError, KeyError):  # an unknown tag of a known architecture
-        config = timm.get_pretrained_cfg(spec.name)
-        size = None if config is None else config.input_size
-        name = spec.name if config is None or not config.tag else f"{spec.name.partition('.')[0]}.{config.tag}"
-        square = size is not None and len(size) == 3 and size[1] == size[2]
-        known = timm_claims(name, resolution=size[1] if square and size else None)
-        return known[:1] if spec.weights else known  # a checkpoint of one's own has another training
-    return timm_claims(spec.name)
+        config = timm.get_pretrained_cfg(name)
+    architecture = name.partition(".")[0]
+    if config is None:
+        return timm_claims(architecture if own_weights else name)
+    tagged = f"{architecture}.{config.tag}" if config.tag and not own_weights else architecture
+    return timm_claims(tagged, resolution=side(config.input_size[1:]))
 
 
 def _json(path: Path) -> dict[str, Any]:
