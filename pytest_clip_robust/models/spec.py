@@ -152,7 +152,7 @@ class ModelSpec:
     name: the open_clip architecture or config file, the folder, the repository, or ``module:factory``.
     weights: an open_clip tag, or the path of a checkpoint; ``""`` if the spec names none.
     options: pairs of option and value, in the spec's order.
-    adapter: the folder or repository of an adapter of PEFT that is put on the model; ``""`` if there is none.
+    adapter: the folder or repository of an adapter of PEFT that is put on the model, or ``""``.
     """
 
     kind: str

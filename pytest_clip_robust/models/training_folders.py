@@ -18,7 +18,7 @@ MOST = 1000
 
 
 def advice(folder: Path) -> str:
-    """Return what is in a folder of a trainer and what to write instead, or ``""`` if it is none.
+    """Return what is in a folder of a trainer and what to write instead, or ``""`` for other folders.
 
     Known are adapters of PEFT, sharded checkpoints of torch.distributed (FSDP) and DeepSpeed, the output folder of
     transformers' Trainer with its checkpoints, and a run of open_clip's training.
@@ -48,7 +48,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _newest(paths: Iterable[Path]) -> Path | None:
-    """Return the checkpoint with the largest number of steps or epochs, or None if there is none."""
+    """Return the checkpoint with the largest number of steps or epochs, if there are any."""
     return max(_numbered(paths), default=(0, None))[1]
 
 
