@@ -27,8 +27,8 @@ def adapted(base: ModelCard, *, adapter: str, trained_on: str | None = None) -> 
 def interpolated(first: ModelCard, second: ModelCard, *, alpha: float) -> ModelCard:
     """Return the card of the model with parameters ``(1 - alpha) * first + alpha * second``.
 
-    Facts that both share stay; the pre-training data and samples are those of `first` if `second` is its fine-tune,
-    which has the same. Facts that differ become unknown, and each has a remark.
+    Facts that both share stay, as do those that only one of them states. Facts that differ become unknown, and each
+    has a remark. A model and its fine-tune have the same pre-training, so that its data and samples stay.
 
     >>> base = ModelCard(data="LAION-2B", fine_tuning="zero-shot")
     >>> tuned = ModelCard(data="LAION-2B", fine_tuning="cross-entropy", fine_tuned_on="ImageNet-1k")

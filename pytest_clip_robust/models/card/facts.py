@@ -58,7 +58,7 @@ ROUNDING = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What is known of a model; None is unknown.
+    """Facts about a model and its training; None is unknown.
 
     family, size: of the image tower, such as ``"ViT"`` and ``"B/32"``. patch: pixels. layers, width: of a transformer.
     text_tower: its pretrained language model, or ``"transformer"``. context: tokens. embedding: dimensions.

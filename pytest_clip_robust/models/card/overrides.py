@@ -81,7 +81,7 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def folder_claims(folder: Path, where: str) -> list[Claim]:
-    """Return the claims of ``card.toml`` in a model folder; none if there is none.
+    """Return the claims of ``card.toml`` in a model folder, or an empty list without one.
 
     Raises:
         ModelError: it is not TOML, or states something that a card cannot have.
@@ -97,7 +97,7 @@ def folder_claims(folder: Path, where: str) -> list[Claim]:
 
 
 def encoder_claims(encoder: object, where: str) -> list[Claim]:
-    """Return the claims of an encoder's attribute `card`, a mapping of facts; none if it has none.
+    """Return the claims of an encoder's attribute `card`, a mapping of facts, or an empty list without one.
 
     Raises:
         ModelError: the attribute states something that a card cannot have.

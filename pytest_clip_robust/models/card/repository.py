@@ -21,7 +21,7 @@ RELATIONS: dict[str, FineTuning] = {"finetune": "unknown method", "adapter": "ad
 
 
 def readme_claims(folder: Path) -> list[Claim]:
-    """Return the claims of the README.md in `folder`; none if there is none.
+    """Return the claims of the README.md in `folder`, or an empty list without one.
 
     A front matter that cannot be read states nothing, and becomes a remark: it never stops a run.
     """
