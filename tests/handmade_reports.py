@@ -46,6 +46,7 @@ def document_of(records, *, exit_status):
         conclusions=conclude(records),
         reference="",
         exit_status=exit_status,
+        not_applicable={},
     )
 
 

@@ -23,6 +23,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "features": Command(
+        "pytest_clip_robust.cli.features",
+        "export a model's stored features as a folder that takes the model's place",
+    ),
     "tolerances": Command(
         "pytest_clip_robust.cli.tolerances",
         "measure how much equally good checkpoints differ, and write tolerances to a profile",

@@ -28,10 +28,11 @@ from pytest_clip_robust.encoding.dense.pairs import (
     view_matching,
 )
 from pytest_clip_robust.encoding.engines.base import AlteredImages, EncodedBatch, Engine, ImageJob, TextJob
-from pytest_clip_robust.encoding.engines.local import LocalEngine
+from pytest_clip_robust.encoding.engines.local import LocalEngine, image_width
 from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.feature_pack import FeaturePack
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.system.lock import hold_lock
 from pytest_clip_robust.system.notice import Notice, log_notice
@@ -94,7 +95,8 @@ class Encoder:
 
         Raises:
             DataError: an image cannot be read.
-            ModelError: the model's features are unusable.
+            ModelError: the model's features are unusable, or a feature pack lacks some.
+            NotApplicableError: the model is known by its answers only.
         """
         sources, alter = (images, None) if isinstance(images, ImageSet) else (images.sources, images)
         position_of = {digest: position for position, digest in enumerate(images.digests)}
@@ -103,9 +105,13 @@ class Encoder:
             positions = {digest: position_of[digest] for digest in missing}
             return self._engine.encode(ImageJob(model=model, images=sources, positions=positions, alter=alter))
 
+        key = image_key(model, sources)
+        if isinstance(model.encoder, FeaturePack):
+            return read_pack(model.encoder, key, images.digests, f"images of {images.name!r}", name=_name(model))
+        _ = model.image_encoder  # raises before anything is read
         return complete(
             self._store,
-            image_key(model, sources),
+            key,
             images.digests,
             self._own_share("images", encode, width=partial(self._width, model)),
             show=partial(self._progress, "images", images.name),
@@ -116,7 +122,8 @@ class Encoder:
         """Return the (N, D) features of `texts` in their order, not normalised; equal texts are encoded once.
 
         Raises:
-            ModelError: the model's features are unusable.
+            ModelError: the model's features are unusable, or a feature pack lacks some.
+            NotApplicableError: the model has no text encoder.
         """
         digests = [_text_digest(text) for text in texts]
         text_of = dict(zip(digests, texts, strict=True))
@@ -126,6 +133,9 @@ class Encoder:
             return self._engine.encode(job)
 
         key = text_key(model)
+        if isinstance(model.encoder, FeaturePack) and model.has_texts:
+            return read_pack(model.encoder, key, digests, "texts", name=_name(model))
+        _ = model.text_encoder  # raises before anything is encoded
         return complete(
             self._store,
             key,
@@ -165,6 +175,10 @@ class Encoder:
         return keypoint_errors(self._rows(model, matching))
 
     def _rows(self, model: LoadedModel, matching: PairMatching) -> NDArray[np.float32]:
+        if isinstance(model.encoder, FeaturePack):
+            pairs = f"pairs of {matching.name!r}"
+            return read_pack(model.encoder, matching.key, matching.digests, pairs, name=_name(model))
+        _ = model.image_encoder  # raises before anything is read
         return complete(
             self._store,
             matching.key,
@@ -196,6 +210,8 @@ class Encoder:
         return hold_lock(file, activity=activity, limit=PROMPT_LOCK_SECONDS, required=False, notice=self._notice)
 
     def _width(self, model: LoadedModel) -> int:
+        if not model.has_texts:
+            return image_width(model)
         (probe,) = self._engine.encode(TextJob(model=model, texts={PROBE_TEXT: PROBE_TEXT}))
         return len(probe.features[0])
 
@@ -211,6 +227,21 @@ def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
 def text_key(model: LoadedModel) -> StoreKey:
     """Return the key of the features of texts."""
     return StoreKey(kind="text", weights=model.weights, transform=model.text, precision=model.precision)
+
+
+def read_pack(pack: FeaturePack, key: StoreKey, digests: Sequence[str], what: str, *, name: str) -> NDArray[np.float32]:
+    """Return the (N, D) rows of N `digests` of a feature pack; `what` and `name` are for messages.
+
+    Raises:
+        ModelError: the pack does not have all of them.
+    """
+    features, found = FeatureStore(pack.location).read(key, digests)
+    if not found.all():
+        raise ModelError(
+            f"{name} has no features of {int((~found).sum())} of {len(found)} {what}: run {pack.source} with this "
+            "profile, and export its features again"
+        )
+    return features
 
 
 def complete(

@@ -69,11 +69,7 @@ class CorruptedSets:
         """
         encode = self._session.encoder.images
         if not self.made_on_the_fly(dataset):
-            read = [self._read(dataset, kind, severity) for severity in self.severities(dataset, kind)]
-            check_same_images(read)
-            for remark in read[0].remarks:
-                self._session.notice(remark)
-            return [(images, encode(loaded, images)) for images in read]
+            return [(images, encode(loaded, images)) for images in self.read(dataset, kind)]
         corrupted = CorruptedImages(
             self.images(dataset),
             kind,
@@ -83,6 +79,18 @@ class CorruptedSets:
         )
         features = encode(loaded, corrupted)
         return [(self.images(dataset), part) for part in np.split(features, len(corrupted.severities))]
+
+    def read(self, dataset: str, kind: str) -> list[ImageSet]:
+        """Return the images of each severity of a set that was corrupted before.
+
+        Raises:
+            DataError: images cannot be read, or the severities do not have the same ones.
+        """
+        read = [self._read(dataset, kind, severity) for severity in self.severities(dataset, kind)]
+        check_same_images(read)
+        for remark in read[0].remarks:
+            self._session.notice(remark)
+        return read
 
     def _read(self, dataset: str, kind: str, severity: int) -> ImageSet:
         entry = corrupted_entry(self._profile.data[dataset], kind, severity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.core.predictions import Predictions
-from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.errors import ConfigError, NotApplicableError
 from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets, same_images
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
@@ -79,24 +80,35 @@ class Corruptions:
 
     def _compute(self, dataset: str, kind: str) -> dict[int, UnderCorruption]:
         """Return the answers by severity; all severities are encoded at once, so that making and encoding overlap."""
-        encoded = self._sets.encode(self._features.loaded, dataset, kind)
         found = {}
-        for severity, (images, features) in zip(self._sets.severities(dataset, kind), encoded, strict=True):
-            predictions = self._features.predictions(images, features)
-            data = combine_digests(images.fingerprint, f"{kind}/{severity}", self._sets.identity(dataset))
+        severities = self._sets.severities(dataset, kind)
+        for severity, predictions in zip(severities, self._predictions(dataset, kind), strict=True):
+            fingerprint = predictions.provenance.data
+            data = combine_digests(fingerprint, f"{kind}/{severity}", self._sets.identity(dataset))
             provenance = replace(predictions.provenance, data=data)
             found[severity] = self._summarise(replace(predictions, dataset=dataset, provenance=provenance))
         return found
+
+    def _predictions(self, dataset: str, kind: str) -> Iterator[Predictions]:
+        if self._features.saved is None:
+            for images, features in self._sets.encode(self._features.loaded, dataset, kind):
+                yield self._features.predictions(images, features)
+            return
+        if self._sets.made_on_the_fly(dataset):
+            raise NotApplicableError(f"corruptions of {dataset!r} are made by the run: no answers to them are saved")
+        for images in self._sets.read(dataset, kind):
+            yield self._features.saved_predictions(images)
 
     def _summarise(self, predictions: Predictions) -> UnderCorruption:
         also = self._sets.settings.also
         scores = None
         if "ood" in also:
+            logits = predictions.all_logits("OOD detection under corruption")
             score = SCORE if self._features.loaded.has_texts else SCORE_OF_HEADS
             scores = Scores(
                 dataset=predictions.dataset,
                 score=score,
-                values=ood_scores.OF_LOGITS[score](predictions.logits, predictions.scale),
+                values=ood_scores.OF_LOGITS[score](logits, predictions.scale),
                 samples=predictions.samples,
                 provenance=predictions.provenance,
             )

@@ -42,14 +42,13 @@ class ShapeBias:
 
         Raises:
             ConfigError: the decision is unknown, or goes through ImageNet and the set has classes outside of the 16.
-            NotApplicableError: the model's own head does not have the set's classes, and the decision is ``direct``.
+            NotApplicableError: the model answers among other classes of its own, and the decision is ``direct``.
         """
         images = self._session.library.images(dataset)
         if decision == "direct":
-            head = self._features.head
-            if head is not None and not head.knows(classes_of(images)):
+            if not self._features.knows(classes_of(images)):
                 raise NotApplicableError(
-                    f"direct decisions: the head of {self._features.loaded.spec.label} does not have the classes of "
+                    f"direct decisions: {self._features.loaded.spec.label} does not answer among the classes of "
                     f"{dataset!r}"
                 )
             return answers_of(self._features.zero_shot(dataset))

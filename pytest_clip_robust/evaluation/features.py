@@ -15,8 +15,10 @@ from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import NotApplicableError
 from pytest_clip_robust.evaluation.classes import Classes, classes_of
 from pytest_clip_robust.evaluation.heads import Head
+from pytest_clip_robust.evaluation.saved_answers import SavedAnswers
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import KnowsItsContext, LoadedModel
+from pytest_clip_robust.models.saved_predictions import SavedPredictions
 from pytest_clip_robust.prompts.templates import PromptSet
 from pytest_clip_robust.scoring.zero_shot import zero_shot_logits, zero_shot_weights
 from pytest_clip_robust.system.text import printable
@@ -63,6 +65,22 @@ class ModelFeatures:
         head = self.loaded.head
         return None if head is None else Head(head, self.loaded.spec.label)
 
+    @cached_property
+    def saved(self) -> SavedAnswers | None:
+        """The model's saved answers, or None if it is a model that answers now.
+
+        Raises:
+            DataError: their list of classes does not exist.
+        """
+        encoder, label = self.loaded.encoder, self.loaded.spec.label
+        return SavedAnswers(encoder, label) if isinstance(encoder, SavedPredictions) else None
+
+    def knows(self, classes: Classes) -> bool:
+        """Return whether the model can answer among `classes`: a zero-shot classifier can among any."""
+        if self.saved is not None:
+            return self.saved.knows(classes)
+        return self.head is None or self.head.classes.knows(classes)
+
     def require_texts(self, purpose: str) -> None:
         """Check that the model has a text encoder, before anything is encoded; `purpose` begins the message.
 
@@ -82,12 +100,22 @@ class ModelFeatures:
 
     def logits(self, dataset: str, classes: Classes, prompts: PromptSet) -> Array:
         """Return the (N, C) logits of a set's images for C classes, of the zero-shot classifier or of the head."""
+        if self.saved is not None:
+            return self.saved.logits(self._session.library.images(dataset), classes)
         return self._logits(self.images(dataset), classes, prompts)
 
     def predictions(self, images: ImageSet, features: Array, prompts: PromptSet | None = None) -> Predictions:
         """Return the predictions for `images` with (N, D) `features`."""
         prompts = prompts or self._session.prompts
         return self._predicted(images, self._logits(features, classes_of(images), prompts), prompts)
+
+    def saved_predictions(self, images: ImageSet) -> Predictions:
+        """Return the saved answers to `images`."""
+        assert self.saved is not None  # noqa: S101 - narrows the type; callers checked it
+        top = self.saved.top(images)
+        if top is not None:
+            return self.answered(images, top)
+        return self._predicted(images, self.saved.logits(images, classes_of(images)), self._session.prompts)
 
     def answered(self, images: ImageSet, top: TopAnswers) -> Predictions:
         """Return predictions for `images` of which only the answers are known."""
@@ -150,7 +178,10 @@ class ModelFeatures:
         return found
 
     def _predict(self, dataset: str, prompts: PromptSet) -> Predictions:
-        return self.predictions(self._session.library.images(dataset), self.images(dataset), prompts)
+        images = self._session.library.images(dataset)
+        if self.saved is not None:
+            return self.saved_predictions(images)
+        return self.predictions(images, self.images(dataset), prompts)
 
     def _weights(self, names: tuple[tuple[str, ...], ...], prompts: PromptSet) -> Array:
         """Return the (C, D) unit weights of C classes that have one or more names each."""

@@ -1,8 +1,9 @@
-"""Heads: classifiers that a model brings along, with classes of their own that are matched with those of a data set."""
+"""Answers of models with classes of their own, a head or saved answers, matched with the classes of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,40 @@ from pytest_clip_robust.models.protocols import Classifies
 from pytest_clip_robust.system.text import printable
 
 NAMES_SHOWN = 3
+
+
+class OwnClasses:
+    """The classes that a model answers among."""
+
+    def __init__(self, classes: str | Sequence[str], label: str) -> None:
+        """Read the list of classes, in the form of `Classifies`; `label` is the model's, for messages.
+
+        Raises:
+            DataError: the list does not exist.
+        """
+        self.listed = own_classes(classes, label)
+        self._label = label
+
+    def knows(self, classes: Classes) -> bool:
+        """Return whether each of `classes` is one of the model's."""
+        return bool((match_classes(classes, self.listed) >= 0).all())
+
+    def columns(self, classes: Classes) -> Ints:
+        """Return (C,) the position of each of C classes among the model's.
+
+        Raises:
+            MeasurementError: a class is not one of them.
+        """
+        columns = match_classes(classes, self.listed)
+        unknown = np.flatnonzero(columns < 0)
+        if len(unknown):
+            named = ", ".join(repr(printable(classes.ids[i])) for i in unknown[:NAMES_SHOWN])
+            raise MeasurementError(
+                f"{self._label} answers among the {len(self.listed)} classes of {self.listed.source}, without "
+                f"{len(unknown)} of the {len(classes.ids)} classes of {classes.source!r}, such as {named}: "
+                "measure it on sets with its classes"
+            )
+        return columns
 
 
 class Head:
@@ -30,11 +65,7 @@ class Head:
             DataError: the list does not exist.
         """
         self._head, self._label = head, label
-        self._classes = head_classes(head.classes, label)
-
-    def knows(self, classes: Classes) -> bool:
-        """Return whether each of `classes` is one of the head's."""
-        return not self._unknown(classes)
+        self.classes = OwnClasses(head.classes, label)
 
     def logits(self, features: NDArray[np.float32], classes: Classes) -> NDArray[np.float32]:
         """Return the (N, C) logits of (N, D) features among C classes.
@@ -42,38 +73,25 @@ class Head:
         Raises:
             MeasurementError: a class is not among the head's, or the head's logits do not fit its list.
         """
-        columns = self._columns(classes)
+        columns = self.classes.columns(classes)
         logits = np.empty((len(features), len(columns)), np.float32)
         for part in row_slices(len(features)):
-            logits[part] = self._checked(self._head.classify(features[part]), part)[:, columns]
+            logits[part] = self._checked(self._head.classify(features[part]))[:, columns]
         return logits
 
-    def _columns(self, classes: Classes) -> Ints:
-        unknown = self._unknown(classes)
-        if unknown:
-            named = ", ".join(repr(printable(classes.ids[i])) for i in unknown[:NAMES_SHOWN])
+    def _checked(self, logits: Any) -> NDArray[np.float32]:
+        rows = np.asarray(logits.detach().float().cpu() if hasattr(logits, "detach") else logits, dtype=np.float32)
+        listed = self.classes.listed
+        if rows.ndim != 2 or rows.shape[1] != len(listed):
             raise MeasurementError(
-                f"the head of {self._label} has {len(self._classes)} classes of {self._classes.source}, without "
-                f"{len(unknown)} of the {len(classes.ids)} classes of {classes.source!r}, such as {named}: "
-                "measure it on sets with its classes"
-            )
-        return match_classes(classes, self._classes)
-
-    def _unknown(self, classes: Classes) -> list[int]:
-        return np.flatnonzero(match_classes(classes, self._classes) < 0).tolist()
-
-    def _checked(self, logits: object, part: slice) -> NDArray[np.float32]:
-        rows = np.asarray(getattr(logits, "cpu", lambda: logits)(), dtype=np.float32)
-        if rows.ndim != 2 or rows.shape[1] != len(self._classes):
-            raise MeasurementError(
-                f"the head of {self._label} returns logits of shape {rows.shape} from row {part.start}; expected one "
-                f"per class of {self._classes.source}, {len(self._classes)}"
+                f"the head of {self._label} returns logits of shape {rows.shape}; expected {len(listed)} per image, "
+                f"one for each class of {listed.source}"
             )
         return rows
 
 
-def head_classes(classes: str | Sequence[str], label: str) -> ClassList:
-    """Return the list of a head's classes: a class list by name or file, or the classes themselves.
+def own_classes(classes: str | Sequence[str], label: str) -> ClassList:
+    """Return the list of a model's own classes: a class list by name or file, or the classes themselves.
 
     Raises:
         DataError: the list does not exist, is empty, or names a class twice.
@@ -83,7 +101,7 @@ def head_classes(classes: str | Sequence[str], label: str) -> ClassList:
     lines = list(classes)
     if not lines or not all(isinstance(line, str) for line in lines):
         raise DataError(f"the classes of {label} are not names: expected a class list, or one id or name per class")
-    return named_classes(lines, source=f"the head of {label}")
+    return named_classes(lines, source=label)
 
 
 def match_classes(classes: Classes, known: ClassList) -> Ints:

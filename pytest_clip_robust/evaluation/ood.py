@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.errors import ConfigError, NotApplicableError, did_you_mean
 from pytest_clip_robust.evaluation.classes import classes_of
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
@@ -27,6 +27,9 @@ NEGLABEL_PROMPTS = PromptSet("photo", ("a photo of a {}.",))
 
 OF_TEXTS = (NEGLABEL, "mcm")
 """Scores that are defined by the cosines of images and texts."""
+
+NOT_OF_PROBABILITIES = ("energy", "max_logit")
+"""Scores that depend on what a softmax removes."""
 
 KEPT = 256
 NAMES_SHOWN = 10
@@ -93,6 +96,11 @@ class OodDetection:
         return ood_scores.nearest_neighbours(features, bank)
 
     def _of_logits(self, score: str, images: ImageSet, known: ImageSet, prompts: PromptSet) -> Floats:
+        saved = self._features.saved
+        if saved is not None and score in NOT_OF_PROBABILITIES and saved.normalised:
+            raise NotApplicableError(f"the OOD score {score!r} needs logits, and only probabilities are saved")
+        if saved is not None and score == "msp" and (top := saved.top_among(images, classes_of(known))) is not None:
+            return top
         logits = self._features.logits(images.name, classes_of(known), prompts)
         if score != NEGLABEL:
             return ood_scores.OF_LOGITS[score](logits, self._features.scale)

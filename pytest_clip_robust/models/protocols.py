@@ -167,7 +167,7 @@ class LoadedModel:
     @property
     def has_texts(self) -> bool:
         """Whether the model has a text encoder, or its stored features."""
-        return isinstance(self.encoder, EncodesTexts)
+        return isinstance(self.encoder, EncodesTexts) or getattr(self.encoder, "has_texts", False) is True
 
     @property
     def head(self) -> Classifies | None:

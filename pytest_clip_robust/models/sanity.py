@@ -64,7 +64,8 @@ def scale_notes(model: LoadedModel) -> tuple[str, ...]:
     if not model.has_texts or low <= model.scale <= high:
         return ()
     return (
-        f"its logits have scale {model.scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends on it",
+        f"its logits have scale {model.scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends "
+        "on it",
     )
 
 

@@ -105,6 +105,7 @@ class Collector:
             conclusions=self._conclusions(int(session.exitstatus)),
             reference="" if self._run.reference is None else self._run.reference.label,
             exit_status=int(session.exitstatus),
+            not_applicable=self._results.not_applicable,
         )
         path = self._run.report / "report.json"
         try:
@@ -170,6 +171,10 @@ class Collector:
         summary = self._summary()
         lines = [f"{label}: {note}" for label, model in summary["models"].items() for note in model["notes"]]
         lines += summary["notices"]
+        lines += [
+            f"not applicable, so not measured by {count} test{'' if count == 1 else 's'}: {reason}"
+            for reason, count in self._results.not_applicable.items()
+        ]
         lines.append(
             f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
             "everything else came from the feature store"

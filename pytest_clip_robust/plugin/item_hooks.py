@@ -19,8 +19,8 @@ from pytest_clip_robust.plugin.keys import ALPHA, GATED, RECORDS, RUN, UPDATES
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.text import one_line
 
-NOT_APPLICABLE = "not applicable: "
-"""Begins the reason for a skip that the model itself is the cause of."""
+NOT_APPLICABLE = "clip_not_applicable"
+"""The attribute of a skip with the reason why the test does not apply to the model."""
 
 PLUGIN = Path(__file__).parent
 PACKAGE = PLUGIN.parent
@@ -104,6 +104,8 @@ def pytest_runtest_makereport(
         report.clip_xfail = expected  # type: ignore[attr-defined]
     if report.skipped and has_gate(item):
         report.clip_skipped = True  # type: ignore[attr-defined]
+    if report.skipped and (reason := getattr(error, NOT_APPLICABLE, "")):
+        report.clip_not_applicable = reason  # type: ignore[attr-defined]
     if report.when == "call" or report.failed:
         report.clip_records = records  # type: ignore[attr-defined]
         report.clip_updates = item.stash.get(UPDATES, [])  # type: ignore[attr-defined]
@@ -135,7 +137,9 @@ def _not_applicable_is_skipped() -> Iterator[None]:
     try:
         yield
     except NotApplicableError as error:
-        raise pytest.skip.Exception(f"{NOT_APPLICABLE}{error}", _use_item_location=True) from None
+        outcome = pytest.skip.Exception(f"not applicable: {error}", _use_item_location=True)
+        setattr(outcome, NOT_APPLICABLE, str(error))
+        raise outcome from None
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Under xdist, records arrive with each test's report, so that a worker that dies 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,13 +25,14 @@ Status = tuple[str, str, str | tuple[str, dict[str, bool]]]
 class _Reported:
     """The report of the last attempt of a test: records, packed baselines to record, whether a gate was skipped.
 
-    failed: whether the test failed, for any reason.
+    failed: whether the test failed, for any reason. not_applicable: why it does not apply to the model, or ``""``.
     """
 
     records: list[Record] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     skipped: bool = False
     failed: bool = False
+    not_applicable: str = ""
 
     def note_outcome(self, report: pytest.TestReport) -> None:
         """Note whether a phase of the test failed; a gate that a marker expects to fail forbids nothing."""
@@ -67,6 +68,11 @@ class Results:
         return sum(reported.skipped for reported in self._reports.values())
 
     @property
+    def not_applicable(self) -> dict[str, int]:
+        """The numbers of tests that do not apply to a model, by reason; a reason names the model."""
+        return dict(Counter(one.not_applicable for one in self._reports.values() if one.not_applicable))
+
+    @property
     def failed_without_gate(self) -> int:
         """The number of tests that failed for another reason than a gate."""
         return sum(
@@ -89,6 +95,7 @@ class Results:
         reported.records += getattr(report, "clip_records", [])
         reported.updates += getattr(report, "clip_updates", [])
         reported.skipped |= getattr(report, "clip_skipped", False)
+        reported.not_applicable = getattr(report, "clip_not_applicable", reported.not_applicable)
         self._held.take(report, reported.records)
         reported.note_outcome(report)
 

@@ -19,7 +19,7 @@ from scipy.special import digamma
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Term, sums_evidence
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
-from pytest_clip_robust.errors import MeasurementError, did_you_mean
+from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
 from pytest_clip_robust.scoring.confidence import BINS, EDGES, Confidences, bin_of
 from pytest_clip_robust.stats.intervals import mean_interval
 from pytest_clip_robust.stats.resampling import interval_of
@@ -256,7 +256,7 @@ def _mean(
 
 def _known(confidences: Confidences, name: str, part: Part | None) -> Part:
     if part is None:
-        raise MeasurementError(
+        raise NotApplicableError(
             f"{confidences.dataset!r}: {name} needs the probabilities of all classes, and only confidences are known"
         )
     return part

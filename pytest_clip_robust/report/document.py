@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,8 +18,8 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
-SCHEMA = 4
-"""4: `correction`, `headline_share` and `conclusions`; a change has its trend and adjusted p-value; chance levels."""
+SCHEMA = 5
+"""5: each model has a `card` and the `prompts` that it was asked with; `not_applicable`."""
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
@@ -28,6 +29,13 @@ class Encoded(TypedDict):
 
     images: int
     texts: int
+
+
+class NotApplicableTests(TypedDict):
+    """Tests that do not apply to a model, which `reason` names."""
+
+    reason: str
+    tests: int
 
 
 class Document(TypedDict):
@@ -52,6 +60,7 @@ class Document(TypedDict):
     models: dict[str, dict[str, Any]]
     data: dict[str, dict[str, Any]]
     encoded: Encoded
+    not_applicable: list[NotApplicableTests]
     notices: list[str]
     verdicts: dict[str, int]
     gates: list[Record]
@@ -69,6 +78,7 @@ def build_document(
     conclusions: list[Conclusion],
     reference: str,
     exit_status: int,
+    not_applicable: Mapping[str, int],
 ) -> Document:
     """Return the document of a run; two documents differ only where the runs do, and in `created`."""
     return {
@@ -86,6 +96,7 @@ def build_document(
         "models": summary["models"],
         "data": summary["data"],
         "encoded": {"images": summary["images_encoded"], "texts": summary["texts_encoded"]},
+        "not_applicable": [{"reason": reason, "tests": tests} for reason, tests in sorted(not_applicable.items())],
         "notices": summary["notices"],
         "verdicts": {str(v): sum(record["verdict"] == v for record in records) for v in Verdict},
         "gates": sorted(records, key=lambda record: (record["test"], record["measurement"])),

@@ -147,13 +147,18 @@ def _default_batch(device: str, kind: str, run: Callable[[int], Any]) -> int:
     return UNMEASURED_IMAGES if kind == "image" else UNMEASURED_TEXTS
 
 
-def _encode_black(model: LoadedModel, transfer: DeviceTransfer, size: int) -> None:
-    """Send `size` black images through the model."""
+def image_width(model: LoadedModel) -> int:
+    """Return the number of dimensions of a model's image features."""
+    return int(_encode_black(model, DeviceTransfer(model), 1).shape[1])
+
+
+def _encode_black(model: LoadedModel, transfer: DeviceTransfer, size: int) -> Any:
+    """Send `size` black images through the model, and return their features."""
     steps, image = model.steps, Image.new("RGB", (64, 64))
     one = torch.as_tensor(np.array(model.image_encoder.preprocess(image) if steps is None else steps.resize(image)))
     copied = transfer.finish(transfer.start(PixelBatch([], torch.stack([one] * size), [], [])))
     with torch.inference_mode():
-        model.image_encoder.encode_image(copied.inputs)
+        return model.image_encoder.encode_image(copied.inputs)
 
 
 def _name(model: LoadedModel) -> str:

@@ -29,6 +29,7 @@ from pytest_clip_robust.encoding.store.shard import (
     UnknownFormatError,
     dimensions_of,
     pack,
+    provenance_of,
     unpack,
 )
 from pytest_clip_robust.errors import ModelError, StoreError
@@ -116,6 +117,28 @@ class FeatureStore:
         for part in row_slices(len(digests), SHARD_ROWS):
             self._write_shard(key, ShardRows(list(digests[part]), np.ascontiguousarray(features[part], np.float32)))
 
+    def keys(self, weights: str) -> list[StoreKey]:
+        """Return the keys of everything that is stored for the parameters with the digest `weights`.
+
+        Raises:
+            StoreError: the folder cannot be listed.
+        """
+        found = []
+        for folder in self._folders():
+            names = self._shard_names_in(folder)
+            key = self._key_of(f"{self._path}/{folder}/{names[0]}") if names else None
+            if key is not None and key.weights == weights and key.folder == folder:
+                found.append(key)
+        return found
+
+    def all_rows(self, key: StoreKey) -> ShardRows:
+        """Return every row of `key`, sorted by digest; damaged shards are renamed, and left out."""
+        rows = {
+            digest: row for part in self._rows(key) for digest, row in zip(part.digests, part.features, strict=True)
+        }
+        digests = sorted(rows)
+        return ShardRows(digests, np.stack([rows[one] for one in digests]) if rows else np.zeros((0, 0), np.float32))
+
     @property
     def rows_in_memory(self) -> int:
         """Number of rows that could not be written and are lost when the process ends."""
@@ -149,7 +172,16 @@ class FeatureStore:
                 yield rows
 
     def _shard_names(self, key: StoreKey) -> list[str]:
-        folder = f"{self._path}/{key.folder}"
+        return self._shard_names_in(key.folder)
+
+    def _shard_names_in(self, folder: str) -> list[str]:
+        return [name for name in self._names_in(f"{self._path}/{folder}") if dimensions_of(name) is not None]
+
+    def _folders(self) -> list[str]:
+        """Return the names of the keys' folders."""
+        return [name for name in self._names_in(self._path) if "." not in name]
+
+    def _names_in(self, folder: str) -> list[str]:
         # fsspec caches the listings of object stores, but another process can have written in the meantime.
         self._files.invalidate_cache(folder)
         try:
@@ -160,8 +192,14 @@ class FeatureStore:
             raise StoreError(
                 f"feature store {self.root}: cannot be read ({error.strerror or error}): give another --clip-cache"
             ) from error
-        names = (path.rpartition("/")[2] for path in paths)
-        return sorted(name for name in names if dimensions_of(name) is not None)
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    def _key_of(self, path: str) -> StoreKey | None:
+        """Return the key that a shard was written under; None if it cannot be read."""
+        try:
+            return StoreKey(**json.loads(provenance_of(self._files.cat_file(path))["key"]))
+        except (OSError, KeyError, ValueError, TypeError):
+            return None
 
     def _read_shard(self, key: StoreKey, name: str) -> ShardRows | None:
         try:

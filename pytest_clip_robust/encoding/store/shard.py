@@ -79,6 +79,22 @@ def unpack(name: str, content: bytes) -> ShardRows:
     return _rows(table, int(parts["dimensions"]))
 
 
+def provenance_of(content: bytes) -> dict[str, str]:
+    """Return the provenance that a shard was packed with; empty if it is damaged.
+
+    >>> rows = ShardRows(["a"], np.ones((1, 2), np.float32))
+    >>> provenance_of(pack(rows, provenance={"writer": "me"})[1])
+    {'writer': 'me'}
+    """
+    try:
+        metadata = pq.read_schema(pa.BufferReader(content)).metadata or {}
+    except (pa.ArrowException, OSError):
+        return {}
+    start = _VERSION_FIELD.partition(b".")[0] + b"."
+    fields = {name.removeprefix(start): value for name, value in metadata.items() if name != _VERSION_FIELD}
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
+
+
 def dimensions_of(name: str) -> int | None:
     """Return the D in a shard's name, or None if `name` is not the name of a shard.
 

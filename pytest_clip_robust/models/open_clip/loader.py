@@ -23,11 +23,11 @@ from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
-from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
