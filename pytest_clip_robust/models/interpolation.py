@@ -49,8 +49,10 @@ def build_interpolation(spec: ModelSpec) -> BuiltModel:
 
 def _interpolate(state: StateDict, other: StateDict, alpha: float) -> None:
     """Change the tensors of `state`, which share memory with a module, to those between the two."""
+    done = set()  # one tensor can have several names
     for name, tensor in state.items():
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and tensor.data_ptr() not in done:
+            done.add(tensor.data_ptr())
             tensor.mul_(1 - alpha).add_(other[name], alpha=alpha)
 
 

@@ -40,6 +40,10 @@ ZIP = b"PK\x03\x04"
 """What a file of torch.save starts with; until 2020, it started with a pickle of MAGIC_NUMBER."""
 
 
+MOST_TENSORS = 1_000_000
+"""Most tensors of a module: a small file could name the same ones in exponentially many places."""
+
+
 class RefusedError(Exception):
     """The file names a function that runs code; the message is its name."""
 
@@ -102,6 +106,8 @@ def _state_dict(attributes: dict[str, Any]) -> dict[str, Any]:
     for name, module in attributes["_modules"].items():
         if isinstance(module, Placeholder):
             found |= {f"{name}.{inner}": tensor for inner, tensor in module.items()}
+        if len(found) > MOST_TENSORS:
+            raise ValueError(f"a module has more than {MOST_TENSORS:,} tensors")
     return found
 
 

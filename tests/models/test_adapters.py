@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import sys
 
 import open_clip
@@ -23,6 +24,7 @@ TEXTS = ["a photo of a cat.", "two dogs"]
 OPEN_CLIP = {
     "linear layers": {"target_modules": ["c_fc", "c_proj"]},
     "attention": {"target_modules": ["attn"]},
+    "convolution": {"target_modules": ["conv1"]},
     "one tower": {"target_modules": r"visual\..*c_fc"},
     "rank-stabilised": {"target_modules": ["c_fc"], "use_rslora": True},
     "DoRA": {"target_modules": ["c_fc"], "use_dora": True},
@@ -231,6 +233,14 @@ def test_a_folder_of_an_adapter_says_how_to_name_its_base(lora):
         load(f"hf:{lora}")
     with pytest.raises(ModelError, match=rf"holds an adapter without its base model: write BASE\+adapter:{lora}"):
         load(f"local-dir:{lora}")
+
+
+def test_a_model_with_an_adapter_in_its_folder_is_refused(lora, tmp_path):
+    """With peft, transformers would load the base model that the adapter names, from anywhere."""
+    save(built("CLIP"), tmp_path / "both")
+    shutil.copy(lora / "adapter_config.json", tmp_path / "both")
+    with pytest.raises(ModelError, match=r"both holds a model and an adapter: write BASE\+adapter:.*, or remove"):
+        load(f"hf:{tmp_path}/both")
 
 
 def test_an_adapter_comes_from_the_cache_of_the_hub(clip_folder, lora, monkeypatch):

@@ -15,7 +15,7 @@ from training_runs import TINY
 from transformers_folders import build, built, save
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.interpolation import _difference, _settings
+from pytest_clip_robust.models.interpolation import _difference, _interpolate, _settings
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 
@@ -165,6 +165,14 @@ def test_options_that_override_a_config_equal_such_a_config():
     assert _settings(overridden) == _settings(stated)
     assert _settings([{"quick_gelu": False}, {}]) == _settings([{}, {}])
     assert _settings([{"quick_gelu": True}, {"quick_gelu": False}]) == _settings([{}, {}])
+
+
+def test_a_tensor_with_two_names_is_interpolated_once():
+    tied = torch.ones(2)
+    state = {"a": tied, "b": tied, "c": torch.zeros(2)}
+    _interpolate(state, {"a": torch.full((2,), 3.0), "b": torch.full((2,), 3.0), "c": torch.ones(2)}, 0.25)
+    assert tied.tolist() == [1.5, 1.5]
+    assert state["c"].tolist() == [0.25, 0.25]
 
 
 class Fake:

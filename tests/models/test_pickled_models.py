@@ -209,6 +209,15 @@ def test_a_damaged_module_is_one_line(tmp_path, where, value):
     assert "\n" not in str(error.value)
 
 
+def test_modules_that_share_modules_do_not_fill_the_memory(tmp_path):
+    module = nn.Linear(2, 2)
+    for _ in range(60):
+        module = nn.ModuleList([module, module])
+    torch.save(module, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="more than 1,000,000 tensors"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
 def test_a_truncated_pickle_is_one_line(modeling, clip, tmp_path):
     save_by_pickle(modeling.CLIPEncoder(clip.model, clip.preprocess), tmp_path / "classifier.pt")
     forget()

@@ -17,6 +17,7 @@ from pytest_clip_robust.system.text import one_line
 
 CONFIG = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """The settings of the image processor: in a file of their own, or with those of the tokenizer."""
 VOCABULARIES = re.compile(r"tokenizer\.json|vocab\.(json|txt)|[\w.-]+\.(model|spm)")
@@ -62,6 +63,11 @@ def model_folder(spec: ModelSpec) -> Path:
             raise ModelError(f"{where}: {one_line(error)}; {WAYS_OUT}") from error
     if problem := _missing(folder):
         raise ModelError(f"{where}: {folder} {problem}")
+    if exists(folder / ADAPTER_CONFIG):  # transformers would load the base model that it names in place of this one
+        raise ModelError(
+            f"{where}: {folder} holds a model and an adapter: write BASE+adapter:{folder} for the adapter, or remove "
+            f"{ADAPTER_CONFIG} if the model is already merged"
+        )
     return folder
 
 
