@@ -220,13 +220,13 @@ def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
     """Return the key of the features of a set's images; the border that is cropped is part of the transform."""
     border = f"+crop{images.crop_border}" if images.crop_border else ""
     return StoreKey(
-        kind="image", weights=model.weights, transform=f"{model.preprocess}{border}", precision=model.precision
+        kind="image", weights=model.weights, transform=f"{model.preprocess}{border}", precision=model.arithmetic
     )
 
 
 def text_key(model: LoadedModel) -> StoreKey:
     """Return the key of the features of texts."""
-    return StoreKey(kind="text", weights=model.weights, transform=model.text, precision=model.precision)
+    return StoreKey(kind="text", weights=model.weights, transform=model.text, precision=model.arithmetic)
 
 
 def read_pack(pack: FeaturePack, key: StoreKey, digests: Sequence[str], what: str, *, name: str) -> NDArray[np.float32]:

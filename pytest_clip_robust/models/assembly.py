@@ -50,6 +50,7 @@ def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
         text=built.text,
         precision=precision,
         device=device,
+        compiled=compiled,
         notes=tuple(notes),
         card=card_of([weights_claim({name: one.numel() for name, one in module.named_parameters()})]),
     )

@@ -1,5 +1,4 @@
-"""User-defined models: ``py:MODULE:FACTORY[?PARAMETER=VALUE&...]``, where FACTORY returns a DualEncoder, or a
-classifier with a head of its own.
+"""User-defined models: ``py:MODULE:FACTORY[?PARAMETER=VALUE&...]``, of a DualEncoder or a classifier.
 
 MODULE is the name of an importable module, or the path of a file that ends in ``.py``.
 """
@@ -86,6 +85,7 @@ def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool 
         text=digest,
         precision=precision,
         device=device if "device" in wanted else "cpu",
+        compiled=compiled and "compiled" in wanted,
         notes=(NOT_COMPILED,) if compiled and "compiled" not in wanted else (),
     )
 

@@ -32,9 +32,9 @@ FORMAT = 1
 class Manifest(TypedDict):
     """The content of a pack's manifest.
 
-    spec, weights, preprocess, text, precision, scale, bias: those of the model that was exported.
-    has_texts: whether it has a text encoder. class_list, classes: the classes of its head by the name of a list or one by
-        one; both are empty without a head. rows: numbers of features by kind.
+    spec, weights, preprocess, text, precision, arithmetic, scale, bias: those of the model that was exported.
+    has_texts: whether it has a text encoder. class_list, classes: the classes of its head, by the name of a list or one
+        by one; both are empty without a head. rows: numbers of features by kind.
     files: the SHA-256 of every other file of the pack, by its path in the folder.
     """
 
@@ -44,6 +44,7 @@ class Manifest(TypedDict):
     preprocess: str
     text: str
     precision: str
+    arithmetic: str
     scale: float
     bias: float
     has_texts: bool
@@ -55,9 +56,14 @@ class Manifest(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePack:
-    """The stored features of a model. `location` is the folder of a feature store that holds them all."""
+    """The stored features of a model.
+
+    location: the folder of a feature store that holds them all. source: the spec of the model.
+    stored_arithmetic: what they were computed with, see `LoadedModel.arithmetic`.
+    """
 
     location: str
+    stored_arithmetic: str
     source: str
     scale: float
     bias: float
@@ -94,6 +100,7 @@ def load_features(spec: ModelSpec, *, device: str, precision: str, compiled: boo
     common: dict[str, Any] = {
         "location": str(folder / SHARDS),
         "source": manifest["spec"],
+        "stored_arithmetic": manifest["arithmetic"],
         "scale": manifest["scale"],
         "bias": manifest["bias"],
         "has_texts": manifest["has_texts"],

@@ -127,7 +127,8 @@ class LoadedModel:
         `SavedPredictions`. Optional parts are found by their protocols.
     weights: hex digest of the parameters' content; preprocess: of the image transform; text: of the tokenizer settings.
         A model that cannot tell them apart has the same digest in all three.
-    precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+    precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; ``"saved"`` for saved predictions.
+    compiled: whether the run asked for torch.compile.
     notes: one-line remarks for the run's header, such as a default tag that was chosen.
     card: the facts that the loader knows; `load_model` adds those that spec, config and files state.
     """
@@ -139,6 +140,7 @@ class LoadedModel:
     text: str
     precision: str
     device: str
+    compiled: bool = False
     notes: tuple[str, ...] = ()
     card: ModelCard = field(default_factory=ModelCard)
 
@@ -183,6 +185,18 @@ class LoadedModel:
     def bias(self) -> float:
         """The bias of the logits; 0 for a head."""
         return float(getattr(self.encoder, "bias", 0.0))
+
+    @property
+    def arithmetic(self) -> str:
+        """How features are computed, as a part of their key: features of equal arithmetic differ by rounding only.
+
+        At fp32, devices and compilers differ by rounding only. At half precision they differ by more, so the kind of
+        device and torch.compile are part of it.
+        """
+        stored = getattr(self.encoder, "stored_arithmetic", "")
+        if stored or self.precision == "fp32":
+            return str(stored or self.precision)
+        return f"{self.precision}-{self.device.partition(':')[0]}{'-compiled' if self.compiled else ''}"
 
     @property
     def separate_preprocess(self) -> str:

@@ -63,10 +63,8 @@ def scale_notes(model: LoadedModel) -> tuple[str, ...]:
     low, high = USUAL_SCALES
     if not model.has_texts or low <= model.scale <= high:
         return ()
-    return (
-        f"its logits have scale {model.scale:.4g}; trained models have {low:g} to {high:g}, and calibration depends "
-        "on it",
-    )
+    usual = f"trained models have {low:g} to {high:g}, and calibration depends on it"
+    return (f"its logits have scale {model.scale:.4g}; {usual}",)
 
 
 def _check_scale(scale: float, bias: float, who: str) -> None:

@@ -71,7 +71,8 @@ def render_checks(model: CheckedModel, *, width: int, colour: bool) -> str:
     lines = [_fix_line(check) for check in model.checks if check.fix]
     notes = [Text(f"note: {printable(note)}") for note in model.notes]
     title = Text(f"\n{model.label}", style="bold")
-    return draw([title, table, *lines, *notes, _tally(model)], width=width, colour=colour)
+    text = draw([title, table, *lines, *notes, _tally(model)], width=width, colour=colour)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def build_checks(models: Sequence[CheckedModel], *, device: str, precision: str, exit_status: int) -> CheckDocument:

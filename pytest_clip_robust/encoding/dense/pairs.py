@@ -220,7 +220,7 @@ def _key(kind: Literal["views", "keypoints"], model: LoadedModel, *settings: int
         kind=kind,
         weights=model.weights,
         transform=f"{model.preprocess}+{'-'.join(map(str, [VERSION, *settings]))}",
-        precision=model.precision,
+        precision=model.arithmetic,
     )
 
 

@@ -46,7 +46,7 @@ class StoreKey:
 
     kind: what a row describes. Rows for pairs of views and pairs of pictures with keypoints hold the matches' errors.
     weights: digest of the parameters. transform: digest of the preprocessing of images, or of the tokenizer.
-    precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+    precision: ``"fp32"``, or what `LoadedModel.arithmetic` says of half precision, such as ``"bf16-cuda"``.
     """
 
     kind: Literal["image", "text", "views", "keypoints"]

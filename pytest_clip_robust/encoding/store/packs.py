@@ -36,10 +36,10 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
         raise ModelError(f"{model.spec.label} is a feature pack already; copy its folder")
     if folder.exists():
         raise StoreError(f"{folder} exists; give a new folder, or remove it first")
-    keys = [key for key in store.keys(model.weights) if key.precision == model.precision]
+    keys = [key for key in store.keys(model.weights) if key.precision == model.arithmetic]
     if not keys:
         raise ModelError(
-            f"{store.root} has no features of {model.spec.label} at {model.precision}; run the suites with this cache "
+            f"{store.root} has no features of {model.spec.label} at {model.arithmetic}; run the suites with this cache "
             "first"
         )
     try:
@@ -67,6 +67,7 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
             "preprocess": model.preprocess,
             "text": model.text,
             "precision": model.precision,
+            "arithmetic": model.arithmetic,
             "scale": model.scale,
             "bias": model.bias,
             "has_texts": model.has_texts,

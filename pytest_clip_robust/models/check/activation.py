@@ -160,17 +160,18 @@ def how_to_state(spec: ModelSpec, *, quick: bool) -> str:
 
 
 def _cosines(rows: Rows, others: Rows) -> NDArray[np.float64]:
-    return np.einsum("nd,nd->n", unit(rows).astype(np.float64), unit(others).astype(np.float64))
+    cosines: NDArray[np.float64] = np.einsum("nd,nd->n", unit(rows), unit(others), dtype=np.float64)
+    return cosines
 
 
 def _correlations(rows: Rows, others: Rows) -> NDArray[np.float64]:
     count = len(rows)
-    found = []
+    found = np.zeros(count)
     first, second = unit(rows) @ unit(rows).T, unit(others) @ unit(others).T
     for i in range(count):
         rest = np.arange(count) != i
-        found.append(float(np.corrcoef(first[i, rest], second[i, rest])[0, 1]))
-    return np.nan_to_num(np.array(found))
+        found[i] = np.nan_to_num(np.corrcoef(first[i, rest], second[i, rest])[0, 1])
+    return found
 
 
 def _activations(encoder: object) -> Iterator[tuple[nn.Module, str, nn.Module]]:

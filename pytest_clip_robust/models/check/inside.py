@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+NOT_TOKENS = re.compile("position|type")
+"""Names of embeddings of positions and segments."""
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 """The special tokens of open_clip's own tokenizer, which has no way to leave them out."""
 
@@ -49,11 +52,14 @@ def parameters_of(encoder: object) -> dict[str, torch.Tensor]:
 
 
 def embeddings_of(encoder: object) -> int:
-    """Return the number of rows of the largest embedding table, which is that of the tokens; 0 if there is no table."""
+    """Return the number of rows of the largest embedding table of tokens; 0 if there is no table."""
     tables = [
-        one for module in modules_of(encoder).values() for one in module.modules() if isinstance(one, nn.Embedding)
+        one.num_embeddings
+        for module in modules_of(encoder).values()
+        for name, one in module.named_modules()
+        if isinstance(one, nn.Embedding) and not NOT_TOKENS.search(name)
     ]
-    return max((table.num_embeddings for table in tables), default=0)
+    return max(tables, default=0)
 
 
 def tokens_of(encoder: object) -> Tokens | None:

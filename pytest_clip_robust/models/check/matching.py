@@ -1,4 +1,4 @@
-"""Which text of the batch fits which picture, and how sure the model is; compared with guessing."""
+"""Match the pictures and texts of the batch, and compare the hits with guessing."""
 
 from __future__ import annotations
 
