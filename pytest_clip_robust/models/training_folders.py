@@ -44,7 +44,10 @@ def advice(folder: Path) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(islice(folder.iterdir(), MOST)) if is_folder(folder) else []
+    try:
+        return sorted(islice(folder.iterdir(), MOST)) if is_folder(folder) else []
+    except OSError:  # it may not be read
+        return []
 
 
 def _newest(paths: Iterable[Path]) -> Path | None:

@@ -253,3 +253,18 @@ def test_an_adapter_comes_from_the_cache_of_the_hub(clip_folder, lora, monkeypat
     monkeypatch.setattr("pytest_clip_robust.models.adapters.cached_or_fetched", cached)
     assert load(f"hf:{clip_folder}+adapter:org/lora").weights == load(f"hf:{clip_folder}+adapter:{lora}").weights
     assert set(asked) == {"org/lora"}
+
+
+def test_an_adapter_on_a_classifier_of_timm(tmp_path, photo):
+    import timm
+
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit.r160_in1k").eval()
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    unmerged = adapted(model, tmp_path / "lora", target_modules=["qkv", "fc1"]).get_base_model()
+    loaded = load(f"timm:test_vit.r160_in1k@{tmp_path}/model.safetensors+adapter:{tmp_path}/lora")
+    pixels = loaded.encoder.preprocess(photo)[None]
+    with torch.inference_mode():
+        features = loaded.encoder.encode_image(pixels)
+        expected = unmerged.forward_head(unmerged.forward_features(pixels), pre_logits=True)
+    assert close(features, expected)

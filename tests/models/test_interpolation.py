@@ -15,7 +15,7 @@ from training_runs import TINY
 from transformers_folders import build, built, save
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.interpolation import _difference, _interpolate, _settings
+from pytest_clip_robust.models.interpolation import _difference, _interpolate, _settings, _uncommon
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 
@@ -173,6 +173,20 @@ def test_a_tensor_with_two_names_is_interpolated_once():
     _interpolate(state, {"a": torch.full((2,), 3.0), "b": torch.full((2,), 3.0), "c": torch.ones(2)}, 0.25)
     assert tied.tolist() == [1.5, 1.5]
     assert state["c"].tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"a": torch.ones(2), "n": torch.tensor(3), "b": torch.ones(1)}, "their parameters: only one has b"),
+        ({"a": torch.ones(2)}, "their parameters: only one has n"),
+        ({"a": torch.ones(3), "n": torch.tensor(3)}, r"the shape of a: (2,) and (3,)"),
+        ({"a": torch.ones(2), "n": torch.tensor(4)}, "n, which holds whole numbers"),
+        ({"a": torch.zeros(2), "n": torch.tensor(3)}, ""),
+    ],
+)
+def test_parameters_that_cannot_be_interpolated_are_named(other, message):
+    assert _uncommon({"a": torch.ones(2), "n": torch.tensor(3)}, other) == message
 
 
 class Fake:

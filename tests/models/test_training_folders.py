@@ -101,3 +101,13 @@ def test_a_folder_of_something_else_has_no_advice(tmp_path):
     (tmp_path / "notes.txt").touch()
     assert not advice(tmp_path)
     assert not advice(tmp_path / "nothing")
+
+
+def test_a_folder_that_may_not_be_read_has_no_advice(tmp_path, monkeypatch):
+    def denied(_):
+        raise PermissionError
+
+    (tmp_path / "checkpoint-20").mkdir()
+    assert advice(tmp_path)
+    monkeypatch.setattr("pathlib.Path.iterdir", denied)
+    assert not advice(tmp_path)
