@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import timm
 import torch
-from conftest import fitted
+from fitted_models import fitted
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
@@ -115,7 +116,7 @@ def test_activations_are_restored_even_after_an_error():
 def test_a_swapped_model_equals_one_that_was_built_with_the_other_activation():
     quick, plain = fitted(quick=True), fitted(quick=False)
     pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    other = fitted.__wrapped__(quick=False)
+    other = copy.deepcopy(plain)
     other.load_state_dict(quick.state_dict())
     with torch.no_grad(), swapped(holding(quick)):
         torch.testing.assert_close(quick.encode_image(pixels), other.encode_image(pixels))
