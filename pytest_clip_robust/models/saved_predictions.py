@@ -124,17 +124,26 @@ def _of_table(table: pa.Table) -> Columns:
         column = table.column(name).combine_chunks()
         if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
             columns[name] = _rows_of_lists(column, name)
-        elif _is_number(column.type) and _key(name) not in {*ANSWERS, *CONFIDENCES, *NO_CLASS}:
-            by_class[name] = column.to_numpy(zero_copy_only=False)
+        elif (_is_number(column.type) or pa.types.is_null(column.type)) and _key(name) not in {
+            *ANSWERS,
+            *CONFIDENCES,
+            *NO_CLASS,
+        }:
+            by_class[name] = column.cast(pa.float32()).to_numpy(zero_copy_only=False)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
-    if len(by_class) > 1 and not any(_key(name) in {*ANSWERS} for name in columns):
-        named = [_class_of(name) for name in by_class]
-        kinds = {kind for kind, _ in named}
-        kind = kinds.pop() if len(kinds) == 1 else ""
-        columns[kind or "scores"] = np.stack(list(by_class.values()), axis=1).astype(np.float32)
-        columns.setdefault("classes", np.array([one for _, one in named]))
-    return columns
+    return columns if any(_key(name) in ANSWERS for name in columns) else {**columns, **_joined(by_class)}
+
+
+def _joined(by_class: Mapping[str, NDArray[np.float32]]) -> Columns:
+    """Return one array of columns of numbers, and their classes; if some say what they are, only those count."""
+    named = {name: _class_of(name) for name in by_class}
+    kind = next((kind for kind, _ in named.values() if kind), "")
+    chosen = [name for name, (of_column, _) in named.items() if of_column == kind]
+    if len(chosen) < 2:
+        return {}
+    values = np.stack([by_class[name] for name in chosen], axis=1)
+    return {kind or "scores": values, "classes": np.array([named[name][1] for name in chosen])}
 
 
 def _rows_of_lists(column: Any, name: str) -> NDArray[np.float32]:

@@ -97,6 +97,42 @@ class EffLiteMiniLM:
         return _unit(states.mean(axis=1))[0]
 
 
+def load_classifier() -> EffLiteClassifier:
+    """Return the image tower as the ImageNet classifier that it was trained as.
+
+    Raises:
+        FileNotFoundError: its file is not in the shared folder.
+    """
+    file = shared_data() / "dual_encoder_effl0_minilm" / FILES[0]
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file}; set CLIP_ROBUST_SHARED to the folder above data/")
+    return EffLiteClassifier(file)
+
+
+class EffLiteClassifier:
+    """A classifier whose head is inside of the ONNX file, so that its logits are its features."""
+
+    classes = "imagenet-1k"
+
+    def __init__(self, file: Path) -> None:
+        self.identity = hashlib.sha256(file.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+        self._session = _session(file)
+
+    def preprocess(self, image: Image.Image) -> Floats:
+        """Return (3, 224, 224) pixels, as for the dual encoder."""
+        return preprocess(image)
+
+    def encode_image(self, pixels: Any) -> Floats:
+        """Return the (B, 1000) logits of (B, 3, 224, 224) pixels."""
+        batch = np.ascontiguousarray(np.asarray(pixels), dtype=np.float32)
+        logits: Floats = self._session.run(["logits"], {"pixel_values": batch})[0]
+        return logits
+
+    def classify(self, features: Floats) -> Floats:
+        """Return the features, which are the logits."""
+        return features
+
+
 def preprocess(image: Image.Image) -> Floats:
     """Return (3, 224, 224) float32 pixels of an RGB image; at module level, so that worker processes can pickle it."""
     width, height = image.size
