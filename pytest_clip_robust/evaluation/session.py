@@ -104,6 +104,7 @@ class Session:
             "text": loaded.text,
             "precision": loaded.precision,
             "device": loaded.device,
+            "compiled": loaded.compiled,
             "notes": list(loaded.notes),
             "card": loaded.card.plain(),
         }

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.card.facts import ModelCard
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.files import is_file, is_folder, read_json, user_path
@@ -35,7 +36,7 @@ class Manifest(TypedDict):
     spec, weights, preprocess, text, precision, arithmetic, scale, bias: those of the model that was exported.
     has_texts: whether it has a text encoder. class_list, classes: the classes of its head, by the name of a list or one
         by one; both are empty without a head. rows: numbers of features by kind.
-    files: the SHA-256 of every other file of the pack, by its path in the folder.
+    files: the SHA-256 of every other file of the pack, by its path in the folder. card: the model's card, as plain data.
     """
 
     format: int
@@ -52,6 +53,7 @@ class Manifest(TypedDict):
     classes: list[str]
     rows: dict[str, int]
     files: dict[str, str]
+    card: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ def load_features(spec: ModelSpec, *, device: str, precision: str, compiled: boo
         text=manifest["text"],
         precision=manifest["precision"],
         device="none",
+        card=_card(manifest, where),
         notes=(f"the stored features of {printable(manifest['spec'])} at {manifest['precision']}: {rows}",),
     )
 
@@ -158,6 +161,13 @@ def _check_files(folder: Path, manifest: Manifest, where: str) -> None:
         name = path.relative_to(folder).as_posix()
         if is_file(path) and name not in manifest["files"]:
             raise ModelError(f"{where}: {printable(name)} does not belong to the pack: remove it, or export again")
+
+
+def _card(manifest: Manifest, where: str) -> ModelCard:
+    try:
+        return ModelCard(**manifest["card"])
+    except TypeError as error:
+        raise ModelError(f"{where}: the card in {MANIFEST} is not one: {one_line(error)}; export it again") from error
 
 
 def _classifier(folder: Path, manifest: Manifest, common: dict[str, Any], where: str) -> ClassifierPack:

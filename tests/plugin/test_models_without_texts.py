@@ -246,6 +246,8 @@ def test_a_pack_gives_the_numbers_of_its_model(world, model, capsys):
     assert len(direct["gates"]) == len(packed["gates"]) > 20
     assert values(packed) == values(direct)
     assert packed["encoded"] == {"images": 0, "texts": 0}
+    assert packed["models"]["features:pack"]["card"] == direct["models"][model]["card"]
+    result.stdout.fnmatch_lines(["model features:pack: *", f"features:pack: the stored features of {model} at fp32: *"])
 
 
 def test_a_pack_that_lacks_samples_is_an_error(world):

@@ -75,6 +75,7 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
             "classes": [] if isinstance(classes, str) else list(classes),
             "rows": dict(sorted(counts.items())),
             "files": _digests(unfinished),
+            "card": model.card.plain(),
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         unfinished.chmod(0o755)  # mkdtemp makes folders private

@@ -71,10 +71,21 @@ def card_lines(models: Mapping[str, Mapping[str, Any]], *, width: int = 0) -> li
     for label, about in models.items():
         if plain := about.get("card"):
             card = ModelCard(**plain)
-            lines += [f"model {label}: {sentence(card)}", *(f"{label}: {remark}" for remark in card.contradictions)]
+            lines += [f"model {label}: {sentence(card)}{computed(about)}", *(f"{label}: {remark}" for remark in card.contradictions)]
     if not width:
         return lines
     return [part for line in lines for part in _broken(line, width)]
+
+
+def computed(about: Mapping[str, Any]) -> str:
+    """Return how a model is run, as the last part of its line; ``""`` if it is not run.
+
+    >>> computed({"precision": "bf16", "device": "cuda:0", "compiled": True}), computed({"device": "none"})
+    ('; bf16 on cuda:0, compiled', '')
+    """
+    if about.get("device", "none") == "none":
+        return ""
+    return f"{SEPARATOR}{about['precision']} on {about['device']}{', compiled' if about.get('compiled') else ''}"
 
 
 def _broken(line: str, width: int) -> list[str]:

@@ -107,7 +107,7 @@ def _judged(
     votes.discard(0)
     if votes == {1}:
         failure = f"{NAMES[not own]} fits this model better: {how_to_state(spec, quick=not own)}"
-        return judged(NAME, measured, expected=NAMES[own], failure=failure)
+        return judged(NAME, measured, expected=NAMES[not own], failure=failure)
     if votes == {-1}:
         return judged(NAME, measured, expected=f"{NAMES[own]} fits better")
     return Check(name=NAME, status=Status.NOT_APPLICABLE, measured=f"{measured}: cannot be told apart")
