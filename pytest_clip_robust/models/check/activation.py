@@ -51,6 +51,20 @@ def own_activation(encoder: object) -> bool | None:
     return found.pop() if len(found) == 1 else None
 
 
+def reaches_images(encoder: object) -> bool:
+    """Return whether pictures can pass through an activation that `swapped` replaces, by the names of its modules.
+
+    The text towers of open_clip and transformers are ``text``, ``transformer`` and ``text_model``.
+    """
+    holders = {
+        name
+        for module in modules_of(encoder).values()
+        for name, parent in module.named_modules()
+        if any(_kind(child) is not None for child in parent.children())
+    }
+    return not all(name.startswith(("text", "transformer")) for name in holders)
+
+
 @contextmanager
 def swapped(encoder: object) -> Iterator[None]:
     """Replace every GELU by QuickGELU and the reverse, and restore them at the end."""

@@ -9,9 +9,9 @@ import torch
 
 from pytest_clip_robust.core.checks import Check, Status, judged, not_applicable
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.check.activation import check_activation
+from pytest_clip_robust.models.check.activation import check_activation, reaches_images
 from pytest_clip_robust.models.check.batch import embedded_batch
-from pytest_clip_robust.models.check.encoding import Features, encode_batch, encode_repeats, pixels_of
+from pytest_clip_robust.models.check.encoding import Features, encode_batch, encode_repeats, pixels_of, text_features
 from pytest_clip_robust.models.check.features import (
     check_batches,
     check_dead,
@@ -97,6 +97,12 @@ def _features(
     rows = [check_finite(parameters, features), check_dimensions(features)]
     if any(row.status == Status.FAILED for row in rows):
         return rows
+
+    def again() -> Features:
+        if reaches_images(encoder) or features.texts is None:
+            return encode_batch(encoder, pixels, texts)
+        return Features(features.images, text_features(encoder, texts))
+
     return [
         *rows,
         check_dead(features),
@@ -105,12 +111,7 @@ def _features(
         check_batches(features, repeats, precision),
         _row("precision", lambda: check_precision(features, exact() if exact else None, precision)),
         check_matching(features, loaded.scale),
-        _row(
-            "activation",
-            lambda: check_activation(
-                loaded.spec, encoder, features, lambda: encode_batch(encoder, pixels, texts), reference
-            ),
-        ),
+        _row("activation", lambda: check_activation(loaded.spec, encoder, features, again, reference)),
     ]
 
 

@@ -19,6 +19,7 @@ from pytest_clip_robust.models.check.activation import (
     check_activation,
     how_to_state,
     own_activation,
+    reaches_images,
     sign_flip,
     swapped,
     vote,
@@ -121,6 +122,14 @@ def test_a_swapped_model_equals_one_that_was_built_with_the_other_activation():
     with torch.no_grad(), swapped(holding(quick)):
         torch.testing.assert_close(quick.encode_image(pixels), other.encode_image(pixels))
     assert own_activation(holding(plain)) is False
+
+
+def test_pictures_are_encoded_again_only_if_an_activation_of_their_tower_was_swapped():
+    assert reaches_images(holding(fitted(quick=True)))
+    assert reaches_images(holding(built("CLIP")[0]))
+    assert reaches_images(holding(torch.nn.Sequential(torch.nn.GELU())))
+    showroom = load_unchecked(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
+    assert not reaches_images(showroom.encoder)
 
 
 def test_the_clip_of_transformers_is_swapped_too():
