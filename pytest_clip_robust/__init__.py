@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from pytest_clip_robust.models.checkpoint import content_digest
     from pytest_clip_robust.models.dense import dense_encoder
-    from pytest_clip_robust.models.protocols import DualEncoder, PreprocessSteps
+    from pytest_clip_robust.models.protocols import Classifies, DualEncoder, PreprocessSteps
     from pytest_clip_robust.report.document import read_report
     from pytest_clip_robust.scoring.confidence import probability_confidences
     from pytest_clip_robust.stats.intervals import mean_interval, wilson
@@ -39,6 +39,7 @@ __all__ = [
     "ClipRobustError",
     "ConfigError",
     "DataError",
+    "Classifies",
     "DualEncoder",
     "Evidence",
     "Interval",
@@ -84,7 +85,7 @@ _MODULES = {
     ),
     "models.checkpoint": ("content_digest",),
     "models.dense": ("dense_encoder",),
-    "models.protocols": ("DualEncoder", "PreprocessSteps"),
+    "models.protocols": ("Classifies", "DualEncoder", "PreprocessSteps"),
     "report.document": ("read_report",),
     "scoring.confidence": ("probability_confidences",),
     "stats.intervals": ("mean_interval", "wilson"),

@@ -14,7 +14,7 @@ from pytest_clip_robust.errors import MeasurementError, NotApplicableError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopAnswers:
-    """What is known of N answers without their logits.
+    """N answers without their logits, and perhaps with their confidences.
 
     answers: (N,) int64 classes, or -1 for an answer that is not one of the set's classes.
     confidence: (N,) the probability (0-1) of each answer, or None if that is not known either.

@@ -26,7 +26,7 @@ class Retrieval:
 
     def captioned(self, dataset: str) -> CaptionedImages:
         """Return the features of a set's images and captions, and the pairs that belong together."""
-        self._features.require_texts("captions")
+        self._features.require_texts("every property of captions")
         found = self._session.library.captions(dataset)
         return CaptionedImages(
             dataset=dataset,
@@ -81,7 +81,7 @@ class Composition:
         return self._matches(dataset)
 
     def _contrast(self, dataset: str, metric: str) -> Contrasts:
-        self._features.require_texts("captions")
+        self._features.require_texts("every property of captions")
         library = self._session.library
         found: ContrastSet | MatchSet
         found = library.word_order(dataset) if metric == WORD_ORDER else library.contrasts(dataset)
@@ -106,7 +106,7 @@ class Composition:
         )
 
     def _match(self, dataset: str) -> Matches:
-        self._features.require_texts("captions")
+        self._features.require_texts("every property of captions")
         found = self._session.library.contrasts(dataset)
         if not isinstance(found, MatchSet):
             raise ConfigError(f"{dataset!r} has no pairs of images with pairs of captions; use its contrasts")

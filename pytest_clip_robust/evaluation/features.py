@@ -82,13 +82,13 @@ class ModelFeatures:
         return self.head is None or self.head.classes.knows(classes)
 
     def require_texts(self, purpose: str) -> None:
-        """Check that the model has a text encoder, before anything is encoded; `purpose` begins the message.
+        """Check that the model has a text encoder, before anything is encoded; the message names the `purpose`.
 
         Raises:
             NotApplicableError: it has none.
         """
         if not self.loaded.has_texts:
-            raise NotApplicableError(f"{purpose}: {self.loaded.spec.label} has no text encoder")
+            raise NotApplicableError(f"{self.loaded.spec.label} has no text encoder, which {purpose} needs")
 
     def texts(self, texts: Iterable[str]) -> Array:
         """Return the (len(texts), D) features of `texts`, not normalised."""

@@ -43,7 +43,7 @@ class PromptSensitivity:
 
     def template_answers(self, dataset: str) -> TemplateAnswers:
         """Return the answers with each template of the profile's prompt set alone."""
-        self._features.require_texts("prompts")
+        self._features.require_texts("every property of prompts")
         images, prompts = self._session.library.images(dataset), self._session.prompts
         single = [PromptSet(prompts.name, (template,)) for template in prompts.templates]
         weights = [self._features.weights(images.prompt_names, one) for one in single]
@@ -73,7 +73,7 @@ class PromptSensitivity:
         return self._by_prompts(dataset, both)
 
     def _by_prompts(self, dataset: str, ask: Callable[[PromptSet], Answers]) -> ByPrompts[Answers]:
-        self._features.require_texts("prompts")
+        self._features.require_texts("every property of prompts")
         provenance = self._features.provenance(self._session.library.images(dataset).fingerprint)
         return ByPrompts(
             dataset=dataset,

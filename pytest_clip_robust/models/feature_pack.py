@@ -36,7 +36,7 @@ class Manifest(TypedDict):
     spec, weights, preprocess, text, precision, arithmetic, scale, bias: those of the model that was exported.
     has_texts: whether it has a text encoder. class_list, classes: the classes of its head, by the name of a list or one
         by one; both are empty without a head. rows: numbers of features by kind.
-    files: the SHA-256 of every other file of the pack, by its path in the folder. card: the model's card, as plain data.
+    files: the SHA-256 of every other file of the pack, by its path in the folder. card: the model's, as plain data.
     """
 
     format: int

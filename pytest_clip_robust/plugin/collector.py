@@ -172,7 +172,7 @@ class Collector:
         lines = [f"{label}: {note}" for label, model in summary["models"].items() for note in model["notes"]]
         lines += summary["notices"]
         lines += [
-            f"not applicable, so not measured by {count} test{'' if count == 1 else 's'}: {reason}"
+            f"not applicable ({count} test{'' if count == 1 else 's'}): {reason}"
             for reason, count in self._results.not_applicable.items()
         ]
         lines.append(

@@ -71,7 +71,8 @@ def card_lines(models: Mapping[str, Mapping[str, Any]], *, width: int = 0) -> li
     for label, about in models.items():
         if plain := about.get("card"):
             card = ModelCard(**plain)
-            lines += [f"model {label}: {sentence(card)}{computed(about)}", *(f"{label}: {remark}" for remark in card.contradictions)]
+            lines.append(f"model {label}: {sentence(card)}{computed(about)}")
+            lines += [f"{label}: {remark}" for remark in card.contradictions]
     if not width:
         return lines
     return [part for line in lines for part in _broken(line, width)]

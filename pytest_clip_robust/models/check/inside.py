@@ -31,13 +31,16 @@ class Tokens(NamedTuple):
 
 
 def modules_of(encoder: object) -> dict[str, nn.Module]:
-    """Return the torch modules that an encoder is, or holds in its attributes, by attribute; each one once."""
+    """Return the torch modules that an encoder is, or holds in its attributes, by attribute.
+
+    A module that is held twice, or is a part of another one, is left out.
+    """
     if isinstance(encoder, nn.Module):
         return {"": encoder}
-    found: dict[str, nn.Module] = {}
-    for name, value in getattr(encoder, "__dict__", {}).items():
-        if isinstance(value, nn.Module) and not any(value is other for other in found.values()):
-            found[name] = value
+    held = {name: one for name, one in getattr(encoder, "__dict__", {}).items() if isinstance(one, nn.Module)}
+    parts = {id(part) for module in held.values() for part in module.modules() if part is not module}
+    first = {id(module): name for name, module in reversed(held.items())}
+    found = {name: one for name, one in held.items() if id(one) not in parts and first[id(one)] == name}
     return {"": next(iter(found.values()))} if len(found) == 1 else found
 
 

@@ -1,4 +1,4 @@
-"""Where the weights and settings of a timm classifier come from: a tag, a checkpoint, a folder or a repository."""
+"""Sources of a timm classifier, its weights and settings: a tag, a checkpoint, a folder or a repository."""
 
 from __future__ import annotations
 
