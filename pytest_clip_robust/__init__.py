@@ -36,10 +36,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BaselineError",
+    "Classifies",
     "ClipRobustError",
     "ConfigError",
     "DataError",
-    "Classifies",
     "DualEncoder",
     "Evidence",
     "Interval",

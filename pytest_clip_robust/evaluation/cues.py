@@ -48,8 +48,8 @@ class ShapeBias:
         if decision == "direct":
             if not self._features.knows(classes_of(images)):
                 raise NotApplicableError(
-                    f"{self._features.loaded.spec.label} does not answer among the classes of {dataset!r}, so it has no "
-                    "direct decisions"
+                    f"{self._features.loaded.spec.label} does not answer among the classes of {dataset!r}, so that it "
+                    "has no direct decisions"
                 )
             return answers_of(self._features.zero_shot(dataset))
         if decision not in AGGREGATIONS:
