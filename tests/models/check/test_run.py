@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from fitted_models import fitted
 from safetensors.torch import load_file, save_file
@@ -213,6 +214,16 @@ def test_a_classifier_with_its_own_head_has_no_checks_of_texts():
     skipped = {name for name, row in rows.items() if row.status == Status.NOT_APPLICABLE}
     assert {"tokens", "context", "scale", "dimensions", "matching", "activation"} <= skipped
     assert not bad(rows)
+
+
+def test_an_untrained_classifier_of_timm_fails(tmp_path):
+    model = timm.create_model("resnet18")
+    torch.save(model.state_dict(), tmp_path / "r18.pt")
+    rows = rows_of(f"timm:resnet18@{tmp_path / 'r18.pt'}")
+    assert bad(rows) == {"weights": Status.FAILED}
+    numbers = sum(one.numel() for one in model.state_dict().values())
+    assert rows["parameters"].measured.startswith(f"all {numbers:,} in ")
+    assert "as ImageNet's" in rows["pixels"].measured
 
 
 def test_a_model_of_stored_answers_has_nothing_to_check():
