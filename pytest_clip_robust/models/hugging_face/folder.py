@@ -24,10 +24,9 @@ VOCABULARIES = re.compile(r"tokenizer\.json|vocab\.(json|txt)|[\w.-]+\.(model|sp
 WEIGHTS = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
 WHOLE_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SETTINGS = re.compile(r"[\w.-]+\.(json|txt|model|spm)")
+SETTINGS = re.compile(r"[\w.-]+\.(json|txt|model|spm|jinja)")
 LARGEST_CONFIG = 2**26
 """The largest config that is read, in bytes."""
-WAYS_OUT = "give a folder (hf:FOLDER), or fill the cache on a machine that can reach the hub"
 
 
 def read_config(spec: ModelSpec) -> dict[str, Any]:
@@ -44,8 +43,9 @@ def read_config(spec: ModelSpec) -> dict[str, Any]:
     try:
         return _read_config(cached_or_fetched(spec.name, [CONFIG], revision=spec.option("revision")), where)
     except HubError as error:
-        other = f"; for a model of open_clip write hf-hub:{spec.name}" if CONFIG in str(error) else ""
-        raise ModelError(f"{where}: {one_line(error)}{other}; {WAYS_OUT}") from error
+        clip = spec.kind == "hf" and CONFIG in str(error)
+        other = f"; for a model of open_clip write hf-hub:{spec.name}" if clip else ""
+        raise ModelError(f"{where}: {one_line(error)}{other}; {_ways_out(spec)}") from error
 
 
 def model_folder(spec: ModelSpec) -> Path:
@@ -60,7 +60,7 @@ def model_folder(spec: ModelSpec) -> Path:
         try:
             folder = _fetched(spec)
         except HubError as error:
-            raise ModelError(f"{where}: {one_line(error)}; {WAYS_OUT}") from error
+            raise ModelError(f"{where}: {one_line(error)}; {_ways_out(spec)}") from error
     if problem := _missing(folder):
         raise ModelError(f"{where}: {folder} {problem}")
     if exists(folder / ADAPTER_CONFIG):  # transformers would load the base model that it names in place of this one
@@ -89,8 +89,12 @@ def _local(spec: ModelSpec) -> Path | None:
     if exists(path):
         raise ModelError(f"{where}: {path} is a file; expected a folder or a repository of the hub")
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", spec.name):
-        raise ModelError(f"{where}: no folder {path}; write hf:FOLDER or hf:ORGANISATION/REPOSITORY")
+        raise ModelError(f"{where}: no folder {path}; write {spec.kind}:FOLDER or {spec.kind}:ORGANISATION/REPOSITORY")
     return None
+
+
+def _ways_out(spec: ModelSpec) -> str:
+    return f"give a folder ({spec.kind}:FOLDER), or fill the cache on a machine that can reach the hub"
 
 
 def _check_config_exists(folder: Path, where: str) -> None:

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image
-from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoImageProcessor, AutoModel, AutoTokenizer
 
-from pytest_clip_robust.errors import ModelError, did_you_mean
+from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.built import BuiltModel
-from pytest_clip_robust.models.checkpoint import check_finite
 from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
 from pytest_clip_robust.models.dense import dense_encoder
-from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config, weight_files
-from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE, Pixels, model_inputs
+from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
+from pytest_clip_robust.models.hugging_face.images import Pixels, model_inputs
 from pytest_clip_robust.models.hugging_face.texts import Texts, text_settings
-from pytest_clip_robust.models.memory import check_memory
+from pytest_clip_robust.models.hugging_face.weights import (
+    architecture,
+    check_known,
+    load_complete,
+    no_progress,
+    runs_code,
+)
 from pytest_clip_robust.models.probes import PROBE_TEXTS
 from pytest_clip_robust.models.protocols import PreprocessSteps
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.text import one_line
 
 TOWERS = {"get_image_features": "images", "get_text_features": "texts"}
-NOT_ARCHITECTURE = VOLATILE | {"transformers_version", "dtype", "torch_dtype", "architectures", "return_dict"}
-"""Entries of a config that say where and how it was stored."""
-UNUSED_HEADS = ("pooler.dense.weight", "pooler.dense.bias")
-"""Parameters of BERT's own pooling, which checkpoints have and towers with a projection of their own do not use."""
 
 
 class TransformersEncoder:
@@ -108,7 +106,7 @@ def build_transformers(spec: ModelSpec) -> BuiltModel:
     Raises:
         ModelError: it does not exist, is not complete, is another kind of model, or would run its own code.
     """
-    with _no_progress():
+    with no_progress():
         content = read_config(spec)
         _check_kind(content, spec)
         folder = model_folder(spec)
@@ -118,7 +116,7 @@ def build_transformers(spec: ModelSpec) -> BuiltModel:
         texts, more = _texts(folder, model.config, spec)
     return BuiltModel(
         module=model,
-        architecture=_architecture(model, folder, spec),
+        architecture=architecture(model, folder, spec),
         preprocess=pixels.settings(),
         text=texts.digest(),
         encoder=partial(TransformersEncoder, pixels=pixels, texts=texts),
@@ -128,24 +126,10 @@ def build_transformers(spec: ModelSpec) -> BuiltModel:
 
 def _check_kind(content: dict[str, Any], spec: ModelSpec) -> None:
     """Check before anything large is fetched that transformers knows the model, and that it has two towers."""
-    where = f"model {spec.label}"
-    if quantisation := content.get("quantization_config"):
-        method = quantisation.get("quant_method", "") if isinstance(quantisation, dict) else ""
-        raise ModelError(f"{where}: its weights are quantised ({method or 'unknown'}); save it as fp32, bf16 or fp16")
-    kind = content.get("model_type")
-    if _runs_code(content, spec):
+    check_known(content, spec)
+    if runs_code(content, spec):
         return  # its class is known only after its code ran
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        near = did_you_mean(kind, CONFIG_MAPPING.keys()) if isinstance(kind, str) else ""
-        if "auto_map" in content:
-            raise ModelError(
-                f"{where}: model type {kind!r} would run Python code of its repository; read that code, then allow it "
-                "with ?remote_code=true, or load the model in your own function with py:"
-            )
-        raise ModelError(
-            f"{where}: transformers {transformers.__version__} has no model type {kind!r}{near}; upgrade it, or load "
-            "the model in your own function with py:"
-        )
+    where, kind = f"model {spec.label}", str(content["model_type"])
     try:
         model = _model_class(CONFIG_MAPPING[kind])
     except KeyError:
@@ -174,65 +158,12 @@ def _model_class(config: type) -> type:
     return chosen
 
 
-def _runs_code(content: dict[str, Any], spec: ModelSpec) -> bool:
-    """Return whether the model's own code is used: only if the spec allows it and transformers lacks the type."""
-    allowed = spec.option("remote_code") == "true"
-    return allowed and "auto_map" in content and content.get("model_type") not in CONFIG_MAPPING
-
-
 def _load(folder: Path, content: dict[str, Any], spec: ModelSpec) -> tuple[Any, list[str]]:
     """Return the model in evaluation mode with checked fp32 parameters, and notes on what was not used."""
-    where = f"model {spec.label}"
-    check_memory(weight_files(folder), f"{where}: {folder}")
-    code = _runs_code(content, spec)
-    common = {"trust_remote_code": code, "local_files_only": True}
-    try:
-        config = AutoConfig.from_pretrained(folder, **common)
-        config.return_dict = True
-        auto: Any = AutoModel if code else _model_class(type(config))
-        precision = {"dtype" if MAJOR >= 5 else "torch_dtype": torch.float32}
-        options = {**(common if code else {"local_files_only": True}), **precision}
-        model, found = auto.from_pretrained(
-            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, weights_only=True, **options
-        )
-    except Exception as error:  # transformers, safetensors and torch raise errors of many kinds
-        raise ModelError(
-            f"{where}: {folder} cannot be loaded, it is damaged or truncated: {type(error).__name__}: {one_line(error)}"
-        ) from error
-    _check_towers(type(model), config.model_type, where)
-    notes = _check_complete(model, found, f"{where}: {folder}")
-    check_finite(model.state_dict(), f"{where}: {folder}")
-    return model.eval().requires_grad_(requires_grad=False), notes
-
-
-def _check_complete(model: Any, found: dict[str, Any], where: str) -> list[str]:
-    """Refuse what from_pretrained would replace with random numbers or leave out without an error."""
-    buffers = {name for name, _ in model.named_buffers()}
-    missing = sorted(found["missing_keys"])
-    mismatched = sorted(_names(found["mismatched_keys"]))
-    unexpected = sorted(name for name in found["unexpected_keys"] if name not in buffers)
-    heads = [name for name in unexpected if name.endswith(UNUSED_HEADS)]
-    unknown = [name for name in unexpected if name not in heads]
-    parts = [
-        f"{verb} {len(names)} parameters{what}, first {names[0]!r}"
-        for verb, names, what in (
-            ("lacks", missing, ""),
-            ("has", mismatched, " of another shape"),
-            ("has", unknown, " that are not part of the model"),
-        )
-        if names
-    ]
-    if parts:
-        raise ModelError(
-            f"{where} does not fit {type(model).__name__}: it {'; '.join(parts)}; a model that is partly random is "
-            "never evaluated"
-        )
-    return [f"{len(heads)} parameters are not used by {type(model).__name__}, first {heads[0]!r}"] if heads else []
-
-
-def _names(keys: Iterable[Any]) -> list[str]:
-    """Return the names of mismatched parameters, which come with or without their two shapes."""
-    return [key if isinstance(key, str) else key[0] for key in keys]
+    code = runs_code(content, spec)
+    model, notes = load_complete(folder, spec, class_of=(lambda _: AutoModel) if code else _model_class, code=code)
+    _check_towers(type(model), model.config.model_type, f"model {spec.label}")
+    return model, notes
 
 
 def _check_scale(model: Any, spec: ModelSpec) -> None:
@@ -283,20 +214,6 @@ def _texts(folder: Path, config: Any, spec: ModelSpec) -> tuple[Texts, tuple[str
     return texts, notes
 
 
-def _architecture(model: Any, folder: Path, spec: ModelSpec) -> object:
-    """Return the settings that shape features in addition to the parameters, such as the activation function."""
-    code = sorted(folder.glob("*.py")) if spec.option("remote_code") == "true" else []
-    sources = [hashlib.sha256(file.read_bytes()).hexdigest() for file in code]
-    return [type(model).__name__, _lasting(model.config.to_dict()), sources]
-
-
-def _lasting(settings: object) -> object:
-    """Return nested settings without the entries that depend on where and how they were stored."""
-    if isinstance(settings, dict):
-        return {str(key): _lasting(value) for key, value in settings.items() if key not in NOT_ARCHITECTURE}
-    return [_lasting(value) for value in settings] if isinstance(settings, list | tuple) else settings
-
-
 def _encode_pixels(model: Any, pixels: torch.Tensor) -> torch.Tensor:
     return _features(model.get_image_features(**model_inputs(pixels)))
 
@@ -310,16 +227,3 @@ def _features(output: Any) -> torch.Tensor:
     """Return the features in the output of transformers 5, or the output of transformers 4 itself."""
     features: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
     return features
-
-
-@contextmanager
-def _no_progress() -> Iterator[None]:
-    """Hide the progress bars with which transformers reads weights."""
-    logs: Any = transformers_logging
-    shown = logs.is_progress_bar_enabled()
-    logs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logs.enable_progress_bar()
