@@ -33,7 +33,7 @@ from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.feature_pack import FeaturePack
-from pytest_clip_robust.models.protocols import LoadedModel
+from pytest_clip_robust.models.protocols import EncodesDensely, LoadedModel
 from pytest_clip_robust.system.lock import hold_lock
 from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.progress import Advance, ShowProgress, show_progress
@@ -178,7 +178,8 @@ class Encoder:
         if isinstance(model.encoder, FeaturePack):
             pairs = f"pairs of {matching.name!r}"
             return read_pack(model.encoder, matching.key, matching.digests, pairs, name=_name(model))
-        _ = model.image_encoder  # raises before anything is read
+        if not isinstance(model.encoder, EncodesDensely):
+            _ = model.image_encoder  # raises before anything is read
         return complete(
             self._store,
             matching.key,
