@@ -15,7 +15,7 @@ PYRAMID_CELL = 16
 
 
 def dense_encoder(tower: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> Callable[[Tensor], Tensor]:
-    """Return the `encode_dense` of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
+    """Return the `encode_dense` of an image tower of open_clip, timm or transformers (CLIP, SigLIP, SigLIP 2, ALIGN).
 
     The returned function turns (B, 3, H, W) RGB in [0, 1] of any size into (B, D, h, w) float32 features on the
     tower's device. It normalises with `mean` and `std`, which must be those of the tower's training. The features are

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,9 @@ from pytest_clip_robust.system.text import one_line
 
 Size = tuple[int, int]
 """Height and width."""
+
+WRAPPERS = ("visual", "trunk", "vision_model", "timm_model")
+"""Attributes that hold the image tower: of open_clip and its wrapper around timm, of transformers and its wrapper."""
 
 KEPT_SIZES = 16
 """Number of image sizes for which a resized copy of a tower is cached: each has its own position embeddings."""
@@ -47,12 +51,12 @@ class Trunk:
 
 
 def trunk_of(tower: nn.Module) -> Trunk:
-    """Return the trunk of an image tower of open_clip, timm or transformers (CLIP, SigLIP and SigLIP 2).
+    """Return the trunk of an image tower of open_clip, timm or transformers (CLIP, SigLIP, SigLIP 2 and EfficientNet).
 
     Raises:
         ModelError: the tower has no feature map, or is of another library.
     """
-    for wrapped in ("visual", "trunk", "vision_model"):  # of open_clip, of its wrapper around timm, of transformers
+    for wrapped in WRAPPERS:
         tower = getattr(tower, wrapped, tower)
     if hasattr(tower, "positional_embedding") and hasattr(tower, "forward_intermediates"):
         return _openclip_vit(tower)
@@ -62,9 +66,11 @@ def trunk_of(tower: nn.Module) -> Trunk:
         return _timm(tower)
     if hasattr(getattr(tower, "embeddings", None), "patch_embedding") and hasattr(tower, "encoder"):
         return _transformers(tower)
+    if hasattr(tower, "embeddings") and hasattr(getattr(tower, "encoder", None), "blocks"):
+        return _transformers_stages(tower)
     raise ModelError(
         f"image tower {type(tower).__name__} has no known feature map: expected an image tower of open_clip, a timm "
-        "model with forward_intermediates, or a CLIP or SigLIP model of transformers"
+        "model with forward_intermediates, or a CLIP, SigLIP or ALIGN model of transformers"
     )
 
 
@@ -145,6 +151,19 @@ def _transformers(vision: Any) -> Trunk:
         return patches.transpose(1, 2).reshape(len(pixels), -1, height, width)
 
     return Trunk(last_block=last_block, cell=(patch, patch))
+
+
+def _transformers_stages(vision: Any) -> Trunk:
+    """Return the trunk of an EfficientNet, which is the image tower of ALIGN as well."""
+
+    def last_block(pixels: Tensor) -> Tensor:
+        features: Tensor = vision.embeddings(pixels)
+        for block in vision.encoder.blocks:
+            features = block(features)
+        return features
+
+    stride = 2 * prod(vision.config.strides)  # the stem has a stride of 2
+    return Trunk(last_block=last_block, cell=(stride, stride), pyramid=True)
 
 
 def _patches(pixels: Tensor, patch: int) -> Tensor:
