@@ -16,13 +16,12 @@ from transformers.utils import logging as transformers_logging
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.checkpoint import check_finite
 from pytest_clip_robust.models.hugging_face.folder import weight_files
-from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE
+from pytest_clip_robust.models.hugging_face.images import MAJOR
+from pytest_clip_robust.models.hugging_face.settings import counting, lasting
 from pytest_clip_robust.models.memory import check_memory
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.text import one_line
 
-NOT_ARCHITECTURE = VOLATILE | {"transformers_version", "dtype", "torch_dtype", "architectures", "return_dict"}
-"""Entries of a config that say where and how it was stored."""
 UNUSED_HEADS = ("pooler.dense.weight", "pooler.dense.bias")
 """Parameters of BERT's own pooling, which checkpoints have and towers with a projection of their own do not use."""
 
@@ -96,10 +95,14 @@ def load_complete(
 
 
 def architecture(model: Any, folder: Path, spec: ModelSpec) -> object:
-    """Return the settings that shape features in addition to the parameters, such as the activation function."""
+    """Return the settings that shape features in addition to the parameters, such as the activation function.
+
+    Code of the model's own may read any entry of its config, so that all of them count, and so does the code.
+    """
     code = sorted(folder.glob("*.py")) if spec.option("remote_code") == "true" else []
     sources = [hashlib.sha256(file.read_bytes()).hexdigest() for file in code]
-    return [type(model).__name__, _lasting(model.config.to_dict()), sources]
+    settings = lasting(model.config.to_dict()) if code else counting(model.config)
+    return [type(model).__name__, settings, sources]
 
 
 @contextmanager
@@ -143,10 +146,3 @@ def _check_complete(model: Any, found: dict[str, Any], where: str) -> list[str]:
 def _names(keys: Iterable[Any]) -> list[str]:
     """Return the names of mismatched parameters, which come with or without their two shapes."""
     return [key if isinstance(key, str) else key[0] for key in keys]
-
-
-def _lasting(settings: object) -> object:
-    """Return nested settings without the entries that depend on where and how they were stored."""
-    if isinstance(settings, dict):
-        return {str(key): _lasting(value) for key, value in settings.items() if key not in NOT_ARCHITECTURE}
-    return [_lasting(value) for value in settings] if isinstance(settings, list | tuple) else settings
