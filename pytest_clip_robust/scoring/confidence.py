@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,17 +186,29 @@ def probability_confidences(
     return _summed(_given_chunks(predictions), predictions)
 
 
-def halves(predictions: Predictions, *, seed: int = 0) -> NDArray[np.bool_]:
+class Labelled(Protocol):
+    """N named samples with their classes."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) classes."""
+
+    @property
+    def samples(self) -> Sequence[str]:
+        """N names."""
+
+
+def halves(found: Labelled, *, seed: int = 0) -> NDArray[np.bool_]:
     """Return (N,) True for the half to fit on: every second sample of each class.
 
     The half depends on the samples' names, the labels and `seed` alone, not on the order of the samples.
     """
 
     def rank(row: int) -> tuple[int, bytes]:
-        return int(predictions.labels[row]), hashlib.sha256(f"{seed}|{predictions.samples[row]}".encode()).digest()
+        return int(found.labels[row]), hashlib.sha256(f"{seed}|{found.samples[row]}".encode()).digest()
 
-    fit = np.zeros(len(predictions), np.bool_)
-    fit[sorted(range(len(predictions)), key=rank)[::2]] = True
+    fit = np.zeros(len(found.labels), np.bool_)
+    fit[sorted(range(len(found.labels)), key=rank)[::2]] = True
     return fit
 
 
