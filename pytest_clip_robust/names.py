@@ -92,6 +92,7 @@ ASPECTS = {
     "correspondence": "3D correspondence",
     "corruption": "corruptions",
     "features": "geometry of the features",
+    "multimodal": "large multimodal models",
     "ood": "OOD detection",
     "prompts": "prompts",
     "retrieval": "retrieval",
