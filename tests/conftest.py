@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pytest_clip_robust.system.machine import count_cores, free_memory
+
 # Machines that run tests are shared: a slow example does not mean that the code is slow.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 pytest_plugins = ["pytester"]
+
+GIB_OF_A_WORKER = 2.5
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,7 +28,31 @@ def shared() -> Path:
     return folder
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Return one worker per core, if each has the memory for torch, transformers and what it forks."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    memory = free_memory()
+    return count_cores() if memory is None else max(1, min(count_cores(), int(memory / GIB_OF_A_WORKER)))
+
+
+def pytest_configure(config):
+    """Share the cores between the workers of this run: torch and NumPy start as many threads as there are cores."""
+    workers = getattr(config, "workerinput", {}).get("workercount")
+    if workers is not None:
+        threads = str(max(1, count_cores() // workers))
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, threads)
+
+
 @pytest.fixture(autouse=True)
-def _no_user_cache(monkeypatch):
-    """Remove a variable with which runs inside of tests would use the user's cache instead of that of their home."""
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+def _environment_of_a_lone_run(monkeypatch):
+    """Remove what runs inside of tests would take for theirs: cache, width of the terminal, worker of this run."""
+    for name in (
+        "XDG_CACHE_HOME",
+        "COLUMNS",
+        "PYTEST_XDIST_WORKER",
+        "PYTEST_XDIST_WORKER_COUNT",
+        "PYTEST_XDIST_TESTRUNUID",
+    ):
+        monkeypatch.delenv(name, raising=False)

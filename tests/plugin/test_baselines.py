@@ -140,10 +140,10 @@ def test_a_set_that_cannot_be_read_keeps_its_baseline(recorded):
     assert entries(recorded) == before
 
 
-def test_a_process_that_is_killed_keeps_every_file_as_it_was(recorded, monkeypatch):
+def test_a_process_that_is_killed_keeps_every_file_as_it_was(recorded, monkeypatch, run_apart):
     before = files(recorded)
     monkeypatch.setenv("CRASH", "here")
-    result = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD)
+    result = run_apart(WORSE, AS_MODEL, PROFILE, RECORD)
     assert result.ret == 9
     assert files(recorded) == before
 
@@ -289,14 +289,14 @@ def test_two_tests_that_measure_one_key_differently_are_told_apart(crowd):
 
 
 @pytest.mark.parametrize("without", [{"options": ("-p", "no:syrupy")}, {"autoload": False}])
-def test_without_syrupy_baselines_are_compared_all_the_same(recorded, monkeypatch, without):
+def test_without_syrupy_baselines_are_compared_all_the_same(recorded, monkeypatch, without, run_apart):
     options = without.get("options", ("-p", "pytest_clip_robust.plugin.hooks"))
     if not without.get("autoload", True):
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    result = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, *options)
+    result = run_apart(WORSE, AS_MODEL, PROFILE, *options)
     result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(["regressed *zero_shot.top1*"])
-    recording = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, *options)
+    recording = run_apart(WORSE, AS_MODEL, PROFILE, RECORD, *options)
     assert recording.ret == pytest.ExitCode.USAGE_ERROR
 
 
@@ -307,14 +307,14 @@ def test_snapshots_of_the_project_itself_still_work_beside(recorded):
     assert (recorded.path / "__snapshots__" / "test_own.ambr").is_file()
 
 
-def test_workers_judge_alike_and_only_the_controller_writes(recorded):
+def test_workers_judge_alike_and_only_the_controller_writes(recorded, run_apart):
     plain = recorded.runpytest(WORSE, AS_MODEL, PROFILE, "--clip-report=plain")
-    spread = recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, "--clip-report=spread", "-n", "1")
+    spread = run_apart(WORSE, AS_MODEL, PROFILE, "--clip-report=spread", "-n", "1")
     assert plain.ret == spread.ret == pytest.ExitCode.TESTS_FAILED
     gates = [json.loads((recorded.path / run / "report.json").read_text())["gates"] for run in ("plain", "spread")]
     assert gates[0] == gates[1]
     recorded.runpytest(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=one")
-    recorded.runpytest_subprocess(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=two", "-n", "1")
+    run_apart(WORSE, AS_MODEL, PROFILE, RECORD, "--clip-baselines=two", "-n", "1")
     folders = [recorded.path / name / "colour_clip.load" for name in ("one", "two")]
     for name in ("test_suite.json", "test_suite.parquet"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()

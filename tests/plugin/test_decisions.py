@@ -101,17 +101,17 @@ def test_in_verbose_mode_the_wait_has_a_name(crowd):
     result.assert_outcomes(passed=1, failed=1)
 
 
-def test_workers_decide_alike(marginal):
+def test_workers_decide_alike(marginal, run_apart):
     for folder, options in (("one", ()), ("two", ("-n2",))):
-        result = marginal.runpytest_subprocess(WORSE, AGAINST, PROFILE, f"--clip-report={folder}", *options)
+        result = run_apart(WORSE, AGAINST, PROFILE, f"--clip-report={folder}", *options)
         result.assert_outcomes(passed=41, failed=1)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert report(marginal, "one")["gates"] == report(marginal, "two")["gates"]
 
 
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
-def test_every_test_is_in_junit_once_with_its_final_verdict(marginal, workers):
-    marginal.runpytest_subprocess(WORSE, AGAINST, PROFILE, "--junitxml=junit.xml", *workers)
+def test_every_test_is_in_junit_once_with_its_final_verdict(marginal, workers, run_apart):
+    run_apart(WORSE, AGAINST, PROFILE, "--junitxml=junit.xml", *workers)
     root = ET.parse(marginal.path / "junit.xml").getroot().find("testsuite")
     cases = {case.get("name").partition("[py")[0]: case for case in root.iter("testcase")}
     assert Counter(case.get("name") for case in root.iter("testcase")).most_common(1)[0][1] == 1
@@ -133,11 +133,11 @@ def test_lf_runs_what_turned_red_at_the_end_and_it_stays_red(marginal):
 
 
 @pytest.mark.parametrize("options", [("-x",), ("--maxfail=1",), ("-x", "-n1")])
-def test_a_run_that_stops_early_decides_on_what_ran(crowd, options):
+def test_a_run_that_stops_early_decides_on_what_ran(crowd, options, run_apart):
     crowd.makepyfile(
         test_suite=MARGINAL + one_gate("first", 80, 0) + "def test_stops(): assert False\n" + one_gate("later", 90, 0)
     )
-    result = crowd.runpytest_subprocess(WORSE, AGAINST, PROFILE, "--clip-report=out", *options)
+    result = run_apart(WORSE, AGAINST, PROFILE, "--clip-report=out", *options)
     assert result.ret in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}
     assert verdicts(crowd)["test_first"] == "regressed"
     assert "FAILED test_suite.py::test_first" in result.stdout.str()
@@ -150,9 +150,9 @@ def test_regressions_do_not_stop_a_run_that_stops_at_failures(crowd):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_an_interrupted_run_reports_what_waited(crowd):
+def test_an_interrupted_run_reports_what_waited(crowd, run_apart):
     crowd.makepyfile(test_suite=MARGINAL + one_gate("first", 80, 0) + "def test_stops(): raise KeyboardInterrupt\n")
-    result = crowd.runpytest_subprocess(WORSE, AGAINST, PROFILE, "--clip-report=out")
+    result = run_apart(WORSE, AGAINST, PROFILE, "--clip-report=out")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert verdicts(crowd) == {"test_first": "regressed"}
     result.stdout.fnmatch_lines(["not ready: 1 of 1 aspect got worse: *; the run did not end as it should*"])

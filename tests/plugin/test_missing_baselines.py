@@ -33,16 +33,16 @@ def test_another_rootdir_does_not_move_the_baselines(recorded, tmp_path):
     compared(recorded.runpytest(WORSE, AS_MODEL, PROFILE, f"--rootdir={tmp_path.parent}"))
 
 
-def test_a_sub_directory_finds_the_baselines_next_to_the_ini_file(recorded, monkeypatch):
+def test_a_sub_directory_finds_the_baselines_next_to_the_ini_file(recorded, monkeypatch, run_apart):
     profile = recorded.path / "profile.toml"
     (recorded.path / "inner").mkdir()
     shutil.move(recorded.path / "test_suite.py", recorded.path / "inner" / "test_suite.py")
     monkeypatch.chdir(recorded.path / "inner")
-    compared(recorded.runpytest_subprocess(WORSE, AS_MODEL, f"--clip-profile={profile}"))
+    compared(run_apart(WORSE, AS_MODEL, f"--clip-profile={profile}"))
 
 
 @pytest.mark.parametrize("ini", [None, "[pytest]\n"])
-def test_a_sub_directory_without_the_ini_file_finds_the_baselines_above(recorded, monkeypatch, ini):
+def test_a_sub_directory_without_the_ini_file_finds_the_baselines_above(recorded, monkeypatch, ini, run_apart):
     """The project has no ini file, or the sub-directory has another one."""
     settings = ["--clip-workers=0", "--clip-device=cpu", f"--clip-cache={recorded.path / 'cache'}"]
     (recorded.path / "inner").mkdir()
@@ -53,8 +53,8 @@ def test_a_sub_directory_without_the_ini_file_finds_the_baselines_above(recorded
         (recorded.path / "inner" / "pytest.ini").write_text(ini)
     monkeypatch.chdir(recorded.path / "inner")
     options = [WORSE, AS_MODEL, f"--clip-profile={recorded.path / 'profile.toml'}", *settings]
-    compared(recorded.runpytest_subprocess(*options))
-    result = recorded.runpytest_subprocess(*options, RECORD)
+    compared(run_apart(*options))
+    result = run_apart(*options, RECORD)
     result.stdout.fnmatch_lines(["recorded * in ../baselines/colour_clip.load/test_suite.json"])
     assert not (recorded.path / "inner" / "baselines").exists()
 

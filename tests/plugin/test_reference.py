@@ -108,9 +108,9 @@ def test_tests_without_a_model_have_no_reference_item(crowd):
     crowd.runpytest(MODEL, REFERENCE, PROFILE).assert_outcomes(passed=1)
 
 
-def test_workers_measure_the_reference_where_the_test_runs(crowd):
+def test_workers_measure_the_reference_where_the_test_runs(crowd, run_apart):
     plain = crowd.runpytest(MODEL, REFERENCE, PROFILE, "--clip-report=plain")
-    spread = crowd.runpytest_subprocess(MODEL, REFERENCE, PROFILE, "--clip-report=spread", "-n", "1")
+    spread = run_apart(MODEL, REFERENCE, PROFILE, "--clip-report=spread", "-n", "1")
     assert plain.ret == spread.ret == pytest.ExitCode.TESTS_FAILED
     gates = [json.loads((crowd.path / run / "report.json").read_text())["gates"] for run in ("plain", "spread")]
     assert gates[0] == gates[1]
