@@ -54,6 +54,7 @@ def documented() -> dict[str, set[str]]:
     return {name: set(re.findall(r"`(\w+)`", allowed)) for name, allowed in ROW.findall(PAGE.read_text("utf-8"))}
 
 
+@cache
 def real() -> dict[str, set[str]]:
     """Return the layers that each layer imports."""
     trees, found = modules(), defaultdict(set)
