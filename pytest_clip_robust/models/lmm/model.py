@@ -1,0 +1,235 @@
+"""A large multimodal model that answers questions about images, by the likelihood of candidates or by generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pytest_clip_robust.errors import DataError, ModelError, shown
+from pytest_clip_robust.models.lmm.families import Family
+from pytest_clip_robust.models.lmm.generation import Generated, end_tokens, generate, make_greedy
+from pytest_clip_robust.models.lmm.guard import Guard
+from pytest_clip_robust.models.lmm.inputs import Inputs, Tensors
+from pytest_clip_robust.models.lmm.likelihood import (
+    Answer,
+    Cost,
+    Likelihoods,
+    TokenScores,
+    behind_one_prefix,
+    by_whole_passes,
+)
+from pytest_clip_robust.models.lmm.passes import Passes, bytes_per_token
+from pytest_clip_robust.models.lmm.wording import Asked, Wording
+from pytest_clip_robust.system.notice import Notice, log_notice
+
+GIB = 2**30
+CACHE_MEMORY = {"cpu": GIB}
+LARGE_CACHE_MEMORY = 4 * GIB
+"""Memory for the caches of one pass, in bytes, on the CPU and on other devices. It does not depend on what is free, so
+that equal runs have equal passes."""
+PROBES = ("a", "a boat", "two small brown dogs in front of a house")
+"""Answers with which the fast way is tested, in addition to candidates, which may all have one token."""
+TESTED = 3
+"""How many candidates it is tested with."""
+STEPS = 8
+"""How many generated tokens the fast ways of generation are tested with."""
+
+
+class MultimodalModel:
+    """A model of transformers that answers questions about an image.
+
+    identity: changes whenever weights, processor or chat template change, or the precision of the parameters.
+    context: the number of tokens for question, image and answer together, or None if the config states none.
+    cache_bytes: the memory of the cache for each token, in bytes.
+    notes: one-line remarks for the run's header.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        processor: Any,
+        family: Family,
+        *,
+        identity: str,
+        precision: str,
+        device: str,
+        where: str,
+        memory: int | None = None,
+        notes: Sequence[str] = (),
+        notice: Notice = log_notice,
+    ) -> None:
+        """Take a checked module, on its device and at its precision; `memory` is that for caches, in bytes.
+
+        Raises:
+            ModelError: how to ask the model is not known.
+        """
+        text = module.config.get_text_config()
+        self.identity, self.context = identity, getattr(text, "max_position_embeddings", None)
+        self.cache_bytes = bytes_per_token(module.config, module.dtype)
+        self._where, self._family, self._tokenizer = where, family, processor.tokenizer
+        self._wording = Wording(processor, family, language=text.model_type, where=where)
+        self._inputs = Inputs(processor, dtype=module.dtype, device=device, where=where)
+        self._passes = Passes(module, shifted=family.shifted, device=device, where=where)
+        self._memory = memory or CACHE_MEMORY.get(torch.device(device).type, LARGE_CACHE_MEMORY)
+        # Each token has logits at the precision of the model, and log-probabilities and a copy of them in fp32.
+        self._cost = Cost(self.cache_bytes, self.cache_bytes + text.vocab_size * (module.dtype.itemsize + 8))
+        self._ends = end_tokens(module, self._tokenizer)
+        make_greedy(module, self._ends, self._tokenizer.pad_token_id or 0)
+        self.notes = (*notes, *([self._wording.note] if self._wording.note else []))
+        guard = partial(Guard, precision=precision, notice=notice, where=where)
+        whole = "every candidate has a pass over the image of its own, which takes longer"
+        self._prefix_guard = guard("reusing the pass over an image", whole)
+        self._batch_guard = guard("generating for several images at once", "each image has passes of its own")
+        self._cache_guard = guard("generating with a cache", "every token has a pass over the image of its own")
+
+    def likelihoods(self, image: Image.Image, question: str, candidates: Sequence[str]) -> Likelihoods:
+        """Return the log-probability of each candidate as the answer to a question about an RGB image.
+
+        There is one pass over the image, and short passes over the candidates behind it; candidates that are equal, or
+        equal but for white space around them, have equal values. On the first question this is compared with a whole
+        pass for each of a few candidates, and if it differs, every candidate has a whole pass from then on.
+
+        Raises:
+            DataError: question or candidates are empty, have special tokens, or are longer than the context.
+            ModelError: the model fails.
+        """
+        if not candidates:
+            raise DataError(f"{self._where}: no candidates for question {shown(question)}")
+        asked = self._wording.ask(question)
+        answers = self._wording.answers(asked, candidates)
+        inputs = self._tensors([asked.border], [image])
+        self._wording.check_question(asked, inputs["input_ids"][0].tolist())
+        self._check_room(_width(inputs), answers, candidates)
+        scores = self._scores(inputs, asked, answers)
+        return Likelihoods(
+            sums=np.array([one.sum() for one in scores]),
+            tokens=np.array([len(one) for one in answers]),
+            bytes=np.array([len(one.strip().encode()) for one in candidates]),
+        )
+
+    def answers(self, images: Sequence[Image.Image], questions: Sequence[str], *, limit: int) -> list[str]:
+        """Return the greedy answer to one question about each of the B images, of at most `limit` tokens.
+
+        The B questions are one batch, if the first batches have the log-probabilities of single questions; otherwise
+        they are answered one by one. Answers have no special tokens, and no white space around them.
+
+        Raises:
+            DataError: a question is empty, has special tokens, or leaves no room in the context.
+            ModelError: the model fails.
+        """
+        if len(images) != len(questions):
+            raise ValueError(f"{len(images)} images, and {len(questions)} questions")
+        if limit < 1:
+            raise ValueError(f"limit={limit}; expected at least one token")
+        if not questions:
+            return []
+        prompts = [self._wording.ask(question).prompt for question in questions]
+        batch = Batch(self._tensors, prompts, images)
+        return [self._text(one) for one in self._generated(batch, limit)]
+
+    def check(self, images: Sequence[Image.Image], question: str) -> None:
+        """Check that two images can be asked about, and that the answers depend on the image.
+
+        Raises:
+            ModelError: they cannot, or do not.
+        """
+        prompt = self._wording.ask(question).border
+        first, second = (self._passes.prefix(self._tensors([prompt], [image])).scores for image in images)
+        if torch.equal(first, second):
+            raise ModelError(
+                f"{self._where}: two different images have exactly the same answer, so the image does not reach the "
+                "language model"
+            )
+
+    def _tensors(self, prompts: Sequence[str], images: Sequence[Image.Image]) -> Tensors:
+        return self._inputs(prompts, images, start=not self._wording.starts_itself(prompts[0]))
+
+    def _check_room(self, length: int, answers: Sequence[Answer], names: Sequence[str]) -> None:
+        for answer, name in zip(answers, names, strict=True):
+            if self.context is not None and length + len(answer) > self.context:
+                raise DataError(
+                    f"{self._where}: the answer {shown(name)} needs {len(answer)} tokens, and question and image take "
+                    f"{length:,} of the {self.context:,} that the model can read; shorten it, or use smaller images"
+                )
+
+    def _scores(self, inputs: Tensors, asked: Asked, answers: Sequence[Answer]) -> list[TokenScores]:
+        fast = partial(behind_one_prefix, self._passes, inputs, cost=self._cost, memory=self._memory)
+        whole = partial(by_whole_passes, self._passes, inputs, answer_type=self._family.answer_type)
+        length = _width(inputs)
+        sample = self._sample(asked, answers, length)
+        reuse = self._prefix_guard.allows(length, fast=lambda: fast(sample), whole=lambda: whole(sample))
+        return fast(answers) if reuse else whole(answers)
+
+    def _sample(self, asked: Asked, answers: Sequence[Answer], length: int) -> list[Answer]:
+        """Return answers to test with: the shortest, the longest and one between, and the probes that have room."""
+        ordered = sorted(set(answers), key=lambda one: (len(one), one))
+        places = np.linspace(0, len(ordered) - 1, min(TESTED, len(ordered))).astype(int)
+        probes = self._wording.answers(asked, PROBES)
+        room = np.inf if self.context is None else self.context - length
+        return [*(ordered[place] for place in places), *(one for one in probes if len(one) <= room)]
+
+    def _generated(self, batch: Batch, limit: int) -> list[Generated]:
+        if len(batch.prompts) > 1 and self._agrees(self._batch_guard, [batch.together], batch):
+            return self._answered([batch.together], limit, cached=True)
+        cached = self._agrees(self._cache_guard, batch.alone, batch)
+        return self._answered(batch.alone, limit, cached=cached)
+
+    def _agrees(self, guard: Guard, rows: Sequence[Tensors], batch: Batch) -> bool:
+        """Return whether the first tokens that are generated have the log-probabilities of whole passes."""
+        steps: list[Generated] = []
+
+        def fast() -> list[TokenScores]:
+            steps.extend(self._answered(rows, STEPS, cached=True))
+            return [one.scores for one in steps]
+
+        def whole() -> list[TokenScores]:
+            score = partial(by_whole_passes, self._passes, answer_type=self._family.answer_type)
+            return [score(one, [step.tokens])[0] for one, step in zip(batch.alone, steps, strict=False)]
+
+        return guard.allows(max(map(_width, rows)), fast=fast, whole=whole)
+
+    def _answered(self, rows: Sequence[Tensors], limit: int, *, cached: bool) -> list[Generated]:
+        return [
+            answer
+            for one in rows
+            for answer in generate(self._passes, one, ends=self._ends, limit=self._room(one, limit), cached=cached)
+        ]
+
+    def _room(self, inputs: Tensors, limit: int) -> int:
+        """Return how many tokens can be generated."""
+        self._check_room(_width(inputs), [(0,)], ["of at least one token"])
+        return limit if self.context is None else min(limit, self.context - _width(inputs))
+
+    def _text(self, answer: Generated) -> str:
+        text: str = self._tokenizer.decode(list(answer.tokens), skip_special_tokens=True)
+        return text.strip()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Questions about one image each, which the processor turns into tensors when they are needed."""
+
+    tensors: Callable[[Sequence[str], Sequence[Image.Image]], Tensors]
+    prompts: Sequence[str]
+    images: Sequence[Image.Image]
+
+    @cached_property
+    def together(self) -> Tensors:
+        """The tensors of all questions in one batch."""
+        return self.tensors(self.prompts, self.images)
+
+    @cached_property
+    def alone(self) -> list[Tensors]:
+        """The tensors of each question in a batch of its own."""
+        return [self.tensors([prompt], [image]) for prompt, image in zip(self.prompts, self.images, strict=True)]
+
+
+def _width(inputs: Tensors) -> int:
+    """Return the number of tokens of the questions of a batch, with their padding."""
+    return inputs["input_ids"].shape[1]
