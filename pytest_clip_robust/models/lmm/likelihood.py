@@ -30,7 +30,7 @@ class Likelihoods(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The memory of one row of a pass behind a prefix, in bytes: for each token of the prefix, and for each of its own."""
+    """The memory of one row of a pass behind a prefix, in bytes: for each token of the prefix, and each of its own."""
 
     before: int
     each: int
