@@ -134,11 +134,12 @@ def _rate(
 ) -> Measurement:
     """Measure the share of questions that are `chosen` (M,), as the mean over samples."""
     shares = found.share_of(chosen)
+    several = len(chosen) if len(chosen) > len(shares) else 0
     return Measurement.of(
         found,
         metric.named(variant=found.variant),
         float(shares.mean()),
-        clusters.proportion_interval(shares, np.arange(len(shares)), trials=len(chosen)),
+        clusters.proportion_interval(shares, np.arange(len(shares)), trials=several),
         outcomes=shares,
         samples=found.samples,
         misses=worst_choices(found),

@@ -41,15 +41,16 @@ def marks_of(folded: str, marks: Sequence[str]) -> list[Mark]:
             for group, mark in enumerate(match.groups(), start=1):
                 if mark is not None:
                     place = match.start(group)
-                    found[place] = Mark(place, known[mark], declared or (place in found and found[place].declared))
+                    found[place] = Mark(place, known[mark], declared)
     return [found[place] for place in sorted(found)]
 
 
 @lru_cache(maxsize=256)
 def _patterns(marks: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], bool], ...]:
     mark = f"(?<!\\w)({'|'.join(map(re.escape, marks))})"
-    alone = r"(?![\w'-])(?![^\S\n]+(?!(?:because|since|as|is|and|or|nor|but|so)\b)\w)"
+    alone = r"(?!['-]?\w)(?![^\S\n]+(?!(?:because|since|as|is|and|or|nor|but|so)\b)\w)"
     link = r"(?:(?:is|was|would be|should be|must be)\b\W*)?(?:(?:option|choice|letter|caption|number)\b\W*)?"
+    # What declares comes last, since it counts more than the other patterns that find the same mark.
     texts = (
         (rf"[(\[]\s*{mark}\s*[)\]]|(?<![(\[]){mark}\)", False),
         (rf"\A\W*{mark}(?=[^\w\n]*(?:\Z|\n)|[*_\"']*\s*[.:,;][*_\"']*(?:\s|\Z)|\s+[-\u2013\u2014]\s)", False),

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 ARTICLES = frozenset({"a", "an", "the"})
 SMALLEST_NOUN = 3
-INVARIABLE = frozenset({"lens", "news", "series", "species"})
+NO_PLURALS = frozenset({"lens", "news"})
+"""Words that would be taken for plurals of other words."""
+
 IRREGULAR = {
     "cactus": "cacti",
     "child": "children",
@@ -97,7 +99,7 @@ def forms(word: str) -> frozenset[str]:
 
 
 def _plurals(word: str) -> set[str]:
-    if not word.isalpha() or len(word) < SMALLEST_NOUN or word in INVARIABLE:
+    if not word.isalpha() or len(word) < SMALLEST_NOUN:
         return {IRREGULAR[word]} if word in IRREGULAR else set()
     found = {f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{word}s"}
     if word in IRREGULAR:
@@ -112,4 +114,4 @@ def _plurals(word: str) -> set[str]:
         found.add(f"{word[:-2]}ves")
     if word.endswith("man"):
         found.add(f"{word[:-2]}en")
-    return found - {f"{one}s" for one in INVARIABLE} - INVARIABLE
+    return found - NO_PLURALS

@@ -16,6 +16,7 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties import lmm_protocols, multimodal, tower_gain
 from pytest_clip_robust.scoring.forced_choice import Choices
 from pytest_clip_robust.scoring.option_orders import balanced_orders, in_orders
+from pytest_clip_robust.stats.intervals import wilson
 from pytest_clip_robust.stats.paired import compare
 from pytest_clip_robust.stats.resampling import value_from
 
@@ -72,6 +73,16 @@ def test_accuracy_is_averaged_over_orders():
     assert always.evidence.strata[0].columns["outcome"].tolist() == [True, False, False]
 
 
+def test_independent_answers_in_many_orders_are_worth_more_than_one():
+    rng = np.random.default_rng(0)
+    orders = balanced_orders(4)
+    truths = np.argsort(orders, axis=1)[:, np.zeros(300, int)].T
+    places = np.where(rng.random((300, 4)) < 0.6, truths, (truths + 1) % 4)
+    found = multimodal.accuracy(asked(np.zeros(300, int), [range(4)] * 300, places, orders=orders))
+    once = wilson(round(found.value * 300), 300)
+    assert found.interval.high - found.interval.low == pytest.approx((once.high - once.low) / 2, rel=0.1)
+
+
 def test_every_order_needs_several():
     found = asked([0, 1], [[0, 1], [1, 0]], [[0], [0]])
     with pytest.raises(MeasurementError, match="2 samples were asked once only; ask in several orders"):
@@ -86,6 +97,7 @@ def test_more_orders_make_no_more_samples():
     places = np.where(right[:, None], [0, 1], [1, 0])
     twice = asked(np.zeros(200, int), [[0, 1]] * 200, places, orders=balanced_orders(2))
     before, after = multimodal.accuracy(once), multimodal.accuracy(twice)
+    assert before.interval == wilson(int(right.sum()), 200)
     assert after.value == before.value
     assert after.interval.high - after.interval.low == pytest.approx(
         before.interval.high - before.interval.low, rel=0.01
@@ -234,6 +246,16 @@ def test_categories_that_are_better_or_worse_are_named():
     assert np.mean(called) < 0.15
 
 
+@pytest.mark.parametrize(("gained", "better"), [(4, 0), (5, 1)])
+def test_a_category_is_better_by_a_two_sided_test(gained, better):
+    """Mid-p of k gained samples and no lost one is 2^-(k + 1) on one side: 0.0625 for four, 0.03125 for five."""
+    lmm, tower = (asked([0] * 20, [[0, 1]] * 20, [[0]] * n + [[1]] * (20 - n)) for n in (10 + gained, 10))
+    found = tower_gain.gain_over_tower(lmm, tower)
+    assert (found.details["categories_better"], found.details["categories_worse"]) == (better, 0)
+    other = tower_gain.gain_over_tower(tower, lmm)
+    assert (other.details["categories_better"], other.details["categories_worse"]) == (0, better)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -315,7 +337,7 @@ def where(hard, easy):
 @pytest.mark.parametrize(
     ("hard", "easy", "verdict"),
     [(0.3, -0.1, "holds"), (0.3, 0.0, "holds"), (0.2, 0.2, "contradicted"), (-0.2, 0.0, "contradicted"),
-     (-0.2, -0.2, "contradicted"), (0.0, 0.0, "undecided")],
+     (-0.2, -0.2, "contradicted"), (0.0, 0.0, "undecided"), (0.0, -0.3, "undecided")],
 )  # fmt: skip
 def test_the_finding_is_decided_by_both_parts(hard, easy, verdict):
     lmm, tower = pair(n=4000, hard=(0, 4), gain=where(hard, easy), seed=3)

@@ -140,6 +140,8 @@ def test_the_mark_of_an_option_chooses_it(answer):
         ("Ashtray", Reading(None, "none")),
         ("Banana", Reading(None, "none")),
         ("B-52 bomber", Reading(None, "none")),
+        ("answer: A-frame house", Reading(None, "none")),
+        ("'answer a'", Reading(DOG, "letter")),
         ("The image is a", Reading(None, "none")),
         ("A or B", Reading(None, "several")),
         ("Both A and B", Reading(None, "several")),
@@ -177,6 +179,17 @@ def test_a_letter_inside_of_a_name_is_no_mark():
     reader = NamedAnswers(["vitamin c", "plan b"])
     assert reader.read("I would choose: vitamin C", marks="BC") == Reading(0, "named")
     assert reader.read("It is plan B.", marks="BC") == Reading(1, "named")
+    assert reader.read("A vitamin (C) pill", marks="BC") == Reading(0, "named")
+
+
+def test_an_answer_that_is_a_name_as_a_whole_needs_no_interpretation():
+    letters = NamedAnswers(["b", "a"])
+    assert letters.read("B", marks="AB") == Reading(0, "named")
+    assert letters.read("(B)", marks="AB") == Reading(0, "named")
+    articles = NamedAnswers(["a dog", "the dog"])
+    assert articles.read("The dog.") == Reading(1, "named")
+    assert articles.read("It is the dog.") == Reading(None, "several")
+    assert NamedAnswers(["The The", "dog"]).read("the the") == Reading(0, "named")
 
 
 @pytest.mark.parametrize("marks", ["AB", "ABCDEF", "AABCD", "aAbcd"])
@@ -188,6 +201,8 @@ def test_marks_that_do_not_fit_the_candidates_are_an_error(marks):
 def test_a_candidate_can_contain_a_negation():
     reader = NamedAnswers(["woman without a towel", "woman with a towel", "no entry sign"])
     assert reader.read("A woman without a towel and a bag") == Reading(0, "named")
+    both = "a woman without a towel and a woman with a towel"
+    assert reader.read(both) == Reading(None, "several")
     assert reader.read("No entry sign") == Reading(2, "named")
     assert reader.read("It is the no entry sign.") == Reading(2, "named")
 
@@ -229,6 +244,7 @@ def test_a_shared_synonym_names_all_of_its_candidates():
         ("St. Bernard", "a st bernard"),
         ("jack-o'-lantern", "Jack O\u2019Lanterns"),
         ("men", "a man"),
+        ("lens", "two lenses"),
         ("knife", "knives"),
         ("child", "children"),
         ("fox", "foxes"),
