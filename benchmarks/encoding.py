@@ -12,7 +12,9 @@ highest. One repeat takes about five minutes on two cores.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import io
 import json
 import multiprocessing
 import os
@@ -126,6 +128,99 @@ def pipeline(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[
         yield f"| {name} | {rate:.1f} | {_spread(rates)} | {bound} | {each:.4f} |"
 
 
+def transformers(folder: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Compare a CLIP through ``hf:`` with a plain loop of the library's own processor and `get_image_features`.
+
+    Both read and decode the same files, in batches of the same size, with the same number of threads. The loop runs in
+    one process, as its documentation writes it; ours decodes in worker processes and stores the features.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+    from transformers import AutoModel, AutoProcessor
+
+    from pytest_clip_robust.encoding.encoder import Encoder
+    from pytest_clip_robust.encoding.engines.local import LocalEngine
+    from pytest_clip_robust.encoding.store.features import FeatureStore
+    from pytest_clip_robust.models.loading import load_model
+    from pytest_clip_robust.models.spec import ModelSpec
+
+    saved, images, size = _random_clip(folder), load_images(data), 16
+    files = [io.BytesIO(images.read(i)) for i in range(len(images))]
+    ours = load_model(ModelSpec.parse(f"hf:{saved}"), device="cpu", precision="fp32")
+    theirs = AutoModel.from_pretrained(saved, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(saved).image_processor
+    ready: list[torch.Tensor] = []
+    found: dict[str, np.ndarray] = {}
+
+    def batches() -> Iterator[torch.Tensor]:
+        for start in range(0, len(files), size):
+            opened = [Image.open(file).convert("RGB") for file in files[start : start + size]]
+            yield processor(opened, return_tensors="pt").pixel_values
+
+    @torch.inference_mode()
+    def features(pixels: Iterator[torch.Tensor]) -> None:
+        parts = [theirs.get_image_features(pixel_values=batch).pooler_output for batch in pixels]
+        found["theirs"] = torch.cat(parts).numpy()
+
+    def plain_loop() -> None:
+        features(batches())
+
+    def bare() -> None:
+        features(iter(ready))
+
+    def encode(turn: int) -> None:
+        encoder = Encoder(FeatureStore(folder / f"hf{turn}"), LocalEngine(batch_size=size), progress=silent)
+        found["ours"] = encoder.images(ours, images)
+
+    ready.extend(batches())
+    bare()
+    encode(-1)
+    theirs_unit = found["theirs"] / np.linalg.norm(found["theirs"], axis=1, keepdims=True)
+    ours_unit = found["ours"] / np.linalg.norm(found["ours"], axis=1, keepdims=True)
+    distance = float(1 - (theirs_unit * ours_unit).sum(1).min())
+    costs: dict[str, list[Cost]] = {}
+    for turn in range(options.repeats):
+        ways = {
+            "bare `get_image_features` on ready pixels": bare,
+            "loop: open, processor, `get_image_features`": plain_loop,
+            "`hf:` cold: read, decode, processor, encode, store": lambda turn=turn: encode(turn),
+        }
+        for name, work in ways.items():
+            costs.setdefault(name, []).append(cost(work))
+    yield (
+        f"{len(images)} images, batches of {size}, {torch.get_num_threads()} threads, {options.repeats} repeats; "
+        f"largest cosine distance of the features {distance:.1e}"
+    )
+    yield "| way | images/s | relative to bare | relative to the loop | CPU time of bare / CPU time of all processes |"
+    yield "|---|---|---|---|---|"
+    bare_costs, loop_costs, _ = costs.values()
+    for name, own in costs.items():
+        to_bare, to_loop = (
+            _spread([base.seconds / one.seconds for base, one in zip(bases, own, strict=True)])
+            for bases in (bare_costs, loop_costs)
+        )
+        cpu = _spread([base.cpu / one.cpu for base, one in zip(bare_costs, own, strict=True)])
+        rate = len(images) / statistics.median(one.seconds for one in own)
+        yield f"| {name} | {rate:.1f} | {to_bare} | {to_loop} | {cpu} |"
+
+
+def _random_clip(folder: Path) -> Path:
+    """Write a CLIP of the size of ViT-B-32 with random weights and a small vocabulary, as transformers stores it."""
+    import transformers as hf
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = sorted(ByteLevel.alphabet())
+    names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    words = hf.CLIPTokenizer(vocab={name: i for i, name in enumerate(names)}, merges=[], model_max_length=77)
+    ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
+    text = {"vocab_size": len(words), "num_hidden_layers": 1, **ids}
+    with contextlib.redirect_stderr(io.StringIO()):
+        for part in (hf.CLIPModel(hf.CLIPConfig(text_config=text)), words, hf.CLIPImageProcessor()):
+            part.save_pretrained(folder / "clip")
+    return folder / "clip"
+
+
 def decoding(_: Path, data: Path, options: argparse.Namespace) -> Iterator[str]:
     """Measure what the pixel cache costs and saves when the model takes no time, as with a fast GPU."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -215,8 +310,8 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     from pytest_clip_robust.encoding.engines.local import LocalEngine
     from pytest_clip_robust.encoding.pixels.cache import PixelCache
     from pytest_clip_robust.encoding.store.features import FeatureStore
-    from pytest_clip_robust.models.splitting import split
     from pytest_clip_robust.models.protocols import LoadedModel
+    from pytest_clip_robust.models.splitting import split
 
     class ColourMeans:
         scale, bias, identity = 1.0, 0.0, "means"
@@ -255,7 +350,7 @@ def _peak_memory(data: Path, number: int) -> tuple[int, int]:
     return own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
-TABLES = {"pipeline": pipeline, "decoding": decoding, "once": once, "memory": memory}
+TABLES = {"pipeline": pipeline, "transformers": transformers, "decoding": decoding, "once": once, "memory": memory}
 
 
 def _photographs(folder: Path, options: argparse.Namespace) -> Path:
