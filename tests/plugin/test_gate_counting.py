@@ -106,7 +106,7 @@ def test_a_panel_fixture_of_the_project_is_left_alone(recorded):
     ("failures", "verdict", "workers"),
     [(1, "passed", ()), (9, "below_threshold", ()), (1, "passed", ("-n1",))],
 )
-def test_only_the_last_attempt_of_a_rerun_counts(crowd, failures, verdict, workers):
+def test_only_the_last_attempt_of_a_rerun_counts(crowd, failures, verdict, workers, forked_workers):
     crowd.makeconftest(RERUN)
     crowd.makepyfile(test_suite=FLAKY.replace("{failures}", str(failures)))
     result = crowd.runpytest(MODEL, PROFILE, "--clip-report=out", *workers)

@@ -16,7 +16,7 @@ CARD = """
 """
 LINE = (
     "model py:colour_clip:load: colour, 4.7 k parameters, 4 px; a box of crayons (3 pairs), 12 M seen; softmax; "
-    "zero-shot"
+    "zero-shot; fp32 on cpu"
 )
 
 
@@ -59,7 +59,7 @@ def test_a_model_without_a_card_is_said_to_be_unknown(colours):
     result.stdout.fnmatch_lines(["model py:colour_clip:load: 4 px; unknown: architecture, parameters, *"])
 
 
-def test_workers_send_the_cards_of_all_models(stated):
+def test_workers_send_the_cards_of_all_models(stated, forked_workers):
     result, models = run(stated, "-n2", models=("load", "load_other"))
     result.stdout.fnmatch_lines_random([LINE, LINE.replace(":load:", ":load_other:")])
     assert {model["card"]["data"] for model in models.values()} == {"a box of crayons"}
