@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ Tensors = dict[str, torch.Tensor]
 
 NOT_INPUTS = frozenset({"labels"})
 """What processors return for training: PaliGemma's returns labels although no answer is given."""
-TYPES = ("token_type_ids", "mm_token_type_ids")
-"""Inputs with one number per token."""
+TYPES = frozenset({"token_type_ids", "mm_token_type_ids"})
+"""Inputs with a number per token, which some tokenizers return for models that do not take them."""
 
 
 class Inputs:
@@ -27,7 +27,9 @@ class Inputs:
     padding, without any error.
     """
 
-    def __init__(self, processor: Any, *, dtype: torch.dtype, device: str, where: str) -> None:
+    def __init__(self, processor: Any, *, taken: Collection[str], dtype: torch.dtype, device: str, where: str) -> None:
+        """Use `processor` for a model whose forward takes the arguments `taken`."""
+        self._dropped = NOT_INPUTS | (TYPES - set(taken))
         self._processor, self._dtype, self._device, self._where = processor, dtype, device, where
         self.padding_side = "left"
 
@@ -51,7 +53,7 @@ class Inputs:
             raise ModelError(
                 f"{self._where}: its processor fails: {type(error).__name__}: {one_line(error)}"
             ) from error
-        return {name: self._placed(one) for name, one in found.items() if name not in NOT_INPUTS}
+        return {name: self._placed(one) for name, one in found.items() if name not in self._dropped}
 
     def _placed(self, tensor: Any) -> torch.Tensor:
         found = torch.as_tensor(tensor)

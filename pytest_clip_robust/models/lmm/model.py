@@ -14,8 +14,8 @@ from PIL import Image
 from pytest_clip_robust.errors import DataError, ModelError, shown
 from pytest_clip_robust.models.lmm.families import Family
 from pytest_clip_robust.models.lmm.generation import Generated, end_tokens, generate, make_greedy
-from pytest_clip_robust.models.lmm.guard import Guard
-from pytest_clip_robust.models.lmm.inputs import Inputs, Tensors
+from pytest_clip_robust.models.lmm.guard import TOLERANCES, Guard
+from pytest_clip_robust.models.lmm.inputs import Inputs, Tensors, with_answer
 from pytest_clip_robust.models.lmm.likelihood import (
     Answer,
     Cost,
@@ -72,10 +72,11 @@ class MultimodalModel:
         text = module.config.get_text_config()
         self.identity, self.context = identity, getattr(text, "max_position_embeddings", None)
         self.cache_bytes = bytes_per_token(module.config, module.dtype)
-        self._where, self._family, self._tokenizer = where, family, processor.tokenizer
+        self._where, self._family, self._precision = where, family, precision
+        self._tokenizer = processor.tokenizer
         self._wording = Wording(processor, family, language=text.model_type, where=where)
-        self._inputs = Inputs(processor, dtype=module.dtype, device=device, where=where)
         self._passes = Passes(module, shifted=family.shifted, device=device, where=where)
+        self._inputs = Inputs(processor, taken=self._passes.taken, dtype=module.dtype, device=device, where=where)
         self._memory = memory or CACHE_MEMORY.get(torch.device(device).type, LARGE_CACHE_MEMORY)
         # Each token has logits at the precision of the model, and log-probabilities and a copy of them in fp32.
         self._cost = Cost(self.cache_bytes, self.cache_bytes + text.vocab_size * (module.dtype.itemsize + 8))
@@ -134,17 +135,28 @@ class MultimodalModel:
         return [self._text(one) for one in self._generated(batch, limit)]
 
     def check(self, images: Sequence[Image.Image], question: str) -> None:
-        """Check that two images can be asked about, and that the answers depend on the image.
+        """Check that two images can be asked about, that answers depend on the image, and a question on no answer.
 
         Raises:
-            ModelError: they cannot, or do not.
+            ModelError: the passes fail, or one of this does not hold.
         """
-        prompt = self._wording.ask(question).border
-        first, second = (self._passes.prefix(self._tensors([prompt], [image])).scores for image in images)
-        if torch.equal(first, second):
+        asked = self._wording.ask(question)
+        first, second = (self._tensors([asked.border], [image]) for image in images)
+        scores = self._passes.prefix(first).scores
+        if torch.equal(scores, self._passes.prefix(second).scores):
             raise ModelError(
                 f"{self._where}: two different images have exactly the same answer, so the image does not reach the "
                 "language model"
+            )
+        # PaliGemma's tokens of the question see each other; older versions of transformers add the answer to them.
+        (answer,) = self._wording.answers(asked, PROBES[-1:])
+        followed = with_answer(first, answer, answer_type=self._family.answer_type)
+        after = self._passes.whole(followed, last=len(answer) + 1)[0]
+        seen = [int(scores.argmax()), answer[0]]
+        if (leak := float((scores - after)[seen].abs().max())) > TOLERANCES[self._precision]:
+            raise ModelError(
+                f"{self._where}: an answer changes what is before it, by {leak:.2g} nats, so that likelihoods are not "
+                "known; upgrade transformers"
             )
 
     def _tensors(self, prompts: Sequence[str], images: Sequence[Image.Image]) -> Tensors:

@@ -38,13 +38,13 @@ class Prefix:
 class Passes:
     """The passes of one model, at the type of its parameters.
 
-    kept: the name of the cache in this version of transformers.
+    taken: the names of the arguments that it takes. kept: the name of the cache in this version of transformers.
     """
 
     def __init__(self, model: Any, *, shifted: bool, device: str, where: str) -> None:
-        parameters = inspect.signature(type(model).forward).parameters
-        self.kept = next((name for name in CACHE_NAMES if name in parameters), CACHE_NAMES[-1])
-        self._keep = next((name for name in KEEP_NAMES if name in parameters), None)
+        self.taken = frozenset(inspect.signature(type(model).forward).parameters)
+        self.kept = next((name for name in CACHE_NAMES if name in self.taken), CACHE_NAMES[-1])
+        self._keep = next((name for name in KEEP_NAMES if name in self.taken), None)
         self._model, self._shifted, self._device, self._where = model, shifted, torch.device(device), where
 
     def prefix(self, inputs: Mapping[str, torch.Tensor]) -> Prefix:

@@ -68,8 +68,7 @@ def test_answers_end_with_any_end_token_and_have_no_special_tokens():
     tokens = tuple(asked("llava")._generated(batch(asked("llava")), 6)[0].tokens)
     model.generation_config.eos_token_id = [tokens[3], own.eos_token_id]
     shorter = asked("llava", parts=(model, processor))
-    assert shorter._generated(batch(shorter), 6)[0].tokens == tokens[:4]
-    assert own.decode(tokens[:4]).strip().startswith(shorter.answers([photo()], [QUESTION], limit=2)[0])
+    assert shorter._generated(batch(shorter), 6)[0].tokens == tokens[: tokens.index(tokens[3]) + 1]
     assert shorter._text(SimpleNamespace(tokens=(own.eos_token_id, *own(" dog ").input_ids, own.eos_token_id))) == "dog"
 
 

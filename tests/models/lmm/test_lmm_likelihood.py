@@ -15,7 +15,7 @@ from tiny_lmms import BUILD, TURNS, asked, build, built, photo, processed, promp
 
 from pytest_clip_robust.errors import DataError, ModelError
 from pytest_clip_robust.models.lmm.likelihood import Cost, grouped
-from pytest_clip_robust.models.lmm.passes import bytes_per_token, cache_size
+from pytest_clip_robust.models.lmm.passes import Passes, bytes_per_token, cache_size
 from pytest_clip_robust.system.quiet import quiet
 
 QUESTION = "What type of object is in this photo?"
@@ -240,8 +240,9 @@ class Older(torch.nn.Module):
 
     def forward(self, input_ids, past_key_values=None, attention_mask=None, pixel_values=None, use_cache=None):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "pixel_values": pixel_values}
-        output = self.inner(**inputs, cache=past_key_values, use_cache=use_cache)
-        return Output(logits=output.logits, past_key_values=output.cache)
+        own = Passes(self.inner, shifted=False, device="cpu", where="").kept
+        output = self.inner(**inputs, **{own: past_key_values}, use_cache=use_cache)
+        return Output(logits=output.logits, past_key_values=getattr(output, own, None))
 
 
 class Output(SimpleNamespace):
@@ -257,3 +258,14 @@ def test_the_older_cache_interface_is_used_where_the_model_has_it():
     np.testing.assert_allclose(found.sums, expected.sums, rtol=0, atol=1e-5)
     assert older._passes.kept == "past_key_values"
     assert not notices
+
+
+def test_what_a_tokenizer_returns_for_other_models_is_left_out():
+    """Tokenizers of older versions return token types for every model, and those of PaliGemma labels."""
+    model, processor = build("llava")
+    processor.tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    found = asked("llava", parts=(model, processor))
+    assert set(found._tensors(["USER: <image>"], [photo()])) == {"input_ids", "attention_mask", "pixel_values"}
+    found.likelihoods(photo(), QUESTION, NAMES)
+    kept = asked("paligemma")._tensors(["<image>a"], [photo()])
+    assert set(kept) == {"input_ids", "attention_mask", "pixel_values", "token_type_ids"}

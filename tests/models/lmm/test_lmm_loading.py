@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -281,6 +282,12 @@ def test_a_model_that_does_not_see_the_image_is_refused(llava):
 
     edit_weights(llava, blind)
     fails(llava, "two different images have exactly the same answer, so the image does not reach the language model")
+
+
+def test_a_model_whose_questions_see_their_answers_is_refused(folder_of, monkeypatch):
+    """It is so with PaliGemma in older versions of transformers, without any error."""
+    monkeypatch.setitem(FAMILIES, "paligemma", replace(FAMILIES["paligemma"], answer_type=0))
+    fails(folder_of("paligemma"), r"an answer changes what is before it, by [\d.]+ nats, .*; upgrade transformers$")
 
 
 def test_a_question_longer_than_the_context_is_refused(folder_of):
