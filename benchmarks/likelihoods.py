@@ -5,8 +5,8 @@
 
 The model is a LLaVA with random weights and the 576 image tokens of LLaVA-1.5, with a tower and a language model that
 are small, so that whole passes end. In each repeat the two ways run one after the other and give one ratio; the table
-shows the median with the lowest and the highest. Whole passes are timed on at most 16 candidates. Three repeats take about
-five minutes on one core.
+shows the median with the lowest and the highest. Whole passes are timed on at most 16 candidates. Three repeats take
+about five minutes on one core.
 """
 
 from __future__ import annotations

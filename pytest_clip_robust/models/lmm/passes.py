@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,11 +124,6 @@ def copies(cache: Any, rows: int) -> Any:
     return copied
 
 
-def cache_size(cache: Any) -> int:
-    """Return the size of all keys and values of a cache, in bytes."""
-    return sum(one.numel() * one.element_size() for one in _tensors(cache))
-
-
 def bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     """Return the size of keys and values of one token in all layers, in bytes.
 
@@ -138,14 +133,6 @@ def bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     return int(2 * text.num_hidden_layers * heads * width * dtype.itemsize)
-
-
-def _tensors(cache: Any) -> Iterator[torch.Tensor]:
-    if hasattr(cache, "layers"):
-        for layer in cache.layers:
-            yield from (layer.keys, layer.values)
-    else:  # before transformers 4.54
-        yield from (*cache.key_cache, *cache.value_cache)
 
 
 def _shift(model: Any) -> int:
