@@ -9,8 +9,8 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision import transforms
 
-from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.models.sanity import normalises_alike
+from pytest_clip_robust.models.splitting import split
 
 CONFIGS = [
     PreprocessCfg(size=size, resize_mode=mode, interpolation=interpolation)
