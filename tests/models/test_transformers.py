@@ -290,9 +290,11 @@ def test_dense_features_use_the_mean_and_deviation_of_the_processor(family, load
     assert torch.equal(found, expected)
 
 
-def test_a_convolutional_tower_has_no_dense_features(loaded_from):
-    with pytest.raises(ModelError, match="image tower AlignVisionModel has no known feature map"):
-        loaded_from("ALIGN").encoder.encode_dense(torch.rand(1, 3, 32, 32))
+def test_a_convolutional_tower_has_the_map_of_its_last_stage_in_cells_of_16_pixels(loaded_from):
+    with torch.inference_mode():
+        features = loaded_from("ALIGN").encoder.encode_dense(torch.rand(1, 3, 64, 96))
+    assert features.shape[2:] == (4, 6)
+    assert features.std() > 0
 
 
 # open_clip and transformers
