@@ -12,6 +12,7 @@ from pytest_clip_robust.core.arrays import Ints, row_slices
 from pytest_clip_robust.datasets.images.labels import ClassList, class_list, named_classes
 from pytest_clip_robust.errors import DataError, MeasurementError
 from pytest_clip_robust.evaluation.classes import Classes
+from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.models.protocols import Classifies
 from pytest_clip_robust.system.text import printable
 
@@ -80,7 +81,7 @@ class Head:
         return logits
 
     def _checked(self, logits: Any) -> NDArray[np.float32]:
-        rows = np.asarray(logits.detach().float().cpu() if hasattr(logits, "detach") else logits, dtype=np.float32)
+        rows = float_array(logits)
         listed = self.classes.listed
         if rows.ndim != 2 or rows.shape[1] != len(listed):
             raise MeasurementError(

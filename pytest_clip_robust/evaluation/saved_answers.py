@@ -40,6 +40,7 @@ class SavedAnswers:
         self._classes = None if saved.classes is None else OwnClasses(saved.classes, label)
         self.normalised = saved.normalised
         self._used: dict[int, tuple[str, str]] = {}
+        self._rows: dict[str, Ints] = {}
 
     def knows(self, classes: Classes) -> bool:
         """Return whether the model answered among `classes`, or at least named one of them in words."""
@@ -105,6 +106,12 @@ class SavedAnswers:
         Raises:
             MeasurementError: an image is not in the file, or two rows with other values could be meant.
         """
+        key = f"{images.name}|{images.fingerprint}"
+        if key not in self._rows:
+            self._rows[key] = self._match(images)
+        return self._rows[key]
+
+    def _match(self, images: ImageSet) -> Ints:
         for name_of in (_without_suffix, _file_name, _cue_name):
             by_name = self._by_name(images.name, name_of)
             found = [by_name.get(name_of(sample), []) for sample in images.samples]

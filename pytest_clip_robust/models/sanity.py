@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import ClipRobustError, ModelError
+from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.models.protocols import EncodesImages, LoadedModel, PreprocessSteps
 from pytest_clip_robust.system.text import one_line
 
@@ -121,10 +122,7 @@ def _pixels(encoder: EncodesImages, image: Image.Image, who: str) -> torch.Tenso
 def _features(encode: Any, what: str) -> NDArray[np.float32]:
     try:
         with torch.inference_mode():
-            features = encode()
-        if isinstance(features, torch.Tensor):
-            features = features.detach().float().cpu().numpy()
-        rows = np.asarray(features, dtype=np.float32)
+            rows = float_array(encode())
     except (ClipRobustError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also pytest.skip, which would end the test without a result

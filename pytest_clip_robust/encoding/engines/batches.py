@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.system.notice import Notice
 
 
@@ -117,7 +118,4 @@ def _begin_copy(features: Any, samples: list[str]) -> StartedPart:
 def _to_array(part: StartedPart) -> NDArray[np.float32]:
     if part.arrived is not None:
         part.arrived.synchronize()
-    features = part.features
-    if isinstance(features, torch.Tensor):
-        features = features.detach().float().cpu().numpy()
-    return np.asarray(features, dtype=np.float32)
+    return float_array(part.features)

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ModelError, StoreError
 from pytest_clip_robust.models.feature_pack import FORMAT, HEAD, MANIFEST, SHARDS, FeaturePack, Manifest
+from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.models.protocols import Classifies, LoadedModel
 
 KIND_NAMES = {"image": "images", "text": "texts", "views": "pairs of views", "keypoints": "pairs of keypoints"}
@@ -56,8 +56,9 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
             counts[KIND_NAMES[key.kind]] += len(rows.digests)
         if packed.rows_in_memory:
             raise StoreError(f"{folder} cannot be written completely: is the disk full?")
-        features = next((store.all_rows(key).features for key in keys if key.kind == "image"), None)
-        if model.head is not None and features is not None:
+        image_key = next((key for key in keys if key.kind == "image"), None)
+        if model.head is not None and image_key is not None:
+            features = store.all_rows(image_key).features
             _write_head(model.head, unfinished / HEAD, features, label=model.spec.label)
         classes = [] if model.head is None else model.head.classes
         manifest: Manifest = {
@@ -95,8 +96,7 @@ def _write_head(head: Classifies, path: Path, features: NDArray[np.float32], *, 
     """
 
     def classify(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: Any = head.classify(rows)
-        return np.asarray(logits.detach().float().cpu() if hasattr(logits, "detach") else logits, dtype=np.float32)
+        return float_array(head.classify(rows))
 
     width = features.shape[1]
     offset = classify(np.zeros((1, width), np.float32))[0]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import ModelError
+from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
@@ -108,10 +109,7 @@ def _on_device(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
 def _rows(encode: Callable[[], Any], what: str, count: int) -> Rows:
     try:
         with torch.inference_mode(), quiet():
-            features = encode()
-        if isinstance(features, torch.Tensor):
-            features = features.detach().float().cpu().numpy()
-        rows = np.asarray(features, dtype=np.float32)
+            rows = float_array(encode())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also pytest.skip, which would end the check without a result

@@ -29,18 +29,6 @@ from pytest_clip_robust.system.text import one_line
 
 IMAGENET_CLASSES = 1000
 IMAGENET = "imagenet-1k"
-NOT_USED = {
-    "url",
-    "hf_hub_id",
-    "hf_hub_filename",
-    "source",
-    "file",
-    "state_dict",
-    "license",
-    "origin_url",
-    "paper_name",
-}
-"""Entries of timm's settings that say where weights come from."""
 
 SAME = 1e-4
 """Relative difference below which the head on the features equals the whole model."""
@@ -50,7 +38,7 @@ class TimmClassifier:
     """An image encoder with a head of its own, made of a model of timm.
 
     Features are those before the head. If the head is more than one layer on them, as in distilled models with two
-    heads, the logits themselves are the features.
+    heads, the `whole` model is the tower, and the logits themselves are the features.
 
     At fp32 nothing is rounded to TF32; bf16 and fp16 run under autocast, and parameters stay fp32.
     """
@@ -61,6 +49,7 @@ class TimmClassifier:
         *,
         settings: Mapping[str, Any],
         classes: str | Sequence[str],
+        whole: bool,
         identity: str,
         device: str,
         precision: str,
@@ -70,7 +59,7 @@ class TimmClassifier:
         self.preprocess_steps = split(self.preprocess)
         self._model, self._settings = model, settings
         self._device, self._precision = torch.device(device), precision
-        self._head = model.get_classifier() if head_is_a_layer(model, settings) else None
+        self._head = None if whole else model.get_classifier()
         self._tower: Tower = model if self._head is None else partial(_features, model)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -126,14 +115,15 @@ def build_timm(spec: ModelSpec) -> BuiltModel:
     checkpoint.check_unchanged()
     settings = _preprocessing(model, source, spec)
     classes, notes = _classes(model, spec)
-    if not head_is_a_layer(model, settings):
+    whole = not head_is_a_layer(model, settings)
+    if whole:
         notes.append("its head is more than one layer on its features, so its logits are used as features")
     return BuiltModel(
         module=model,
         architecture=[model.pretrained_cfg["architecture"], getattr(model, "_model_args", {})],
         preprocess=settings,
         text="",
-        encoder=partial(TimmClassifier, settings=settings, classes=classes),
+        encoder=partial(TimmClassifier, settings=settings, classes=classes, whole=whole),
         notes=(*source.notes, *checkpoint.notes, *notes),
     )
 
@@ -143,8 +133,7 @@ def head_is_a_layer(model: Any, settings: Mapping[str, Any]) -> bool:
     head = model.get_classifier()
     if not callable(head):
         return False
-    parameter = next(model.parameters())
-    noise = torch.rand(2, *settings["input_size"], generator=torch.Generator().manual_seed(0)).to(parameter.device)
+    noise = torch.rand(2, *settings["input_size"], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         try:
             through_head, whole = head(_features(model, noise)), model(noise)
