@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from run import machine, timed
 
 if TYPE_CHECKING:
-    from pytest_clip_robust.models.lmm.likelihood import Likelihoods
+    from pytest_clip_robust.models.protocols import Likelihoods
     from pytest_clip_robust.models.lmm.model import MultimodalModel
 
 PRECISION = "fp32"

@@ -16,6 +16,7 @@ from pytest_clip_robust.config.sections import (
     CorrespondenceSettings,
     CorruptionSettings,
     GateSettings,
+    MultimodalSettings,
     OodSettings,
     PromptSettings,
 )
@@ -41,6 +42,7 @@ SECTIONS = (
     "ood",
     "corruptions",
     "correspondence",
+    "multimodal",
 )
 DEFAULT_PROMPTS = "simple-7"
 
@@ -62,6 +64,7 @@ class Profile:
     ood_scores: the scores that OOD detection is measured by; empty for all.
     corruptions: which kinds and severities, on how many images.
     correspondence: image size, number of pairs, and bins of view angles.
+    multimodal: what large multimodal models are asked, about how many images.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Profile:
     ood_scores: tuple[str, ...] = ()
     corruptions: CorruptionSettings = field(default_factory=CorruptionSettings)
     correspondence: CorrespondenceSettings = field(default_factory=CorrespondenceSettings)
+    multimodal: MultimodalSettings = field(default_factory=MultimodalSettings)
 
     def sets(self, role: str) -> tuple[str, ...]:
         """Return the names of the data sets that have `role`.
@@ -159,6 +163,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         ood_scores=ood.scores,
         corruptions=replace(corruptions, depth=_resolve_folder(corruptions.depth, folder)),
         correspondence=read_section(CorrespondenceSettings, table("correspondence"), where=f"{source}: correspondence"),
+        multimodal=read_section(MultimodalSettings, table("multimodal"), where=f"{source}: multimodal"),
     )
 
 

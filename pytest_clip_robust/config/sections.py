@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +19,8 @@ from pytest_clip_robust.names import (
 
 DEFAULT_NEGATIVES = "imagenet-22k/10"
 LEAST_SIZE = 64
+OPTIONS = "{options}"
+"""The place of the listed names in a question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,34 @@ class CorrespondenceSettings:
     def bins(self) -> tuple[tuple[float, float], ...]:
         """The bins of view angles, each from its first edge to below its second."""
         return tuple(pairwise(self.angles))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultimodalSettings:
+    """The section ``[multimodal]``.
+
+    question: what a model is asked about an image when the likelihoods of all class names are compared.
+    choice: what it is asked in free text, with ``{options}`` for the names between which it chooses.
+    options: how many names are listed, the true class and others that its sample's name decides; at least 2.
+    images: how many images of each set are asked about, spread evenly over its classes; 0 for all.
+    tokens: of an answer in free text, at most.
+    """
+
+    question: str = "What is the main object in this image?"
+    choice: str = "What is the main object in this image? Choose from the following list: {options}."
+    options: Count = 2
+    images: Count = 0
+    tokens: Count = 32
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ConfigError("question is empty; leave it out for the default")
+        if self.choice.count(OPTIONS) != 1 or re.search(r"[{}]", self.choice.replace(OPTIONS, "")):
+            raise ConfigError(f"choice={self.choice!r}; expected one {OPTIONS}, and no other braces")
+        if self.options < 2:
+            raise ConfigError(f"options={self.options}; expected at least 2")
+        if self.tokens < 1:
+            raise ConfigError(f"tokens={self.tokens}; expected at least 1")
 
 
 def bin_name(edges: tuple[float, float]) -> str:

@@ -10,7 +10,8 @@ class RunSummary(TypedDict):
     """The models and data of one process, and how much it encoded.
 
     models: label -> identity. data: name -> identity. notices: remarks of one line.
-    left_to_others: samples that other ranks encode. rows_lost: features that the store could not save.
+    answers_given: answers of large multimodal models. left_to_others: samples that other ranks encode.
+    rows_lost: features that the store could not save.
     """
 
     models: dict[str, dict[str, Any]]
@@ -18,6 +19,7 @@ class RunSummary(TypedDict):
     notices: list[str]
     images_encoded: int
     texts_encoded: int
+    answers_given: int
     left_to_others: int
     rows_lost: int
 
@@ -50,10 +52,27 @@ def changed_models(loads: Iterable[Mapping[str, Mapping[str, Any]]]) -> list[str
     return list(lines.values())
 
 
+def encoded_line(summary: RunSummary) -> str:
+    """Return what models encoded and answered, in words.
+
+    >>> encoded_line(merge_summaries([]))
+    'encoded 0 images and 0 texts'
+    """
+    encoded = f"{summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts"
+    return f"encoded {encoded}" + (f", gave {summary['answers_given']:,} answers" if summary["answers_given"] else "")
+
+
 def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
     """Return the sum of the summaries of all processes of a run."""
     merged = RunSummary(
-        models={}, data={}, notices=[], images_encoded=0, texts_encoded=0, left_to_others=0, rows_lost=0
+        models={},
+        data={},
+        notices=[],
+        images_encoded=0,
+        texts_encoded=0,
+        answers_given=0,
+        left_to_others=0,
+        rows_lost=0,
     )
     for summary in summaries:
         merged["models"] |= summary["models"]
@@ -62,6 +81,7 @@ def merge_summaries(summaries: Iterable[RunSummary]) -> RunSummary:
         merged["notices"] += [notice for notice in summary["notices"] if notice not in merged["notices"]]
         merged["images_encoded"] += summary["images_encoded"]
         merged["texts_encoded"] += summary["texts_encoded"]
+        merged["answers_given"] += summary["answers_given"]
         merged["left_to_others"] += summary["left_to_others"]
         merged["rows_lost"] += summary["rows_lost"]
     return merged

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
 from pytest_clip_robust.datasets.images.image_set import ImageSet
@@ -27,7 +29,15 @@ from pytest_clip_robust.encoding.dense.pairs import (
     view_errors,
     view_matching,
 )
-from pytest_clip_robust.encoding.engines.base import AlteredImages, EncodedBatch, Engine, ImageJob, TextJob
+from pytest_clip_robust.encoding.engines.base import (
+    AlteredImages,
+    AnswerJob,
+    EncodedBatch,
+    Engine,
+    ImageJob,
+    LikelihoodJob,
+    TextJob,
+)
 from pytest_clip_robust.encoding.engines.local import LocalEngine, image_width
 from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
@@ -60,7 +70,8 @@ class Encoder:
     Features depend on engine, batch size and worker count by rounding only: in fp32 the cosine distance to features
     that were encoded one sample at a time is below 1e-6.
 
-    counts: how many ``"images"``, ``"texts"`` and ``"pairs"`` a model encoded; features from the store do not count.
+    counts: how many ``"images"``, ``"texts"`` and ``"pairs"`` a model encoded, and how many ``"answers"`` it gave; what
+        comes from the store does not count.
     left_to_others: how many samples were left to other ranks. Their features are random placeholders.
 
     Every method raises a StoreError if the store cannot be read. Samples that were encoded before an error are stored.
@@ -98,7 +109,7 @@ class Encoder:
             ModelError: the model's features are unusable, or a feature pack lacks some.
             NotApplicableError: the model is known by its answers only.
         """
-        sources, alter = (images, None) if isinstance(images, ImageSet) else (images.sources, images)
+        sources, alter = _parted(images)
         position_of = {digest: position for position, digest in enumerate(images.digests)}
 
         def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
@@ -174,6 +185,72 @@ class Encoder:
         matching = keypoint_matching(model, keypoints, pairs, size=size, notice=self._notice)
         return keypoint_errors(self._rows(model, matching))
 
+    def likelihoods(
+        self, model: LoadedModel, images: ImageSet | AlteredImages, question: str, candidates: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Return (N, C) log-probabilities of C candidates as the answer to a question about each image of a set.
+
+        Raises:
+            DataError: an image cannot be read, or question and candidates cannot be asked.
+            ModelError: the model fails.
+            NotApplicableError: the model does not answer questions.
+        """
+        _ = model.multimodal  # raises before anything is read
+        sources, alter = _parted(images)
+        position_of = {digest: position for position, digest in enumerate(images.digests)}
+
+        def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            job = LikelihoodJob(
+                model=model,
+                images=sources,
+                positions={digest: position_of[digest] for digest in missing},
+                question=question,
+                candidates=tuple(candidates),
+                alter=alter,
+            )
+            return self._engine.encode(job)
+
+        asked = [question, list(candidates), sources.crop_border]
+        return complete(
+            self._store,
+            _asked_key("likelihoods", model, asked),
+            images.digests,
+            self._own_share("answers", encode, width=lambda: len(candidates)),
+            show=partial(self._progress, "answers", images.name),
+            name=_name(model),
+        )
+
+    def answers(
+        self, model: LoadedModel, images: ImageSet | AlteredImages, asked: Sequence[tuple[int, str]], *, limit: int
+    ) -> list[str]:
+        """Return the greedy answers to M questions about images of a set, each of at most `limit` tokens.
+
+        asked: the position of the image, and the question. Equal questions about an image are answered once.
+
+        Raises:
+            DataError: an image cannot be read, or a question cannot be asked.
+            ModelError: the model fails.
+            NotApplicableError: the model does not answer questions.
+        """
+        answering = model.multimodal
+        sources, alter = _parted(images)
+        digests = [digest([images.digests[position], question]) for position, question in asked]
+        asked_by = dict(zip(digests, asked, strict=True))
+
+        def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            about = {one: asked_by[one] for one in missing}
+            return self._engine.encode(AnswerJob(model=model, images=sources, asked=about, limit=limit, alter=alter))
+
+        rows = complete(
+            self._store,
+            _asked_key("answers", model, ["greedy", limit, sources.crop_border]),
+            digests,
+            self._own_share("answers", encode, width=lambda: limit),
+            show=partial(self._progress, "answers", images.name),
+            name=_name(model),
+        )
+        return [answering.text([int(token) for token in row if token >= 0]) for row in rows]
+
     def _rows(self, model: LoadedModel, matching: PairMatching) -> NDArray[np.float32]:
         if isinstance(model.encoder, FeaturePack):
             pairs = f"pairs of {matching.name!r}"
@@ -228,6 +305,16 @@ def image_key(model: LoadedModel, images: ImageSet) -> StoreKey:
 def text_key(model: LoadedModel) -> StoreKey:
     """Return the key of the features of texts."""
     return StoreKey(kind="text", weights=model.weights, transform=model.text, precision=model.arithmetic)
+
+
+def _asked_key(kind: Literal["likelihoods", "answers"], model: LoadedModel, asked: Sequence[object]) -> StoreKey:
+    """Return the key of answers; weights, processor and chat template are in the model's one digest."""
+    return StoreKey(kind=kind, weights=model.weights, transform=digest(asked), precision=model.arithmetic)
+
+
+def _parted(images: ImageSet | AlteredImages) -> tuple[ImageSet, AlteredImages | None]:
+    """Return the images that are read, and what alters them."""
+    return (images, None) if isinstance(images, ImageSet) else (images.sources, images)
 
 
 def read_pack(pack: FeaturePack, key: StoreKey, digests: Sequence[str], what: str, *, name: str) -> NDArray[np.float32]:

@@ -70,15 +70,23 @@ class CorruptedSets:
         encode = self._session.encoder.images
         if not self.made_on_the_fly(dataset):
             return [(images, encode(loaded, images)) for images in self.read(dataset, kind)]
-        corrupted = CorruptedImages(
+        corrupted = self.made(dataset, kind)
+        features = encode(loaded, corrupted)
+        return [(self.images(dataset), part) for part in np.split(features, len(corrupted.severities))]
+
+    def made(self, dataset: str, kind: str) -> CorruptedImages:
+        """Return the images of a set that the run corrupts, under one kind at all severities.
+
+        Raises:
+            DataError: images or depth cannot be read, or do not fit.
+        """
+        return CorruptedImages(
             self.images(dataset),
             kind,
             self.settings.severities,
             seed=self.settings.seed,
             depths=self._depths(dataset) if needs_depth(kind) else None,
         )
-        features = encode(loaded, corrupted)
-        return [(self.images(dataset), part) for part in np.split(features, len(corrupted.severities))]
 
     def read(self, dataset: str, kind: str) -> list[ImageSet]:
         """Return the images of each severity of a set that was corrupted before.

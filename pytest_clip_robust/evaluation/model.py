@@ -14,6 +14,7 @@ from pytest_clip_robust.evaluation.correspondence import Correspondence
 from pytest_clip_robust.evaluation.corruptions import Corruptions
 from pytest_clip_robust.evaluation.cues import ShapeBias
 from pytest_clip_robust.evaluation.features import ModelFeatures
+from pytest_clip_robust.evaluation.multimodal import Multimodal
 from pytest_clip_robust.evaluation.ood import OodDetection
 from pytest_clip_robust.evaluation.prompts import PromptSensitivity
 from pytest_clip_robust.evaluation.session import Session
@@ -25,7 +26,7 @@ class EvaluatedModel:
     """One model on the data sets of the profile; only samples that were never encoded before are encoded.
 
     spec, scale, bias: the model's own; logits are ``scale * cosine + bias``. Each aspect has an attribute: shape_bias,
-    ood, calibration, prompts, retrieval, composition, corruptions and correspondence.
+    ood, calibration, prompts, retrieval, composition, corruptions, correspondence and multimodal.
 
     Every method raises a ClipRobustError if a set cannot be read or encoded, or nothing can be measured on it.
     """
@@ -42,6 +43,7 @@ class EvaluatedModel:
         self.composition = Composition(features, session)
         self.corruptions = Corruptions(features, session)
         self.correspondence = Correspondence(features, session)
+        self.multimodal = Multimodal(features, session)
 
     def zero_shot(self, dataset: str, *, prompts: PromptSet | None = None) -> Predictions:
         """Classify every image of `dataset` among its classes with `prompts`, by default the profile's."""

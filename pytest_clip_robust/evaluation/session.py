@@ -17,7 +17,7 @@ from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.evaluation.library import Library
 from pytest_clip_robust.models.loading import load_model, resolve_device
-from pytest_clip_robust.models.protocols import LoadedModel
+from pytest_clip_robust.models.protocols import AnswersQuestions, LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.prompts.corpus import Corpus, corpus
 from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
@@ -113,6 +113,8 @@ class Session:
         self._models[spec.label] = identity
         if loaded.has_texts:
             self._prompted.add(spec.label)
+        if isinstance(loaded.encoder, AnswersQuestions):
+            loaded.encoder.notice = self.notice
         return loaded
 
     def _prompts_of(self, label: str) -> dict[str, Any] | None:
@@ -140,6 +142,7 @@ class Session:
             notices=list(self._notices),
             images_encoded=self.encoder.counts["images"],
             texts_encoded=self.encoder.counts["texts"],
+            answers_given=self.encoder.counts["answers"],
             left_to_others=self.encoder.left_to_others,
             rows_lost=self._store.rows_in_memory,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from pytest_clip_robust.errors import NotApplicableError
 from pytest_clip_robust.models.card.facts import ModelCard
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pytest_clip_robust.models.spec import ModelSpec
+    from pytest_clip_robust.system.notice import Notice
 
 
 @runtime_checkable
@@ -93,6 +94,44 @@ class EncodesDensely(Protocol):
         """
 
 
+class Likelihoods(NamedTuple):
+    """The likelihoods of C candidates, in their order.
+
+    sums: (C,) log-probability of each candidate, in nats: the sum over its tokens, without an end token behind them.
+    tokens: (C,) number of its tokens. bytes: (C,) length of the candidate in UTF-8, without the space before it.
+    """
+
+    sums: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+
+
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """A large multimodal model: it answers questions about an image.
+
+    identity: changes whenever weights, processor or chat template change, or the precision of the parameters.
+    tower: the spec of the CLIP model whose image tower it is built on, or ``""`` if that is not known.
+    notice: gets one-line remarks for the user while it answers.
+    """
+
+    identity: str
+    tower: str
+    notice: Notice
+
+    def likelihoods(self, image: Image, question: str, candidates: Sequence[str]) -> Likelihoods:
+        """Return the log-probability of each candidate as the answer to a question about an RGB image."""
+
+    def sizes(self, question: str, candidates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (C,) the numbers of tokens and of bytes of candidates, as `likelihoods` does, without an image."""
+
+    def generate(self, images: Sequence[Image], questions: Sequence[str], *, limit: int) -> list[tuple[int, ...]]:
+        """Return the tokens of the greedy answer to one question about each of B images, at most `limit` of them."""
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of an answer, without special tokens and without white space around it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessSteps:
     """A `preprocess` in two steps, so that resized pixels can be cached and shared by several models.
@@ -123,8 +162,8 @@ class PreprocessesInSteps(Protocol):
 class LoadedModel:
     """A model that passed its checks, with the digests that are part of its features' keys.
 
-    encoder: what the model can do: a DualEncoder; an image encoder that also is `Classifies`; a `FeaturePack`; or
-        `SavedPredictions`. Optional parts are found by their protocols.
+    encoder: what the model can do: a DualEncoder; an image encoder that also is `Classifies`; a `FeaturePack`;
+        `SavedPredictions`; or an `AnswersQuestions`. Optional parts are found by their protocols.
     weights: hex digest of the parameters' content; preprocess: of the image transform; text: of the tokenizer settings.
         A model that cannot tell them apart has the same digest in all three.
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; ``"saved"`` for saved predictions.
@@ -153,7 +192,7 @@ class LoadedModel:
         """
         if isinstance(self.encoder, EncodesImages):
             return self.encoder
-        raise NotApplicableError(f"{self.spec.label} has no image encoder")
+        raise NotApplicableError(f"{self.spec.label} {self._what_it_lacks('image')}")
 
     @property
     def text_encoder(self) -> EncodesTexts:
@@ -164,7 +203,23 @@ class LoadedModel:
         """
         if isinstance(self.encoder, EncodesTexts):
             return self.encoder
-        raise NotApplicableError(f"{self.spec.label} has no text encoder")
+        raise NotApplicableError(f"{self.spec.label} {self._what_it_lacks('text')}")
+
+    def _what_it_lacks(self, tower: str) -> str:
+        if isinstance(self.encoder, AnswersQuestions):
+            return f"answers questions and has no {tower} features; test_multimodal.py measures its answers"
+        return f"has no {tower} encoder"
+
+    @property
+    def multimodal(self) -> AnswersQuestions:
+        """The large multimodal model.
+
+        Raises:
+            NotApplicableError: it is a model of another kind.
+        """
+        if isinstance(self.encoder, AnswersQuestions):
+            return self.encoder
+        raise NotApplicableError(f"{self.spec.label} is not a large multimodal model, which answers questions")
 
     @property
     def has_texts(self) -> bool:

@@ -57,6 +57,8 @@ OPEN_CLIP = "open_clip"
 """The kind of a spec without a prefix."""
 INTERPOLATE = "interpolate"
 """The kind of a spec that holds two others."""
+LMM = "lmm"
+"""The kind of large multimodal models, which answer questions about images."""
 
 LOAD_BUILT = "pytest_clip_robust.models.assembly:load_built"
 _OPEN_CLIP = "pytest_clip_robust.models.open_clip.loader:build_openclip"
@@ -108,6 +110,17 @@ KINDS = {
         options={
             "classes": Option(".+", "a class list, or a file with one class per line"),
             "weights": _OF_CHECKPOINTS["weights"],
+        },
+    ),
+    LMM: Kind(
+        loader="pytest_clip_robust.models.lmm.loader:load_multimodal",
+        form="lmm:FOLDER or lmm:ORGANISATION/REPOSITORY",
+        name=r".+",
+        takes_weights=False,
+        options={
+            "tower": Option(".+", "the spec of the CLIP model whose image tower it is built on"),
+            "revision": Option(r"[\w./-]+", "a branch, tag or commit"),
+            "remote_code": Option("true|false", "true or false"),
         },
     ),
     "predictions": Kind(
@@ -191,6 +204,8 @@ class ModelSpec:
             raise ModelError(f"model spec {text!r}: options belong to ARCH@CHECKPOINT; remove ?{query}")
         if kind == INTERPOLATE:
             _check_interpolation(spec, text)
+        if (tower := spec.option("tower")) is not None and kind == LMM:
+            _check_tower(tower, text)
         return spec
 
     @property
@@ -233,7 +248,7 @@ class ModelSpec:
         if self.parts:
             families = {one.family for one in self.parts}
             return families.pop() if len(families) == 1 else ""
-        if not KINDS[self.kind].names_family or (self.kind in {"hf", "timm"} and is_folder(user_path(self.name))):
+        if not KINDS[self.kind].names_family or (self.kind in {"hf", "timm", LMM} and is_folder(user_path(self.name))):
             return ""
         name = self.name.rpartition("/")[2].removesuffix(".json")
         return re.sub(r"[^\w.-]", "_", name.replace(".py:", ".").replace(":", "."), flags=re.ASCII).lstrip(".")
@@ -273,6 +288,15 @@ def _check_interpolation(spec: ModelSpec, text: str) -> None:
     for part in spec.parts:
         if not KINDS[part.kind].builder:
             raise ModelError(f"model spec {text!r}: {part.kind}: models cannot be interpolated; write {EXAMPLES}")
+
+
+def _check_tower(tower: str, text: str) -> None:
+    try:
+        kind = ModelSpec.parse(tower).kind
+    except ModelError as error:
+        raise ModelError(f"model spec {text!r}: its tower: {error}") from None
+    if kind == LMM:
+        raise ModelError(f"model spec {text!r}: its tower {tower!r} is not a CLIP model; write ?tower=ViT-B-32@openai")
 
 
 def _split_options(rest: str, kind: str) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_clip_robust.config.run import RunConfig
-from pytest_clip_robust.core.summary import RunSummary, changed_models, merge_summaries
+from pytest_clip_robust.core.summary import RunSummary, changed_models, encoded_line, merge_summaries
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
@@ -175,10 +175,7 @@ class Collector:
             f"not applicable ({count} test{'' if count == 1 else 's'}): {reason}"
             for reason, count in self._results.not_applicable.items()
         ]
-        lines.append(
-            f"encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts; "
-            "everything else came from the feature store"
-        )
+        lines.append(f"{encoded_line(summary)}; everything else came from the feature store")
         lines += uncompared(self._run, self._records, seen_from=self._config.invocation_params.dir)
         return lines + self._unmatched()
 

@@ -11,6 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_clip_robust.config.run import RunConfig
+from pytest_clip_robust.core.summary import encoded_line
 from pytest_clip_robust.errors import ClipRobustError, MeasurementError
 from pytest_clip_robust.plugin.collector import Summarise, headline
 from pytest_clip_robust.plugin.items import has_gate, model_spec
@@ -60,8 +61,8 @@ class RankReport:
         lines = [f"{label}: {note}" for label, model in summary["models"].items() for note in model["notes"]]
         lines += summary["notices"]
         lines.append(
-            f"{self._rank} encoded {summary['images_encoded']:,} images and {summary['texts_encoded']:,} texts, and "
-            f"left {summary['left_to_others']:,} samples to the other ranks; nothing was measured: {TO_MEASURE}"
+            f"{self._rank} {encoded_line(summary)}, and left {summary['left_to_others']:,} samples to the other ranks; "
+            f"nothing was measured: {TO_MEASURE}"
         )
         if summary["rows_lost"]:
             lines.append(f"{summary['rows_lost']:,} features could not be stored and are lost; run this rank again")

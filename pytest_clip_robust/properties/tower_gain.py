@@ -31,6 +31,7 @@ FEWEST_CATEGORIES = 4
 NAMES_SHOWN = 3
 
 GAIN = Metric("multimodal.gain_over_tower_{variant}", direction="higher", tolerance=0.01, headline=False)
+WHERE_WEAK = Metric("multimodal.gain_where_weak_{variant}", direction="higher", tolerance=0.02, headline=False)
 
 Holds = Literal["holds", "contradicted", "undecided"]
 
@@ -80,19 +81,21 @@ def gain_over_tower(lmm: Choices, tower: Choices, category: str = "") -> Measure
         if not keep.any():
             raise MeasurementError(f"{lmm.dataset!r} has no samples of {category!r}")
         lmm, tower = lmm.part(keep), tower.part(keep)
-    gains = lmm.shares - tower.shares
     details, remark = ({}, "") if category else _by_category(lmm, tower)
-    return Measurement.of(
-        lmm,
-        GAIN.named(variant=lmm.variant),
-        float(gains.mean()),
-        _paired_interval(tower.shares, lmm.shares),
-        subset=category,
-        outcomes=gains,
-        samples=lmm.samples,
-        details={"lmm": float(lmm.shares.mean()), "tower": float(tower.shares.mean())} | details,
-        remark=remark,
-    )
+    return _gain(lmm, tower, subset=category, details=details, remark=remark)
+
+
+def gain_on_part(lmm: Choices, tower: Choices, part: str) -> Measurement:
+    """Measure the gain over the tower on a part of the samples: those with a visual factor, or under a corruption.
+
+    `lmm` and `tower` hold these samples only (`Choices.part`); `part` is the subset that the measurement names. The
+    interval is that of `gain_over_tower`.
+
+    Raises:
+        MeasurementError: both were not asked the same questions.
+    """
+    _check_pair(lmm, tower)
+    return _gain(lmm, tower, subset=part)
 
 
 def gain_on_challenging(lmm: Choices, tower: Choices, *, others: bool = False) -> Measurement:
@@ -126,6 +129,29 @@ def gain_on_challenging(lmm: Choices, tower: Choices, *, others: bool = False) -
             "categories": len(np.unique(lmm.labels[inside])),
         },
         remark="" if others else f"hardest for the tower: {_listed([lmm.class_names[i] for i in chosen.tolist()])}",
+    )
+
+
+def gain_where_weak(lmm: Choices, tower: Choices) -> Measurement:
+    """Measure how much larger the gain is on challenging categories, as ``multimodal.gain_where_weak_<variant>``.
+
+    The gain on the challenging categories minus that on the others, -2 to 2; `remark` is the study's finding as
+    `beats_tower_only_where_weak` decides it. The interval resamples the samples that are measured.
+
+    Raises:
+        MeasurementError: as for `beats_tower_only_where_weak`.
+    """
+    finding = beats_tower_only_where_weak(lmm, tower)
+    chosen, held_out = challenging_categories(tower)
+    lmm, tower = lmm.part(held_out), tower.part(held_out)
+    return Measurement.of(
+        lmm,
+        WHERE_WEAK.named(variant=lmm.variant),
+        finding.challenging.value - finding.others.value,
+        finding.difference,
+        evidence=_difference_evidence(lmm.dataset, lmm.shares - tower.shares, np.isin(lmm.labels, chosen)),
+        details={"challenging": finding.challenging.value, "others": finding.others.value},
+        remark=finding.statement,
     )
 
 
@@ -167,6 +193,23 @@ def challenging_categories(tower: Choices) -> tuple[Ints, NDArray[np.bool_]]:
     accuracies = [tower.shares[known & (tower.labels == one)].mean() for one in categories]
     hardest = categories[np.argsort(accuracies, kind="stable")[: -(-len(categories) // 4)]]
     return np.sort(hardest), ~known
+
+
+def _gain(
+    lmm: Choices, tower: Choices, *, subset: str, details: Mapping[str, float] | None = None, remark: str = ""
+) -> Measurement:
+    gains = lmm.shares - tower.shares
+    return Measurement.of(
+        lmm,
+        GAIN.named(variant=lmm.variant),
+        float(gains.mean()),
+        _paired_interval(tower.shares, lmm.shares),
+        subset=subset,
+        outcomes=gains,
+        samples=lmm.samples,
+        details={"lmm": float(lmm.shares.mean()), "tower": float(tower.shares.mean())} | dict(details or {}),
+        remark=remark,
+    )
 
 
 def _part_evidence(dataset: str, gains: Floats, inside: NDArray[np.bool_]) -> Evidence:

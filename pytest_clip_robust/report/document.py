@@ -18,17 +18,18 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
-SCHEMA = 5
-"""5: each model has a `card` and the `prompts` that it was asked with; `not_applicable`."""
+SCHEMA = 6
+"""6: `encoded` counts `answers`."""
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
 
 class Encoded(TypedDict):
-    """The numbers of images and texts that the run encoded; the others came from the feature store."""
+    """How many images and texts the run encoded, and answers it was given; the others came from the feature store."""
 
     images: int
     texts: int
+    answers: int
 
 
 class NotApplicableTests(TypedDict):
@@ -95,7 +96,11 @@ def build_document(
         "conclusions": conclusions,
         "models": summary["models"],
         "data": summary["data"],
-        "encoded": {"images": summary["images_encoded"], "texts": summary["texts_encoded"]},
+        "encoded": {
+            "images": summary["images_encoded"],
+            "texts": summary["texts_encoded"],
+            "answers": summary["answers_given"],
+        },
         "not_applicable": [{"reason": reason, "tests": tests} for reason, tests in sorted(not_applicable.items())],
         "notices": summary["notices"],
         "verdicts": {str(v): sum(record["verdict"] == v for record in records) for v in Verdict},

@@ -164,6 +164,28 @@ def read_places(readings: Sequence[Reading]) -> tuple[Ints, tuple[Reason, ...]]:
     return np.array(places, dtype=np.int64), tuple(one.reason for one in readings)
 
 
+def joined(parts: Sequence[Choices]) -> Choices:
+    """Return the questions of several choices about the same samples, such as their images under each severity.
+
+    Raises:
+        MeasurementError: they are about other samples, or were answered in other ways.
+    """
+    first = parts[0]
+    for one in parts[1:]:
+        same = tuple(one.samples) == tuple(first.samples) and np.array_equal(one.labels, first.labels)
+        if not same or (one.how, one.class_names) != (first.how, first.class_names):
+            raise MeasurementError(f"{one.dataset!r} and {first.dataset!r} are not choices about the same samples")
+    return replace(
+        first,
+        of_sample=np.concatenate([one.of_sample for one in parts]),
+        shown=np.concatenate([one.shown for one in parts]),
+        places=np.concatenate([one.places for one in parts]),
+        reasons=[reason for one in parts for reason in one.reasons],
+        texts=[text for one in parts for text in one.texts],
+        provenance=first.provenance.merged_with(*(one.provenance for one in parts[1:])),
+    )
+
+
 def tower_choices(tower: Predictions, lmm: Choices) -> Choices:
     """Return the choices of a CLIP tower between the candidates of the same questions, by its logits.
 

@@ -86,7 +86,7 @@ class NamedAnswers:
         self._words: dict[str, str] = {}
         self._entries: dict[tuple[str, ...], list[_Entry]] = {}
         names = [
-            (candidate, _spoken(name, candidate), place == 0)
+            (candidate, _checked(spoken(name), name, candidate), place == 0)
             for candidate, given in enumerate(candidates)
             for place, name in enumerate([given] if isinstance(given, str) else given or [""])
         ]
@@ -173,8 +173,16 @@ class NamedAnswers:
         return word
 
 
-def _spoken(name: str, candidate: int) -> tuple[str, ...]:
-    words = tuple(word.text for word in words_of(fold(name)))
+def spoken(name: str) -> tuple[str, ...]:
+    """Return the words of a name; names with equal words cannot be told apart in an answer.
+
+    >>> spoken("T-Shirt") == spoken("t shirt")
+    True
+    """
+    return tuple(word.text for word in words_of(fold(name)))
+
+
+def _checked(words: tuple[str, ...], name: str, candidate: int) -> tuple[str, ...]:
     if not words:
         raise MeasurementError(f"candidate {candidate} has the name {name!r}; expected letters or digits")
     return words

@@ -35,12 +35,17 @@ def data_file(name: str) -> Path:
 
 
 def model_names() -> list[str]:
-    """Return the names of the models, such as ``showroom-clip``."""
-    return sorted(path.parent.name for path in (HERE / "models").glob(f"*/{MANIFEST}"))
+    """Return the names of the CLIP models, such as ``showroom-clip``."""
+    return _names_with("open_clip_config.json")
+
+
+def lmm_names() -> list[str]:
+    """Return the names of the large multimodal models, such as ``showroom-lmm``."""
+    return _names_with("processor_config.json")
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model, in the form that open_clip reads with ``local-dir:``.
+    """Return the folder of a model, in the form that open_clip reads with ``local-dir:``, or transformers.
 
     Raises:
         ModelError: one of its files is missing or damaged.
@@ -49,6 +54,10 @@ def model_folder(name: str) -> Path:
     for file in _files(folder, ModelError):
         _verified(folder, file, ModelError)
     return folder
+
+
+def _names_with(config: str) -> list[str]:
+    return sorted(path.parent.name for path in (HERE / "models").glob(f"*/{config}"))
 
 
 def _files(folder: Path, error: type[ClipRobustError]) -> dict[str, dict[str, Any]]:

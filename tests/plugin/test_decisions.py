@@ -84,7 +84,7 @@ def test_a_headline_is_called_that_its_details_do_not_hide(marginal):
     )
     (conclusion,) = report(marginal)["conclusions"]
     assert conclusion["verdict"] == "not ready"
-    assert report(marginal)["schema"] == 5
+    assert report(marginal)["schema"] == 6
 
 
 def test_in_verbose_mode_the_wait_has_a_name(crowd):

@@ -270,7 +270,7 @@ def test_a_pack_gives_the_numbers_of_its_model(world, direct, model, capsys):
     assert result.ret == 0, result.stdout
     assert len(report["gates"]) == len(packed["gates"]) > 20
     assert values(packed) == values(report)
-    assert packed["encoded"] == {"images": 0, "texts": 0}
+    assert packed["encoded"] == {"images": 0, "texts": 0, "answers": 0}
     assert packed["models"]["features:pack"]["card"] == report["models"][model]["card"]
     result.stdout.fnmatch_lines(["model features:pack: *", f"features:pack: the stored features of {model} at fp32: *"])
 

@@ -306,7 +306,7 @@ def test_reports_are_the_same_for_any_number_of_workers_and_nothing_is_encoded_t
         result.assert_outcomes(passed=5)
     zero, two, auto = (document(real, folder) for folder in ("zero", "two", "auto"))
     assert zero == two == auto
-    assert zero["encoded"] == {"images": 132, "texts": 3}
+    assert zero["encoded"] == {"images": 132, "texts": 3, "answers": 0}
 
 
 def test_a_worker_killed_while_it_encodes_loses_its_test_and_nothing_that_was_encoded_or_recorded(

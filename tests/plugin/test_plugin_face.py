@@ -233,7 +233,7 @@ def test_the_report_has_what_the_terminal_shows(colours):
     (gate,) = report["gates"]
     assert (gate["verdict"], gate["value"], gate["n"]) == ("passed", 1.0, 12)
     assert gate["test"] == "test_suite.py::test_top1[py:colour_clip:load-photos]"
-    assert report["encoded"] == {"images": 12, "texts": 3}
+    assert report["encoded"] == {"images": 12, "texts": 3, "answers": 0}
     assert report["models"]["py:colour_clip:load"]["weights"]
     assert report["data"]["photos"]["images"] == 12
     assert {verdict: n for verdict, n in report["verdicts"].items() if n} == {"passed": 1}

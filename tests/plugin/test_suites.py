@@ -78,7 +78,7 @@ def test_a_part_of_a_run_does_not_complain_of_unused_thresholds(suites):
 
 def test_images_are_encoded_once_whatever_number_of_tests_asks(suites):
     _, report = suites()
-    assert report["encoded"] == {"images": 24, "texts": 3}
+    assert report["encoded"] == {"images": 24, "texts": 3, "answers": 0}
 
 
 def test_a_path_after_a_space_is_refused_where_it_would_lose_the_ini_file(colours, tmp_path):

@@ -64,6 +64,42 @@ class TextJob:
     texts: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelihoodJob:
+    """One question about images, with the likelihoods of C candidates: a row has their (C,) log-probabilities.
+
+    images, positions, alter: as in `ImageJob`.
+    """
+
+    model: LoadedModel
+    images: ImageSet
+    positions: Mapping[str, int]
+    question: str
+    candidates: tuple[str, ...]
+    alter: Alter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerJob:
+    """Questions about images, to be answered in free text: a row has the tokens of an answer, and `NO_TOKEN` behind it.
+
+    images, alter: as in `ImageJob`. asked: the position of the image and the question, by digest.
+    limit: tokens of an answer at most; it is the length of a row.
+    """
+
+    model: LoadedModel
+    images: ImageSet
+    asked: Mapping[str, tuple[int, str]]
+    limit: int
+    alter: Alter | None = None
+
+
+NO_TOKEN = -1.0
+"""What fills the row of an answer behind its tokens, whose numbers are 0 and more."""
+
+Job = ImageJob | TextJob | LikelihoodJob | AnswerJob
+
+
 class EncodedBatch(NamedTuple):
     """The `digests` of B samples and their (B, D) float32 `features`, not normalised.
 
@@ -78,7 +114,7 @@ class EncodedBatch(NamedTuple):
 class Engine(Protocol):
     """Encodes samples that the store lacks."""
 
-    def encode(self, job: ImageJob | TextJob, /) -> Iterator[EncodedBatch]:
+    def encode(self, job: Job, /) -> Iterator[EncodedBatch]:
         """Yield the features of every sample of `job`, each once. Yielded batches are stored, also if an error follows.
 
         Raises:

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from pytest_clip_robust.core.arrays import row_slices
-from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, TextJob
+from pytest_clip_robust.encoding.engines.answering import answers, likelihoods
+from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
 from pytest_clip_robust.encoding.engines.overlap import DeviceTransfer, TransferredBatch, one_ahead
@@ -53,9 +54,13 @@ class LocalEngine:
         self._pixels, self._notice = pixels, notice
         self._limits: dict[tuple[str, ...], BatchLimit] = {}
 
-    def encode(self, job: ImageJob | TextJob, /) -> Iterator[EncodedBatch]:
+    def encode(self, job: Job, /) -> Iterator[EncodedBatch]:
         """Yield the features of every sample of `job`, each once; see Engine."""
-        return self._images(job) if isinstance(job, ImageJob) else self._texts(job)
+        if isinstance(job, ImageJob):
+            return self._images(job)
+        if isinstance(job, TextJob):
+            return self._texts(job)
+        return likelihoods(job) if isinstance(job, LikelihoodJob) else answers(job, batch_size=self._image_batch)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
         """Yield the features of images; reading, altering, copying and encoding overlap."""

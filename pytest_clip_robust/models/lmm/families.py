@@ -38,6 +38,7 @@ FAMILIES = {
     "smolvlm": Family(name="SmolVLM"),
     "internvl": Family(name="InternVL"),
     "gemma3": Family(name="Gemma 3", mark="boi_token"),
+    "fast_vlm": Family(name="FastVLM"),
     "paligemma": Family(name="PaliGemma", forms={"": "<image>answer en {question}"}, ending="\n", answer_type=1),
 }
 """All families, by the ``model_type`` of their config."""

@@ -17,18 +17,6 @@ TokenScores = NDArray[np.float64]
 """The log-probability of each token of one answer, given the question, the image, and the tokens before it."""
 
 
-class Likelihoods(NamedTuple):
-    """The likelihoods of C candidates, in their order.
-
-    sums: (C,) log-probability of each candidate, in nats: the sum over its tokens, without an end token behind them.
-    tokens: (C,) number of its tokens. bytes: (C,) length of the candidate in UTF-8, without the space before it.
-    """
-
-    sums: NDArray[np.float64]
-    tokens: NDArray[np.int64]
-    bytes: NDArray[np.int64]
-
-
 class Cost(NamedTuple):
     """The memory of one row of a pass behind a prefix, in bytes: for each token of the prefix, and each of its own."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import (
     AutoProcessor,
 )
 
+from pytest_clip_robust import showroom
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.arithmetic import DTYPES
@@ -32,7 +34,9 @@ from pytest_clip_robust.models.hugging_face.weights import (
 )
 from pytest_clip_robust.models.lmm.families import FAMILIES, Family
 from pytest_clip_robust.models.lmm.model import MultimodalModel
+from pytest_clip_robust.models.lmm.towers import tower_of
 from pytest_clip_robust.models.probes import PROBE_TEXTS
+from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.quiet import quiet
@@ -44,22 +48,40 @@ NOT_PROCESSING = VOLATILE | {"tokenizer", "chat_template", "tokenizer_class", "t
 """Entries of a processor's settings that say where it came from, or that have a digest of their own."""
 
 
+def load_multimodal(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    """Load the model of a folder, of a repository of the hub, or of the showroom, as a model of a run.
+
+    Raises:
+        ModelError: see `load_lmm`.
+    """
+    model = load_lmm(spec, device=device, precision=precision)
+    notes = [*model.notes, *([f"its tower is {model.tower}, says {model.stated}"] if model.tower else [])]
+    if compiled:
+        notes.append("torch.compile is not used for large multimodal models")
+    return LoadedModel(
+        spec=spec,
+        encoder=model,
+        weights=model.identity,
+        preprocess=model.identity,
+        text=model.identity,
+        precision=precision,
+        device=device,
+        notes=tuple(notes),
+    )
+
+
 def load_lmm(
-    name: str,
+    spec: ModelSpec,
     *,
     device: str,
     precision: str,
-    revision: str | None = None,
-    remote_code: bool = False,
     memory: int | None = None,
     notice: Notice = log_notice,
 ) -> MultimodalModel:
-    """Load the model of a folder, or of a repository of the hub, and ask it about two images.
+    """Load the model that ``lmm:...`` names, and ask it about two images.
 
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, the type of the parameters: 7 billion of them need 26 GiB at fp32
         and 13 GiB at the others.
-    revision: a branch, tag or commit of a repository. remote_code: whether Python code of a repository may run, for a
-        model that transformers does not know.
     memory: for the caches of one pass, in bytes; by default 1 GiB on the CPU and 4 GiB on other devices.
     notice: gets a line if a fast way is not used because it does not give what whole passes give.
 
@@ -67,9 +89,9 @@ def load_lmm(
         ModelError: it does not exist, is not complete, is of another kind, has no usable processor or chat template,
             would run its own code, does not fit into memory, or does not look at the image.
     """
-    options = [*([("revision", revision)] if revision else []), *([("remote_code", "true")] if remote_code else [])]
-    spec = ModelSpec(kind="lmm", name=name, options=tuple(options))
     where, dtype = f"model {spec.label}", DTYPES.get(precision, torch.float32)
+    if spec.name in showroom.lmm_names():
+        spec = replace(spec, name=str(showroom.model_folder(spec.name)))
     with no_progress(), quiet():
         content = read_config(spec)
         family = _family(content, spec)
@@ -83,6 +105,7 @@ def load_lmm(
             processor,
             family,
             identity=digest([weights, processor_digest(processor)]),
+            tower=tower_of(spec, content),
             precision=precision,
             device=device,
             where=where,

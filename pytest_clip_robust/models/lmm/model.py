@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.errors import DataError, ModelError, shown
@@ -19,13 +20,13 @@ from pytest_clip_robust.models.lmm.inputs import Inputs, Tensors, with_answer
 from pytest_clip_robust.models.lmm.likelihood import (
     Answer,
     Cost,
-    Likelihoods,
     TokenScores,
     behind_one_prefix,
     by_whole_passes,
 )
 from pytest_clip_robust.models.lmm.passes import Passes, bytes_per_token
 from pytest_clip_robust.models.lmm.wording import Asked, Wording
+from pytest_clip_robust.models.protocols import Likelihoods
 from pytest_clip_robust.system.notice import Notice, log_notice
 
 GIB = 2**30
@@ -45,9 +46,12 @@ class MultimodalModel:
     """A model of transformers that answers questions about an image.
 
     identity: changes whenever weights, processor or chat template change, or the precision of the parameters.
+    tower: the spec of the CLIP model whose image tower it is built on, or ``""`` if that is not known.
+    stated: what states it: ``"the spec"``, or ``"its config"``.
     context: the number of tokens for question, image and answer together, or None if the config states none.
     cache_bytes: the memory of the cache for each token, in bytes.
     notes: one-line remarks for the run's header.
+    notice: gets a line if a fast way is not used because it does not give what whole passes give.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class MultimodalModel:
         precision: str,
         device: str,
         where: str,
+        tower: tuple[str, str] = ("", ""),
         memory: int | None = None,
         notes: Sequence[str] = (),
         notice: Notice = log_notice,
@@ -70,7 +75,8 @@ class MultimodalModel:
             ModelError: how to ask the model is not known.
         """
         text = module.config.get_text_config()
-        self.identity, self.context = identity, getattr(text, "max_position_embeddings", None)
+        self.identity, (self.tower, self.stated) = identity, tower
+        self.context = getattr(text, "max_position_embeddings", None)
         self.cache_bytes = bytes_per_token(module.config, module.dtype)
         self._where, self._family, self._precision = where, family, precision
         self._tokenizer = processor.tokenizer
@@ -83,7 +89,8 @@ class MultimodalModel:
         self._ends = end_tokens(module, self._tokenizer)
         make_greedy(module, self._ends, self._tokenizer.pad_token_id or 0)
         self.notes = (*notes, *([self._wording.note] if self._wording.note else []))
-        guard = partial(Guard, precision=precision, notice=notice, where=where)
+        self.notice = notice
+        guard = partial(Guard, precision=precision, notice=self._notify, where=where)
         whole = "every candidate has a pass over the image of its own, which takes longer"
         self._prefix_guard = guard("reusing the pass over an image", whole)
         self._batch_guard = guard("generating for several images at once", "each image has passes of its own")
@@ -108,17 +115,21 @@ class MultimodalModel:
         self._wording.check_question(asked, inputs["input_ids"][0].tolist())
         self._check_room(_width(inputs), answers, candidates)
         scores = self._scores(inputs, asked, answers)
-        return Likelihoods(
-            sums=np.array([one.sum() for one in scores]),
-            tokens=np.array([len(one) for one in answers]),
-            bytes=np.array([len(one.strip().encode()) for one in candidates]),
-        )
+        return Likelihoods(np.array([one.sum() for one in scores]), *_sizes(answers, candidates))
 
-    def answers(self, images: Sequence[Image.Image], questions: Sequence[str], *, limit: int) -> list[str]:
-        """Return the greedy answer to one question about each of the B images, of at most `limit` tokens.
+    def sizes(self, question: str, candidates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (C,) the numbers of tokens and of bytes of candidates, as `likelihoods` does, without an image.
+
+        Raises:
+            DataError: question or candidates are empty, or have special tokens.
+        """
+        return _sizes(self._wording.answers(self._wording.ask(question), candidates), candidates)
+
+    def generate(self, images: Sequence[Image.Image], questions: Sequence[str], *, limit: int) -> list[Answer]:
+        """Return the tokens of the greedy answer to one question about each of the B images, at most `limit` of them.
 
         The B questions are one batch, if the first batches have the log-probabilities of single questions; otherwise
-        they are answered one by one. Answers have no special tokens, and no white space around them.
+        they are answered one by one. An answer that is complete ends with an end token.
 
         Raises:
             DataError: a question is empty, has special tokens, or leaves no room in the context.
@@ -132,7 +143,16 @@ class MultimodalModel:
             return []
         prompts = [self._wording.ask(question).prompt for question in questions]
         batch = Batch(self._tensors, prompts, images)
-        return [self._text(one) for one in self._generated(batch, limit)]
+        return [one.tokens for one in self._generated(batch, limit)]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of an answer, without special tokens and without white space around it."""
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+    def answers(self, images: Sequence[Image.Image], questions: Sequence[str], *, limit: int) -> list[str]:
+        """Return the texts of what `generate` returns."""
+        return [self.text(tokens) for tokens in self.generate(images, questions, limit=limit)]
 
     def check(self, images: Sequence[Image.Image], question: str) -> None:
         """Check that two images can be asked about, that answers depend on the image, and a question on no answer.
@@ -158,6 +178,9 @@ class MultimodalModel:
                 f"{self._where}: an answer changes what is before it, by {leak:.2g} nats, so that likelihoods are not "
                 "known; upgrade transformers"
             )
+
+    def _notify(self, line: str) -> None:
+        self.notice(line)
 
     def _tensors(self, prompts: Sequence[str], images: Sequence[Image.Image]) -> Tensors:
         return self._inputs(prompts, images, start=not self._wording.starts_itself(prompts[0]))
@@ -218,10 +241,6 @@ class MultimodalModel:
         self._check_room(_width(inputs), [(0,)], ["of at least one token"])
         return limit if self.context is None else min(limit, self.context - _width(inputs))
 
-    def _text(self, answer: Generated) -> str:
-        text: str = self._tokenizer.decode(list(answer.tokens), skip_special_tokens=True)
-        return text.strip()
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -240,6 +259,11 @@ class Batch:
     def alone(self) -> list[Tensors]:
         """The tensors of each question in a batch of its own."""
         return [self.tensors([prompt], [image]) for prompt, image in zip(self.prompts, self.images, strict=True)]
+
+
+def _sizes(answers: Sequence[Answer], candidates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    tokens = np.array([len(one) for one in answers], dtype=np.int64)
+    return tokens, np.array([len(one.strip().encode()) for one in candidates], dtype=np.int64)
 
 
 def _width(inputs: Tensors) -> int:

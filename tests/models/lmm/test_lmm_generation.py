@@ -69,7 +69,7 @@ def test_answers_end_with_any_end_token_and_have_no_special_tokens():
     model.generation_config.eos_token_id = [tokens[3], own.eos_token_id]
     shorter = asked("llava", parts=(model, processor))
     assert shorter._generated(batch(shorter), 6)[0].tokens == tokens[: tokens.index(tokens[3]) + 1]
-    assert shorter._text(SimpleNamespace(tokens=(own.eos_token_id, *own(" dog ").input_ids, own.eos_token_id))) == "dog"
+    assert shorter.text((own.eos_token_id, *own(" dog ").input_ids, own.eos_token_id)) == "dog"
 
 
 def batch(model):

@@ -19,14 +19,17 @@ from pytest_clip_robust.models import memory
 from pytest_clip_robust.models.hugging_face import folder as folder_module
 from pytest_clip_robust.models.lmm.families import FAMILIES
 from pytest_clip_robust.models.lmm.loader import _settings, load_lmm
+from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.hub import HubError
 
 QUESTION = "What type of object is in this photo?"
 NAMES = ["boat", "boat house", "dog", "German shepherd dog"]
 
 
-def load(name, **options):
-    return load_lmm(str(name), **({"device": "cpu", "precision": "fp32"} | options))
+def load(name, *, revision="", remote_code=False, **options):
+    settings = [*([("revision", revision)] if revision else []), *([("remote_code", "true")] if remote_code else [])]
+    spec = ModelSpec(kind="lmm", name=str(name), options=tuple(settings))
+    return load_lmm(spec, **({"device": "cpu", "precision": "fp32"} | options))
 
 
 @pytest.fixture(scope="session")

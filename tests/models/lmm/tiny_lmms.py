@@ -62,6 +62,7 @@ TURNS = {
     "gemma3": Turn("<s><start_of_turn>user\n", "<start_of_image>", "<end_of_turn>\n", "<start_of_turn>model\n"),
 }
 TURNS |= {"qwen2_5_vl": TURNS["qwen2_vl"], "qwen3_vl": TURNS["qwen2_vl"], "smolvlm": TURNS["idefics3"]}
+TURNS["fast_vlm"] = TURNS["llava_onevision"]
 """The published form of each family's chats. PaliGemma has none."""
 
 
@@ -247,6 +248,19 @@ def _gemma3() -> tuple[Any, Any]:
     return hf.Gemma3ForConditionalGeneration(config), processor
 
 
+def _fast_vlm() -> tuple[Any, Any]:
+    own = tokenizer(image_token="<image>")
+    config = hf.FastVlmConfig(
+        vision_config=hf.TimmWrapperConfig(architecture="test_efficientnet", do_pooling=False, hidden_size=256),
+        text_config=hf.Qwen2Config(**LANGUAGE, **numbers(own)),
+        image_token_index=own.image_token_id,
+    )
+    images = hf.CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
+    sizes = {"patch_size": 32, "vision_feature_select_strategy": "full", "num_additional_image_tokens": 0}
+    processor = hf.LlavaProcessor(image_processor=images, tokenizer=own, **sizes)
+    return hf.FastVlmForConditionalGeneration(config), processor
+
+
 def _paligemma() -> tuple[Any, Any]:
     own = tokenizer(image_token="<image>")
     config = hf.PaliGemmaConfig(
@@ -272,6 +286,7 @@ BUILD = {
     "smolvlm": _smolvlm,
     "internvl": _internvl,
     "gemma3": _gemma3,
+    "fast_vlm": _fast_vlm,
     "paligemma": _paligemma,
 }
 
@@ -288,6 +303,10 @@ def build(family: str) -> tuple[Any, Any]:
                 parameter.normal_(0, 0.1, generator=generator)
             elif parameter.dim() == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+    if family == "fast_vlm":  # without the statistics of a training, batch normalisation lets no image through
+        for norm in (one for one in model.modules() if isinstance(one, torch.nn.BatchNorm2d)):
+            norm.momentum = 1.0
+        model.train().model.vision_tower(torch.randn(4, 3, 64, 64, generator=generator))
     if family in TURNS:
         processor.chat_template = template(TURNS[family])
     return model.eval(), processor

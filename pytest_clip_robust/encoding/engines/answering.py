@@ -1,0 +1,69 @@
+"""Answers of a large multimodal model: one image after the other, or several questions of free text at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from pytest_clip_robust.core.arrays import row_slices
+from pytest_clip_robust.datasets.images.decoding import read_image
+from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.encoding.engines.base import NO_TOKEN, AnswerJob, EncodedBatch, LikelihoodJob
+from pytest_clip_robust.encoding.pixels.reading import Alter
+from pytest_clip_robust.errors import DataError, ModelError
+from pytest_clip_robust.system.text import printable
+
+ROWS = 16
+"""Images whose likelihoods are returned at once."""
+QUESTIONS = 8
+"""Questions that are answered at once, unless a number is given."""
+
+
+def likelihoods(job: LikelihoodJob) -> Iterator[EncodedBatch]:
+    """Yield the log-probabilities of the job's candidates, (B, C); see `Engine`."""
+    model = job.model.multimodal
+    digests = list(job.positions)
+    for part in row_slices(len(digests), ROWS):
+        rows = []
+        for digest in digests[part]:
+            position = job.positions[digest]
+            found = model.likelihoods(_read(job.images, position, job.alter), job.question, job.candidates).sums
+            if not np.isfinite(found).all():
+                raise ModelError(
+                    f"{job.model.spec.label}: a candidate's log-probability is {found[~np.isfinite(found)][0]} for "
+                    f"{printable(job.images.samples[position])!r}: check the checkpoint, or try --clip-precision fp32"
+                )
+            rows.append(found)
+        yield EncodedBatch(digests[part], np.stack(rows).astype(np.float32))
+
+
+def answers(job: AnswerJob, *, batch_size: int | None = None) -> Iterator[EncodedBatch]:
+    """Yield the tokens of the answers to the job's questions, (B, limit); see `Engine`.
+
+    Questions of similar length share a batch, so that little is padded.
+    """
+    model = job.model.multimodal
+    by_length = sorted(job.asked, key=lambda digest: (len(job.asked[digest][1]), job.asked[digest]))
+    for part in row_slices(len(by_length), batch_size or QUESTIONS):
+        digests = by_length[part]
+        images = [_read(job.images, job.asked[digest][0], job.alter) for digest in digests]
+        found = model.generate(images, [job.asked[digest][1] for digest in digests], limit=job.limit)
+        rows = np.full((len(digests), job.limit), NO_TOKEN, np.float32)
+        for row, tokens in zip(rows, found, strict=True):
+            row[: len(tokens)] = tokens
+        yield EncodedBatch(digests, rows)
+
+
+def _read(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
+    """Return an image, altered if the job says so.
+
+    Raises:
+        DataError: it cannot be read or altered; the message names set and sample.
+    """
+    try:
+        image = read_image(images, position)
+        return image if alter is None else alter(image, position)
+    except DataError as error:
+        raise DataError(f"{images.name!r}: image {printable(images.samples[position])!r}: {error}") from error
