@@ -17,6 +17,7 @@ ROLES = {
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views, measured by geometric correspondence",
     "keypoints": "images with semantic keypoints, measured by semantic correspondence",
+    "questions": "sets of closed-set questions about images, asked to large multimodal models",
 }
 """What a data set can be used for, each role with its meaning."""
 
@@ -69,6 +70,7 @@ OOD_SCORES: tuple[OodScore, ...] = get_args(OodScore)
 
 VIEW_FORMATS = ("blender", "navi", "open3d", "scannet-pairs")
 KEYPOINT_FORMATS = ("spair",)
+QUESTION_FORMATS = ("imagenet-d",)
 DATA_FORMATS = (
     "auto",
     "imagefolder",
@@ -79,6 +81,7 @@ DATA_FORMATS = (
     "hub",
     *VIEW_FORMATS,
     *KEYPOINT_FORMATS,
+    *QUESTION_FORMATS,
 )
 
 PRECISIONS = ("fp32", "bf16", "fp16")

@@ -21,11 +21,13 @@ from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
 from pytest_clip_robust.datasets.correspondence.views import load_view_set
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import load_image_set
+from pytest_clip_robust.datasets.questions.question_set import QuestionSet
+from pytest_clip_robust.datasets.questions.questions import load_question_set
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.scoring.pairs import tell_texts_apart
 from pytest_clip_robust.system.notice import Notice
 
-_Set = TypeVar("_Set", ImageSet, CaptionSet, ContrastSet | MatchSet, ViewSet, KeypointSet)
+_Set = TypeVar("_Set", ImageSet, CaptionSet, ContrastSet | MatchSet, ViewSet, KeypointSet, QuestionSet)
 
 
 class Library:
@@ -42,6 +44,7 @@ class Library:
         self._contrasts: dict[str, ContrastSet | MatchSet] = {}
         self._views: dict[str, ViewSet] = {}
         self._keypoints: dict[str, KeypointSet] = {}
+        self._questions: dict[str, QuestionSet] = {}
         self._text_only: dict[str, Floats | None] = {}
 
     def images(self, name: str) -> ImageSet:
@@ -65,6 +68,10 @@ class Library:
         """Return a set of images with keypoints."""
         return self._once(self._keypoints, name, load_keypoint_set)
 
+    def questions(self, name: str) -> QuestionSet:
+        """Return a set of closed-set questions about images."""
+        return self._once(self._questions, name, load_question_set)
+
     def word_order(self, name: str) -> ContrastSet:
         """Return the first caption of each image of a set against the same words in other orders."""
         return word_order_set(self.captions(name))
@@ -83,7 +90,7 @@ class Library:
         return self._text_only[found.fingerprint]
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return what was read, by name: numbers of images, texts and pairs, fingerprint and licence."""
+        """Return what was read, by name: numbers of images, texts, pairs and questions, fingerprint and licence."""
         read = {name: _identity(images, images.fingerprint) for name, images in self._images.items()}
         texts: dict[str, int] = {name: len(found.captions) for name, found in self._captions.items()}
         texts |= {name: len(found.texts) + texts.get(name, 0) for name, found in self._contrasts.items()}
@@ -92,6 +99,8 @@ class Library:
         paired: list[tuple[str, ViewSet | KeypointSet]] = [*self._views.items(), *self._keypoints.items()]
         for name, one in paired:
             read[name] = read.get(name, _identity(one.images, one.fingerprint)) | {"pairs": len(one.pairs)}
+        for name, asked in self._questions.items():
+            read[name] = read.get(name, _identity(asked.images, asked.fingerprint)) | {"questions": len(asked)}
         return read
 
     def _once(self, sets: dict[str, _Set], name: str, load: Callable[..., _Set]) -> _Set:

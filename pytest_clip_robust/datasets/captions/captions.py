@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from pytest_clip_robust.datasets.sources.listings import (
     find_listings,
     image_of,
     read_records,
+    text_list,
     value_of,
 )
 from pytest_clip_robust.datasets.sources.reading import open_table
@@ -107,7 +106,7 @@ def texts_in(value: Any, where: str) -> list[str]:
     if isinstance(value, dict):
         value = value_of(value, CAPTION_KEYS)
     if isinstance(value, str) and value.startswith("["):
-        value = _text_list(value)
+        value = text_list(value)
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not listed:
         raise DataError(f"{where} has no caption")
@@ -156,18 +155,6 @@ def _from_table(entry: DataEntry, cache_dir: Path | None) -> _Listed:
         for value, sample in zip(values, rows.samples, strict=True)
     ]
     return _Listed(rows, captions)
-
-
-def _text_list(text: str) -> Any:
-    """Return the list that a text holds in JSON or as Python writes it; the text itself if it is not a list."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            content = parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(content, list):
-            return content
-    return text
 
 
 def _distinct(values: Sequence[str]) -> tuple[list[str], Ints]:

@@ -1,10 +1,11 @@
 """Listings: JSON, JSON lines and CSV files that name images, read as one record per entry.
 
-They hold the captions of public data sets; the readers of captions and contrasts interpret the records.
+They hold the captions and questions of public data sets; the readers of those interpret the records.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,6 +164,18 @@ def image_of(values: Mapping[str, Any]) -> Any:
     """Return the image file of a record; Karpathy's files give its folder separately."""
     file, folder = value_of(values, IMAGE_KEYS), values.get("filepath")
     return f"{folder}/{file}" if isinstance(folder, str) and folder and isinstance(file, str) else file
+
+
+def text_list(text: str) -> Any:
+    """Return the list that a text holds in JSON or as Python writes it; the text itself if it is not a list."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            content = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(content, list):
+            return content
+    return text
 
 
 def _matching(path: Path) -> list[Path]:

@@ -19,11 +19,13 @@ from pytest_clip_robust.datasets.sources.shards import SUFFIXES, open_files, ope
 from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_split, split_folders, split_remark
 from pytest_clip_robust.datasets.sources.walk import Walk, walk
 from pytest_clip_robust.errors import DataError, did_you_mean
-from pytest_clip_robust.names import KEYPOINT_FORMATS, VIEW_FORMATS
+from pytest_clip_robust.names import KEYPOINT_FORMATS, QUESTION_FORMATS, VIEW_FORMATS
 from pytest_clip_robust.system.files import exists, is_folder, user_path
 from pytest_clip_robust.system.text import printable
 
 IMAGE_FOLDERS = ("imagefolder", "cue-conflict")
+OWN_FORMATS = {"views": VIEW_FORMATS, "keypoints": KEYPOINT_FORMATS, "questions": QUESTION_FORMATS}
+"""The formats that are only read for sets of one role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _locate(entry: DataEntry) -> _Located:
     """Return the entry with its absolute location, in the folder of its split if there is one."""
     if not entry.location:
         raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
-    _refuse_paired(entry)
+    _refuse_formats_of_roles(entry)
     if entry.location.startswith(showroom.PREFIX):
         path = showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
         return _Located(replace(entry, location=str(path)), "parquet")
@@ -163,10 +165,10 @@ def _refuse_hub_cache(entry: DataEntry, root: Path) -> None:
         )
 
 
-def _refuse_paired(entry: DataEntry) -> None:
-    """Refuse the formats of posed views and keypoints, which have their own readers."""
-    if entry.format in {*VIEW_FORMATS, *KEYPOINT_FORMATS}:
-        role = "views" if entry.format in VIEW_FORMATS else "keypoints"
+def _refuse_formats_of_roles(entry: DataEntry) -> None:
+    """Refuse the formats of posed views, keypoints and questions, which have their own readers."""
+    role = next((role for role, formats in OWN_FORMATS.items() if entry.format in formats), None)
+    if role is not None:
         raise DataError(f"data set {entry.name!r}: format {entry.format!r} is only read as {role}; add ?role={role}")
 
 

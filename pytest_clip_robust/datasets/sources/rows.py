@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,32 @@ class FileReader:
     def __call__(self, index: int, /) -> bytes:
         """Return the content of file `index`."""
         return Path(self.paths[index]).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReader:
+    """Reads the images of several readers, one after the other; `ends` counts the images up to the end of each."""
+
+    readers: Sequence[ImageReader]
+    ends: Sequence[int]
+
+    def __call__(self, index: int, /) -> bytes:
+        """Return the undecoded file of image `index` of all."""
+        part = bisect_right(self.ends, index)
+        return self.readers[part](index - (self.ends[part - 1] if part else 0))
+
+
+def joined_rows(parts: Mapping[str, Rows]) -> Rows:
+    """Return the images of all parts, one part after the other, as rows of one class; samples begin with the part."""
+    every = list(parts.values())
+    return Rows(
+        read=ChainReader([rows.read for rows in every], list(accumulate(map(len, every)))),
+        samples=[f"{part}/{sample}" for part, rows in parts.items() for sample in rows.samples],
+        labels=[""] * sum(map(len, every)),
+        stamps=[None if stamp is None else f"{part}|{stamp}" for part, rows in parts.items() for stamp in rows.stamps],
+        origin="|".join(rows.origin for rows in every),
+        remarks=tuple(remark for rows in every for remark in rows.remarks),
+    )
 
 
 def file_rows(samples: Sequence[str], paths: Sequence[str], *, origin: str) -> Rows:

@@ -1,0 +1,1 @@
+"""Sets of closed-set questions about images, for large multimodal models."""
