@@ -45,6 +45,7 @@ QUESTION_KEYS = ("question",)
 OPTIONS_KEYS = ("options", "choices", "candidates")
 ANSWER_KEYS = ("answer", "groundtruth", "ground_truth", "truth", "label")
 KIND = "kind"
+JSON = "json"
 USUAL_FILES = ("questions.jsonl", "questions.json", "questions.csv", "questions.tsv")
 
 _NUMBERED = re.compile(r"(?:option|choice|candidate)[ _-]?(\d{1,3}|[a-z])", re.IGNORECASE)
@@ -104,8 +105,7 @@ def table_records(entry: DataEntry, opened: Opened) -> list[Record]:
     Raises:
         DataError: the table has no column of options or of answers, or lacks one that the entry names.
     """
-    table = opened.table
-    features = table.features
+    features = _columns(opened.table)
     options = _option_columns(features)
     where = f"data set {entry.name!r}"
     answer = entry.label or next((name for name in ANSWER_KEYS if name in features), "answer")
@@ -119,7 +119,7 @@ def table_records(entry: DataEntry, opened: Opened) -> list[Record]:
             f"{where}: no column holds options; it has {', '.join(features)}; expected 'options' with a list per row"
         )
     wanted = {*QUESTION_KEYS, *OPTIONS_KEYS, *options, answer, entry.caption, KIND}
-    columns = {name: _values(table, name) for name in features if name in wanted}
+    columns = {name: _values(*place) for name, place in features.items() if name in wanted}
     return [
         Record({name: column[i] for name, column in columns.items()}, f"{where}: row {row}", "")
         for i, row in enumerate(opened.rows)
@@ -145,6 +145,15 @@ def _image(entry: DataEntry, values: Mapping[str, Any]) -> Any:
     if isinstance(file, str) and PurePath(file).is_absolute() and not is_file(Path(file)):
         return "/".join(PurePath(file).parts[1:][-2:])
     return file
+
+
+def _columns(table: Any) -> dict[str, tuple[Any, str]]:
+    """Return the table and column of every name; in a tar, names can be the keys of its .json files."""
+    found = {name: (table, name) for name in table.features}
+    if isinstance(table.features.get(JSON), dict):
+        inner = table.select_columns([JSON]).flatten()
+        found |= {name.removeprefix(f"{JSON}."): (inner, name) for name in inner.features}
+    return found
 
 
 def _values(table: Any, name: str) -> list[Any]:

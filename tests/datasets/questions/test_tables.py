@@ -248,7 +248,7 @@ def test_a_set_without_questions_or_listing_is_one_line(questions, photos, tmp_p
         questions(f"set={photos}?exclude=cat")
 
 
-def test_an_image_that_is_not_one_is_found_when_it_is_read_and_not_before(questions, photos):
+def test_a_link_to_a_missing_image_is_an_error(questions, photos):
     (photos / "b.png").unlink()
     (photos / "b.png").symlink_to(photos / "gone.png")
     write_lines(photos / "questions.jsonl", *RECORDS)
@@ -256,7 +256,15 @@ def test_an_image_that_is_not_one_is_found_when_it_is_read_and_not_before(questi
         questions(f"set={photos}")
 
 
-def test_a_tar_has_an_image_and_no_table_of_options(questions, tmp_path, png):
+def test_a_tar_has_a_question_in_a_json_file_per_image(questions, tmp_path, png):
+    members = {}
+    for i, one in enumerate(RECORDS[:2]):
+        asked = {key: one[key] for key in ("question", "options", "answer", "kind")}
+        members |= {f"{i}.png": png(i), f"{i}.json": json.dumps(asked).encode()}
+    write_tar(tmp_path / "q.tar", members)
+    found = questions(f"set={tmp_path / 'q.tar'}")
+    assert [one[1:] for one in told(found)] == [one[1:] for one in TOLD[:2]]
+    assert found.images.read(1) == png(1)
     write_tar(tmp_path / "q.tar", {"0.png": png(0), "0.txt": b"cat"})
     with pytest.raises(DataError, match="no column 'answer'; it has "):
         questions(f"set={tmp_path / 'q.tar'}")
