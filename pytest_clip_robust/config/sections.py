@@ -134,24 +134,29 @@ class CorrespondenceSettings:
 class MultimodalSettings:
     """The section ``[multimodal]``.
 
-    question: what a model is asked about an image when the likelihoods of all class names are compared.
-    choice: what it is asked in free text, with ``{options}`` for the names between which it chooses.
+    question: what a model is asked about an image, unless a set has questions of its own.
+    listing: what follows a question to which the model answers in free text, with ``{options}`` for the names between
+        which it chooses, separated by commas.
     options: how many names are listed, the true class and others that its sample's name decides; at least 2.
     images: how many images of each set are asked about, spread evenly over its classes; 0 for all.
+    images_per_factor: the same for each visual factor of a set.
+    questions: how many questions of each set of questions are asked, spread evenly over their kinds; 0 for all.
     tokens: of an answer in free text, at most.
     """
 
     question: str = "What is the main object in this image?"
-    choice: str = "What is the main object in this image? Choose from the following list: {options}."
+    listing: str = "Choose from the following list: {options}."
     options: Count = 2
     images: Count = 0
+    images_per_factor: Count = 0
+    questions: Count = 0
     tokens: Count = 32
 
     def __post_init__(self) -> None:
         if not self.question.strip():
             raise ConfigError("question is empty; leave it out for the default")
-        if self.choice.count(OPTIONS) != 1 or re.search(r"[{}]", self.choice.replace(OPTIONS, "")):
-            raise ConfigError(f"choice={self.choice!r}; expected one {OPTIONS}, and no other braces")
+        if self.listing.count(OPTIONS) != 1 or re.search(r"[{}]", self.listing.replace(OPTIONS, "")):
+            raise ConfigError(f"listing={self.listing!r}; expected one {OPTIONS}, and no other braces")
         if self.options < 2:
             raise ConfigError(f"options={self.options}; expected at least 2")
         if self.tokens < 1:

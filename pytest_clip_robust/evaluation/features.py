@@ -102,12 +102,12 @@ class ModelFeatures:
         """Return the (N, C) logits of a set's images for C classes, of the zero-shot classifier or of the head."""
         if self.saved is not None:
             return self.saved.logits(self._session.library.images(dataset), classes)
-        return self._logits(self.images(dataset), classes, prompts)
+        return self.logits_of(self.images(dataset), classes, prompts)
 
     def predictions(self, images: ImageSet, features: Array, prompts: PromptSet | None = None) -> Predictions:
         """Return the predictions for `images` with (N, D) `features`."""
         prompts = prompts or self._session.prompts
-        return self._predicted(images, self._logits(features, classes_of(images), prompts), prompts)
+        return self._predicted(images, self.logits_of(features, classes_of(images), prompts), prompts)
 
     def saved_predictions(self, images: ImageSet) -> Predictions:
         """Return the saved answers to `images`."""
@@ -140,7 +140,8 @@ class ModelFeatures:
             provenance=self.provenance(images.fingerprint, prompts),
         )
 
-    def _logits(self, features: Array, classes: Classes, prompts: PromptSet) -> Array:
+    def logits_of(self, features: Array, classes: Classes, prompts: PromptSet) -> Array:
+        """Return the (N, C) logits of (N, D) features for C classes, of the zero-shot classifier or of the head."""
         if self.head is not None:
             return self.head.logits(features, classes)
         return zero_shot_logits(features, self.weights(classes.names, prompts), scale=self.scale, bias=self.bias)

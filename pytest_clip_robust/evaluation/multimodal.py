@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,26 +10,26 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_clip_robust.config.sections import OPTIONS, MultimodalSettings
-from pytest_clip_robust.core.arrays import Ints, row_slices
+from pytest_clip_robust.config.sections import MultimodalSettings
+from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.core.measurement import Provenance
+from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.engines.base import AlteredImages
 from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
+from pytest_clip_robust.evaluation.asking import Listed, listed_classes, listed_questions
+from pytest_clip_robust.evaluation.classes import Classes
 from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets, take_evenly
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import AnswersQuestions
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.scoring.forced_choice import Choices, joined, read_places, tower_choices
+from pytest_clip_robust.names import FACTORS
+from pytest_clip_robust.scoring.forced_choice import GENERATED, WAYS, Choices, joined, read_places, tower_choices
 from pytest_clip_robust.scoring.likelihoods import LIKELIHOOD_VARIANTS, likelihood_scores
-from pytest_clip_robust.scoring.named_answers import NamedAnswers, Reading, spoken
-from pytest_clip_robust.scoring.option_orders import balanced_orders, best_places, in_orders
-
-GENERATED = "generated"
-WAYS = (*(f"likelihood_{variant}" for variant in LIKELIHOOD_VARIANTS), GENERATED)
-"""How a model answers: the most likely of all class names, in three ways of counting, or free text between options."""
+from pytest_clip_robust.scoring.named_answers import spoken
+from pytest_clip_robust.scoring.option_orders import best_places
 
 KEPT = 64
 """Answers to sets that stay in memory."""
@@ -46,6 +45,8 @@ class Multimodal:
         self._loaded, self._session = features.loaded, session
         self._corrupted = CorruptedSets(session)
         self.choices = lru_cache(maxsize=KEPT)(self._choices)
+        self.answers = lru_cache(maxsize=KEPT)(self._answers)
+        self.by_factor = lru_cache(maxsize=KEPT)(self._by_factor)
         self.under_corruption = lru_cache(maxsize=KEPT)(self._under_corruption)
 
     def _choices(self, dataset: str, way: str) -> Choices:
@@ -57,71 +58,90 @@ class Multimodal:
         Raises:
             MeasurementError: the way is unknown, or there are too few classes.
         """
-        images = self._images(dataset)
+        _ = self._answering
+        images = take_evenly(self._session.library.images(dataset), self._settings.images)
         if way == GENERATED:
-            return self._generated(images)
+            return self._generated(listed_classes(images, self._settings))
         return self._most_likely(images, self._sums(images, images.class_names), way)
 
-    def _under_corruption(self, dataset: str, kind: str, way: str) -> tuple[Choices, Choices]:
-        """Return the answers of the model and of its tower to a set under one kind of corruption, at all severities.
+    def _answers(self, dataset: str, *, published: bool = False) -> Choices:
+        """Return the answers in free text to a set of questions, with the kinds of its questions.
 
-        Each image has one question per severity. `way` is one of those that compare likelihoods.
+        `published` asks once, with the options in the order of the file, as published protocols do.
 
         Raises:
-            MeasurementError: the way is not one of them.
+            MeasurementError: the questions do not all have the same number of options.
+        """
+        _ = self._answering
+        return self._generated(
+            listed_questions(self._session.library.questions(dataset), self._settings, published=published)
+        )
+
+    def _by_factor(self, dataset: str, way: str) -> tuple[Choices, Choices, dict[str, NDArray[np.bool_]]]:
+        """Return the answers of model and tower to images with one visual factor each, and which carry which factor.
+
+        Raises:
+            MeasurementError: the way is not one that compares likelihoods, or no image has a factor.
             NotApplicableError: also if the tower is not known.
         """
-        severities = self._corrupted.severities(dataset, kind)
+        _ = self._tower
+        images = _with_factors(self._session.library.images(dataset), self._settings.images_per_factor)
+        found = self._most_likely(images, self._sums(images, images.class_names), way)
+        return found, self._of_tower(images, found), {name: images.annotations[name] for name in _factors(images)}
+
+    def _under_corruption(self, dataset: str, kind: str, way: str) -> tuple[Choices, Choices]:
+        """Return the answers of model and tower to a set under one kind of corruption, at all severities.
+
+        Each image has one question per severity.
+
+        Raises:
+            MeasurementError: the way is not one that compares likelihoods.
+            NotApplicableError: also if the tower is not known.
+        """
+        tower, severities = self._tower, self._corrupted.severities(dataset, kind)
         of_lmm = [
             replace(found, provenance=replace(found.provenance, data=self._data(dataset, kind, severity)))
             for severity, found in zip(severities, self._corrupted_choices(dataset, kind, way), strict=True)
         ]
+        encoded = self._corrupted.encode(tower.loaded, dataset, kind)
         of_tower = [
-            tower_choices(self._tower.predictions(images, features), found)
-            for (images, features), found in zip(
-                self._corrupted.encode(self._tower.loaded, dataset, kind), of_lmm, strict=True
-            )
+            tower_choices(tower.predictions(images, features), found)
+            for (images, features), found in zip(encoded, of_lmm, strict=True)
         ]
         return joined(of_lmm), joined(of_tower)
-
-    def _corrupted_choices(self, dataset: str, kind: str, way: str) -> list[Choices]:
-        """Return the answers of the model at each severity."""
-        if not self._corrupted.made_on_the_fly(dataset):
-            read = self._corrupted.read(dataset, kind)
-            return [self._most_likely(images, self._sums(images, images.class_names), way) for images in read]
-        clean, made = self._corrupted.images(dataset), self._corrupted.made(dataset, kind)
-        sums = self._sums(made, clean.class_names)
-        return [self._most_likely(clean, part, way) for part in np.split(sums, len(made.severities))]
-
-    def _data(self, dataset: str, kind: str, severity: int) -> str:
-        corrupted = f"{kind}/{severity}"
-        return combine_digests(
-            self._session.library.images(dataset).fingerprint, corrupted, self._corrupted.identity(dataset)
-        )
 
     def tower(self, found: Choices) -> Choices:
         """Return the choices of the model's CLIP tower between the same candidates, about the same images.
 
+        Options of questions take the place of class names in the profile's prompts.
+
         Raises:
-            NotApplicableError: also if the tower is not known.
+            NotApplicableError: also if the tower is not known, or has no text encoder for the options of questions.
         """
-        images = self._images(found.dataset)
-        return tower_choices(
-            self._tower.predictions(images, self._session.encoder.images(self._tower.loaded, images)), found
+        tower = self._tower
+        if found.dataset not in self._session.profile.sets("questions"):
+            images = take_evenly(self._session.library.images(found.dataset), self._settings.images)
+            return self._of_tower(images, found)
+        tower.require_texts("a choice between the options of a question")
+        asked = listed_questions(self._session.library.questions(found.dataset), self._settings)
+        features = self._session.encoder.images(tower.loaded, asked.images)
+        classes = Classes(found.dataset, found.class_names, tuple((name,) for name in found.class_names))
+        predictions = Predictions(
+            dataset=found.dataset,
+            logits=tower.logits_of(features, classes, self._session.prompts)[asked.image_of],
+            labels=found.labels,
+            class_names=found.class_names,
+            class_ids=found.class_names,
+            samples=found.samples,
+            scale=tower.scale,
+            bias=tower.bias,
+            provenance=tower.provenance(asked.fingerprint, self._session.prompts),
         )
+        return tower_choices(predictions, found)
 
-    def carries(self, dataset: str, factor: str) -> NDArray[np.bool_]:
-        """Return (N,) whether each image that is asked about carries a visual factor.
-
-        Raises:
-            MeasurementError: the set does not annotate the factor, or no image carries it.
-        """
-        annotations = self._images(dataset).annotations
-        if factor not in annotations:
-            raise MeasurementError(f"{dataset!r} does not annotate {factor!r}{did_you_mean(factor, annotations)}")
-        if not annotations[factor].any():
-            raise MeasurementError(f"{dataset!r}: no image that is asked about carries {factor!r}")
-        return annotations[factor]
+    def kinds(self, dataset: str) -> NDArray[np.str_]:
+        """Return (N,) the kinds of the questions of a set that are asked, ``""`` for those without."""
+        return np.array(listed_questions(self._session.library.questions(dataset), self._settings).kinds)
 
     @property
     def _settings(self) -> MultimodalSettings:
@@ -140,8 +160,22 @@ class Multimodal:
             )
         return ModelFeatures(self._session.load(ModelSpec.parse(self._answering.tower)), self._session)
 
-    def _images(self, dataset: str) -> ImageSet:
-        return take_evenly(self._session.library.images(dataset), self._settings.images)
+    def _of_tower(self, images: ImageSet, found: Choices) -> Choices:
+        features = self._session.encoder.images(self._tower.loaded, images)
+        return tower_choices(self._tower.predictions(images, features), found)
+
+    def _corrupted_choices(self, dataset: str, kind: str, way: str) -> list[Choices]:
+        """Return the answers of the model at each severity."""
+        if not self._corrupted.made_on_the_fly(dataset):
+            read = self._corrupted.read(dataset, kind)
+            return [self._most_likely(images, self._sums(images, images.class_names), way) for images in read]
+        clean, made = self._corrupted.images(dataset), self._corrupted.made(dataset, kind)
+        sums = self._sums(made, clean.class_names)
+        return [self._most_likely(clean, part, way) for part in np.split(sums, len(made.severities))]
+
+    def _data(self, dataset: str, kind: str, severity: int) -> str:
+        fingerprint = self._session.library.images(dataset).fingerprint
+        return combine_digests(fingerprint, f"{kind}/{severity}", self._corrupted.identity(dataset))
 
     def _sums(self, asked: ImageSet | AlteredImages, names: Sequence[str]) -> NDArray[np.float32]:
         return self._session.encoder.likelihoods(self._loaded, asked, self._settings.question, names)
@@ -150,7 +184,9 @@ class Multimodal:
         """Return the most likely class name for each image, given the (N, C) log-probabilities of all."""
         variant = next((one for one in LIKELIHOOD_VARIANTS if way == f"likelihood_{one}"), None)
         if variant is None:
-            raise MeasurementError(f"no way of answering {way!r}; expected one of {', '.join(WAYS)}")
+            raise MeasurementError(
+                f"no way of answering {way!r}{did_you_mean(way, WAYS)}; it is one of {', '.join(WAYS)}"
+            )
         names = images.class_names
         self._tell_equal_names(images)
         tokens, sizes = self._answering.sizes(self._settings.question, names)
@@ -165,35 +201,26 @@ class Multimodal:
             of_sample=np.arange(len(images)),
             shown=shown,
             places=np.concatenate([best_places(scores[part], shown[part]) for part in row_slices(len(scores))]),
-            provenance=self._provenance(images),
+            provenance=self._provenance(images.fingerprint),
         )
 
-    def _generated(self, images: ImageSet) -> Choices:
-        candidates = np.stack(
-            [_candidates(images, position, self._settings.options) for position in range(len(images))]
-        )
-        of_sample, shown = in_orders(candidates, balanced_orders(self._settings.options))
-        names, reader = images.class_names, _Reader(images)
-        asked = [
-            (sample, self._settings.choice.replace(OPTIONS, ", ".join(names[i] for i in listed)))
-            for sample, listed in zip(of_sample.tolist(), shown.tolist(), strict=True)
-        ]
-        texts = self._session.encoder.answers(self._loaded, images, asked, limit=self._settings.tokens)
+    def _generated(self, asked: Listed) -> Choices:
+        texts = self._session.encoder.answers(self._loaded, asked.images, asked.questions, limit=self._settings.tokens)
         places, reasons = read_places(
-            [reader.read(text, tuple(listed)) for text, listed in zip(texts, shown.tolist(), strict=True)]
+            [asked.read(text, tuple(shown)) for text, shown in zip(texts, asked.shown.tolist(), strict=True)]
         )
         return Choices(
-            dataset=images.name,
+            dataset=asked.images.name,
             how=GENERATED,
-            class_names=names,
-            labels=images.labels,
-            samples=images.samples,
-            of_sample=of_sample,
-            shown=shown,
+            class_names=asked.class_names,
+            labels=asked.labels,
+            samples=asked.samples,
+            of_sample=asked.of_sample,
+            shown=asked.shown,
             places=places,
             reasons=reasons,
             texts=texts,
-            provenance=self._provenance(images),
+            provenance=self._provenance(asked.fingerprint),
         )
 
     def _tell_equal_names(self, images: ImageSet) -> None:
@@ -204,50 +231,32 @@ class Multimodal:
                 "answer can tell these apart, and the first of them counts as the answer"
             )
 
-    def _provenance(self, images: ImageSet) -> Provenance:
+    def _provenance(self, data: str) -> Provenance:
         return Provenance(
             model=self._loaded.spec.label,
             weights=self._loaded.weights,
             preprocess=self._loaded.separate_preprocess,
             precision=self._loaded.precision,
-            data=images.fingerprint,
+            data=data,
         )
 
 
-class _Reader:
-    """Reads answers as one of the listed classes, by all their names."""
-
-    def __init__(self, images: ImageSet) -> None:
-        self._names = [
-            (name, *(one for one in names if one != name))
-            for name, names in zip(images.class_names, images.prompt_names, strict=True)
-        ]
-        self._of = lru_cache(maxsize=4096)(self._make)
-
-    def read(self, text: str, listed: tuple[int, ...]) -> Reading:
-        """Return the place in the list that an answer chooses."""
-        return self._of(listed).read(text)
-
-    def _make(self, listed: tuple[int, ...]) -> NamedAnswers:
-        return NamedAnswers([self._names[i] for i in listed])
+def _factors(images: ImageSet) -> list[str]:
+    return [name for name in FACTORS if name in images.annotations]
 
 
-def _candidates(images: ImageSet, position: int, count: int) -> Ints:
-    """Return the classes between which a sample is decided: the true one first, and others that its name decides.
+def _with_factors(images: ImageSet, count: int) -> ImageSet:
+    """Return the images that carry a factor, `count` of each, spread evenly over the classes; 0 returns all of them.
 
-    Names of equal wording are never listed together. No model has a part in the choice: options that a model finds hard
-    would favour every other model.
+    Raises:
+        MeasurementError: no image carries a factor.
     """
-    names, label = [spoken(name) for name in images.class_names], int(images.labels[position])
-    seed = hashlib.sha256(f"{images.samples[position]}|{images.class_ids[label]}".encode()).digest()
-    order = np.random.default_rng(np.frombuffer(seed, np.uint32)).permutation(len(names))
-    chosen = [label]
-    for other in order.tolist():
-        if len(chosen) < count and names[other] not in {names[one] for one in chosen}:
-            chosen.append(other)
-    if len(chosen) < count:
-        raise MeasurementError(
-            f"{images.name!r} has {len(chosen)} classes of different names; expected at least {count}, as many as "
-            "options are listed"
-        )
-    return np.array(chosen)
+    chosen: set[int] = set()
+    for name in _factors(images):
+        carriers = np.flatnonzero(images.annotations[name])
+        if len(carriers):
+            order = {digest: int(place) for place, digest in zip(carriers, images.take(carriers).digests, strict=True)}
+            chosen |= {order[digest] for digest in take_evenly(images.take(carriers), count).digests}
+    if not chosen:
+        raise MeasurementError(f"{images.name!r}: no image carries a visual factor, so there is nothing to measure")
+    return images.take(np.array(sorted(chosen)))

@@ -13,6 +13,7 @@ from pytest_clip_robust.models.card.reading import card_for
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.sanity import check_model, scale_notes
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
+from pytest_clip_robust.system.allocator import keep_freed_memory
 from pytest_clip_robust.system.quiet import quiet
 
 
@@ -40,6 +41,8 @@ def load_unchecked(spec: ModelSpec, *, device: str, precision: str, compiled: bo
     Raises:
         ModelError: it cannot be loaded.
     """
+    if device == "cpu":
+        keep_freed_memory()
     return _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
 
 

@@ -16,12 +16,10 @@ from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Sums, Term, sums_evidence
 from pytest_clip_robust.core.measurement import Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.scoring.forced_choice import Choices, worst_choices
+from pytest_clip_robust.scoring.forced_choice import GENERATED, WAYS, Choices, worst_choices
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import wilson
 from pytest_clip_robust.stats.resampling import interval_of
-
-GENERATED = "generated"
 
 ACCURACY = Metric("multimodal.accuracy_{variant}", direction="higher", tolerance=0.01, headline=False)
 EVERY_ORDER = Metric("multimodal.accuracy_in_every_order_{variant}", direction="higher", tolerance=0.01, headline=False)
@@ -29,15 +27,20 @@ POSITION_BIAS = Metric("multimodal.position_bias_{variant}", direction="lower", 
 PARSE_FAILURES = Metric("multimodal.parse_failures_{variant}", direction="lower", tolerance=0.01, headline=False)
 REFUSALS = Metric("multimodal.refusals_{variant}", direction="lower", tolerance=0.01, headline=False)
 
+MOST_LIKELY = WAYS[0]
+"""The way of answering that takes one pass over an image: comparisons on many sets are made with it."""
 
-def accuracy(found: Choices) -> Measurement:
+
+def accuracy(found: Choices, part: str = "") -> Measurement:
     """Measure the share of correct answers, averaged over orders, as ``multimodal.accuracy_<variant>``.
 
+    `part` is the subset that the measurement names, if `found` is one (`Choices.part`), such as a kind of question.
     The interval is Wilson's at the effective number of independent questions. Free-text answers (``generated``) are a
     headline, other variants are details. `misses` begin with samples without an answer.
     """
     metric = replace(ACCURACY.named(variant=found.variant), headline=found.how == GENERATED)
-    return _rate(found, metric, found.right, chance=1 / found.shown.shape[1], details=_unanswered(found))
+    details = _unanswered(found)
+    return _rate(found, metric, found.right, chance=1 / found.shown.shape[1], details=details, subset=part)
 
 
 def accuracy_in_every_order(found: Choices) -> Measurement:
@@ -131,6 +134,7 @@ def _rate(
     *,
     chance: float | None = None,
     details: Mapping[str, float] | None = None,
+    subset: str = "",
 ) -> Measurement:
     """Measure the share of questions that are `chosen` (M,), as the mean over samples."""
     shares = found.share_of(chosen)
@@ -140,6 +144,7 @@ def _rate(
         metric.named(variant=found.variant),
         float(shares.mean()),
         clusters.proportion_interval(shares, np.arange(len(shares)), trials=several),
+        subset=subset,
         outcomes=shares,
         samples=found.samples,
         misses=worst_choices(found),
@@ -195,3 +200,12 @@ def _bias_evidence(dataset: str, answers: NDArray[np.int32], truths: NDArray[np.
         return distance
 
     return sums_evidence([Stratum(name=dataset, columns=columns)], terms, statistic)
+
+
+OF_CHOICES = {
+    "accuracy_in_every_order": accuracy_in_every_order,
+    "position_bias": position_bias,
+    "parse_failures": parse_failures,
+    "refusals": refusals,
+}
+"""The properties of answers in free text, in addition to accuracy, by the names that suites use."""

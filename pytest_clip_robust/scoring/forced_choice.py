@@ -18,16 +18,21 @@ from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.cues import NO_ANSWER
 from pytest_clip_robust.scoring.decisions import MISSES_KEPT, Decisions
+from pytest_clip_robust.scoring.likelihoods import LIKELIHOOD_VARIANTS
 from pytest_clip_robust.scoring.named_answers import Reading, Reason
 from pytest_clip_robust.scoring.option_orders import best_places
 from pytest_clip_robust.scoring.rankings import shorten
+
+GENERATED = "generated"
+WAYS = (*(f"likelihood_{variant}" for variant in LIKELIHOOD_VARIANTS), GENERATED)
+"""How a model answers: the most likely of all class names, counted in three ways, or free text between options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """The answers of one model to M questions about N samples, each a choice between K classes.
 
-    how: the way in which answers are given and read, the last part of metric ids: ``generated``, ``likelihood_sum``.
+    how: the way in which answers are given and read, the last part of metric ids: one of `WAYS`, or ``tower``.
     labels: (N,) true classes, positions in `class_names`. samples: N names. of_sample: (M,) the questions' samples.
     shown: (M, K) its candidates in the order in which it lists them, with the true class once.
     places: (M,) the place of the answer in that list, or -1 for no answer.

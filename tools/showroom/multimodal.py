@@ -10,10 +10,12 @@ tokens in one sequence: each sees the image and itself, and not the other questi
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import io
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +74,8 @@ def main() -> None:
     tokenizer = make_tokenizer(dialogues, train.renders)
     model = make_model(tokenizer)
     model.model.vision_tower.timm_model.load_state_dict(load_tower().parameters)
-    tune(model, tokenizer, dialogues, train, held_out, epochs=options.epochs, seed=options.seed)
-    save(model, tokenizer, options.out / LMM)
+    for _ in tune(model, tokenizer, dialogues, train, held_out, epochs=options.epochs, seed=options.seed):
+        save(model, tokenizer, options.out / LMM)
 
 
 def read_renders(path: Path) -> Renders:
@@ -244,8 +246,8 @@ def tune(
     *,
     epochs: int,
     seed: int,
-) -> None:
-    """Train projector and decoder; the tower is not called, as its features are known."""
+) -> Iterator[int]:
+    """Train projector and decoder, and yield after each epoch; the tower is not called, as its features are known."""
     model.model.vision_tower.requires_grad_(requires_grad=False)
     learnt = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98))
@@ -271,6 +273,7 @@ def tune(
             step += 1
         shares = ", ".join(f"{kind} {share:.3f}" for kind, share in validate(model, tokenizer, held_out).items())
         print(f"epoch {epoch + 1}/{epochs} validation: {shares} {time.monotonic() - started:.0f} s", flush=True)
+        yield epoch
 
 
 @torch.no_grad()
@@ -322,8 +325,9 @@ def _likelihoods(
 
 def save(model: hf.FastVlmForConditionalGeneration, tokenizer: hf.PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the model in half precision and its processor, readable for all users, and the manifest of the folder."""
-    model.half().save_pretrained(folder)
+    copy.deepcopy(model).half().save_pretrained(folder)
     make_processor(tokenizer).save_pretrained(folder)
+    _name_tower(folder / "config.json")
     files = {
         file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
         for file in sorted(folder.iterdir())
@@ -332,6 +336,12 @@ def save(model: hf.FastVlmForConditionalGeneration, tokenizer: hf.PreTrainedToke
     for name in files:
         (folder / name).chmod(0o644)
     (folder / "manifest.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+
+
+def _name_tower(config: Path) -> None:
+    """State in a config whose image tower it is, as LLaVA's own configs do."""
+    content = json.loads(config.read_text(encoding="utf-8")) | {"mm_vision_tower": "showroom-clip"}
+    config.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ UNMEASURED_IMAGES, UNMEASURED_TEXTS = 64, 256
 """Samples per batch on accelerators that do not report their memory."""
 
 MOST_WORKERS = 16
+FEW_IMAGES = 512
+"""Below this number, worker processes cost a model on the CPU more than they save: it shares its memory with them, so
+that every page that it then writes to is copied first. This takes 1 to 2 s of each job."""
 
 
 class LocalEngine:
@@ -66,7 +69,8 @@ class LocalEngine:
         """Yield the features of images; reading, altering, copying and encoding overlap."""
         model, images, steps = job.model, job.images, job.model.steps
         digest_of = {position: digest for digest, position in job.positions.items()}
-        workers = default_workers(model.device, self._processes) if self._workers is None else self._workers
+        few = len(job.positions) < FEW_IMAGES
+        workers = default_workers(model.device, self._processes, few=few) if self._workers is None else self._workers
         transfer = DeviceTransfer(model)
         limit = self._limit(model, "image", self._image_batch, lambda size: _encode_black(model, transfer, size))
         size = limit.samples or CPU_BATCH
@@ -133,14 +137,14 @@ class LocalEngine:
         return self._limits[key]
 
 
-def default_workers(device: str, processes: int = 1) -> int:
-    """Return how many worker processes decode images for a model on `device`.
+def default_workers(device: str, processes: int = 1, *, few: bool = False) -> int:
+    """Return how many worker processes decode images for a model on `device`; `few`: whether a job has few images.
 
-    2 for a model on the CPU, which needs the cores itself. Otherwise one per core, 2 to 16, where the cores are divided
-    between the `processes` that encode on this machine.
+    2 for a model on the CPU, which needs the cores itself, and 0 for few images. Otherwise one per core, 2 to 16, where
+    the cores are divided between the `processes` that encode on this machine.
     """
     if device == "cpu":
-        return 2
+        return 0 if few else 2
     return max(2, min(MOST_WORKERS, count_cores() // processes))
 
 

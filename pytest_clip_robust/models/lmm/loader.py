@@ -101,7 +101,7 @@ def load_lmm(
         processor = _processor(folder, code=code, where=where)
         weights = content_digest(module.state_dict(), architecture(module, folder, spec))
         model = MultimodalModel(
-            module.to(device),
+            module.to(device, memory_format=torch.channels_last),  # a third less time for convolutional towers on a CPU
             processor,
             family,
             identity=digest([weights, processor_digest(processor)]),

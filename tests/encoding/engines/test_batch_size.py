@@ -86,6 +86,8 @@ def test_every_worker_has_something_to_do(load, encoder, image_set, png, store):
 def test_a_cpu_model_gets_two_decoding_workers_and_processes_with_gpus_share_the_cores(monkeypatch):
     monkeypatch.setattr(local, "count_cores", lambda: 32)
     assert default_workers("cpu") == 2
+    assert default_workers("cpu", few=True) == 0
+    assert default_workers("cuda", few=True) == 16
     assert default_workers("cuda") == 16
     assert default_workers("cuda:0", processes=8) == 4
     assert default_workers("cuda:0", processes=99) == 2
