@@ -124,11 +124,12 @@ class Multimodal:
             return self._of_tower(images, found)
         tower.require_texts("a choice between the options of a question")
         asked = listed_questions(self._session.library.questions(found.dataset), self._settings)
-        features = self._session.encoder.images(tower.loaded, asked.images)
+        used, image_of = np.unique(asked.image_of, return_inverse=True)
+        features = self._session.encoder.images(tower.loaded, asked.images.take(used))
         classes = Classes(found.dataset, found.class_names, tuple((name,) for name in found.class_names))
         predictions = Predictions(
             dataset=found.dataset,
-            logits=tower.logits_of(features, classes, self._session.prompts)[asked.image_of],
+            logits=tower.logits_of(features, classes, self._session.prompts)[image_of],
             labels=found.labels,
             class_names=found.class_names,
             class_ids=found.class_names,

@@ -21,7 +21,7 @@ from pytest_clip_robust.models.card.runs import run_claims
 from pytest_clip_robust.models.card.tags import name_claims, openclip_claims, repository_claims, timm_claims
 from pytest_clip_robust.models.card.towers import openclip_facts, side, table, transformers_facts, whole
 from pytest_clip_robust.models.protocols import LoadedModel
-from pytest_clip_robust.models.spec import INTERPOLATE, OPEN_CLIP, ModelSpec
+from pytest_clip_robust.models.spec import INTERPOLATE, LMM, OPEN_CLIP, ModelSpec
 from pytest_clip_robust.system.files import is_file, is_folder, read_json, user_path
 from pytest_clip_robust.system.text import printable
 
@@ -204,6 +204,14 @@ def _of_timm_name(name: str, *, own_weights: bool) -> list[Claim]:
     return timm_claims(tagged, resolution=side(config.input_size[1:]))
 
 
+def _of_multimodal(spec: ModelSpec) -> list[Claim]:
+    """Return what the folder of a large multimodal model states; its towers are not those of a CLIP model."""
+    folder = showroom.model_folder(spec.name) if spec.name in showroom.lmm_names() else user_path(spec.name)
+    if not is_folder(folder):
+        return []
+    return [*folder_claims(folder, f"model {spec.label}"), *readme_claims(folder)]
+
+
 def _json(path: Path) -> dict[str, Any]:
     """Return the content of a config that the loader has accepted; {} if it is elsewhere."""
     try:
@@ -227,4 +235,5 @@ _READERS: dict[str, Callable[[ModelSpec], list[Claim]]] = {
     "hf-hub": _of_hub,
     "hf": _of_transformers,
     "timm": _of_timm,
+    LMM: _of_multimodal,
 }

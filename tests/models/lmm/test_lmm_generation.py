@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from tiny_lmms import BUILD, START, asked, build, built, photo, processed, prompt_of

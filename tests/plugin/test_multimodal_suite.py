@@ -1,0 +1,66 @@
+"""The suite of large multimodal models in whole runs: showroom-lmm on a few images, and a CLIP model alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_multimodal.py"
+PROFILE = """
+name = "few"
+[roles]
+id = "showroom-id"
+questions = "showroom-questions"
+[multimodal]
+images = 24
+questions = 6
+tokens = 8
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    """Return a function that runs the suite on a few images and returns the result and the report."""
+    pytester.makefile(".toml", few=PROFILE)
+
+    def start(*arguments):
+        result = pytester.runpytest_subprocess(
+            SUITE,
+            "-p",
+            "no:cacheprovider",
+            "--clip-profile=few.toml",
+            "--clip-cache=cache",
+            "--clip-report=out",
+            *arguments,
+        )
+        return result, json.loads((pytester.path / "out" / "report.json").read_text())
+
+    return start
+
+
+def test_a_model_is_asked_once_and_compared_with_its_tower(run):
+    result, report = run("--model=lmm:showroom-lmm")
+    assert result.ret == 0
+    assert not report["not_applicable"]
+    gates = {f"{gate['metric']}/{gate['subset']}": gate for gate in report["gates"]}
+    accuracy = gates["multimodal.accuracy_all_way_likelihood_sum/"]
+    assert accuracy["n"] == 24
+    assert accuracy["value"] > 0.3  # of 24 classes
+    gain = gates["multimodal.gain_over_tower_all_way_likelihood_sum/"]
+    assert gain["details"]["lmm"] == accuracy["value"]
+    assert {"showroom-clip", "lmm:showroom-lmm"} == set(report["models"])
+    assert report["encoded"]["answers"] == 24 + 2 * 24 + 4 * 6
+    again, second = run("--model=lmm:showroom-lmm")
+    assert again.ret == result.ret
+    assert second["encoded"] == {"images": 0, "texts": 0, "answers": 0}
+    assert [gate["value"] for gate in second["gates"]] == [gate["value"] for gate in report["gates"]]
+    assert report["verdicts"]["error"] == 0
+
+
+def test_a_clip_model_alone_is_not_applicable(run):
+    result, report = run("--model=showroom-clip")
+    assert not report["gates"]
+    assert ["not a large multimodal model" in one["reason"] for one in report["not_applicable"]] == [True]
+    assert result.parseoutcomes().get("failed", 0) == 0
