@@ -14,7 +14,7 @@ name = "few"
 id = "showroom-id"
 questions = "showroom-questions"
 [multimodal]
-images = 24
+images = 48
 questions = 6
 tokens = 8
 """
@@ -46,12 +46,12 @@ def test_a_model_is_asked_once_and_compared_with_its_tower(run):
     assert not report["not_applicable"]
     gates = {f"{gate['metric']}/{gate['subset']}": gate for gate in report["gates"]}
     accuracy = gates["multimodal.accuracy_all_way_likelihood_sum/"]
-    assert accuracy["n"] == 24
+    assert accuracy["n"] == 48
     assert accuracy["value"] > 0.3  # of 24 classes
     gain = gates["multimodal.gain_over_tower_all_way_likelihood_sum/"]
     assert gain["details"]["lmm"] == accuracy["value"]
     assert {"showroom-clip", "lmm:showroom-lmm"} == set(report["models"])
-    assert report["encoded"]["answers"] == 24 + 2 * 24 + 4 * 6
+    assert report["encoded"]["answers"] == 48 + 2 * 48 + 4 * 6
     again, second = run("--model=lmm:showroom-lmm")
     assert again.ret == result.ret
     assert second["encoded"] == {"images": 0, "texts": 0, "answers": 0}
