@@ -25,7 +25,7 @@ PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "num
 
 
 class Encoded(TypedDict):
-    """How many images and texts the run encoded, and answers it was given; the others came from the feature store."""
+    """The numbers of images and texts that the run encoded, and of answers that it was given; others were stored."""
 
     images: int
     texts: int
