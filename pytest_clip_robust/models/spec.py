@@ -112,17 +112,6 @@ KINDS = {
             "weights": _OF_CHECKPOINTS["weights"],
         },
     ),
-    LMM: Kind(
-        loader="pytest_clip_robust.models.lmm.loader:load_multimodal",
-        form="lmm:FOLDER or lmm:ORGANISATION/REPOSITORY",
-        name=r".+",
-        takes_weights=False,
-        options={
-            "tower": Option(".+", "the spec of the CLIP model whose image tower it is built on"),
-            "revision": Option(r"[\w./-]+", "a branch, tag or commit"),
-            "remote_code": Option("true|false", "true or false"),
-        },
-    ),
     "predictions": Kind(
         loader="pytest_clip_robust.models.saved_predictions:load_predictions",
         form="predictions:FILE",
@@ -152,6 +141,17 @@ KINDS = {
         name=r"[^,]+,[^,]+",
         takes_weights=False,
         options={"alpha": Option(r"[01](\.0+)?|0?\.\d+", "a number from 0 to 1")},
+    ),
+    LMM: Kind(
+        loader="pytest_clip_robust.models.lmm.loader:load_multimodal",
+        form="lmm:FOLDER or lmm:ORGANISATION/REPOSITORY",
+        name=r".+",
+        takes_weights=False,
+        options={
+            "tower": Option(".+", "the spec of the CLIP model whose image tower it is built on"),
+            "revision": Option(r"[\w./-]+", "a branch, tag or commit"),
+            "remote_code": Option("true|false", "true or false"),
+        },
     ),
 }
 """All kinds of models, by prefix. A new kind needs one entry here and the module that its `loader` names."""

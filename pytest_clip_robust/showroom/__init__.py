@@ -15,6 +15,7 @@ from pytest_clip_robust.errors import ClipRobustError, DataError, ModelError, di
 
 PREFIX = "showroom:"
 MANIFEST = "manifest.json"
+MODELS, LMMS = "models", "lmms"
 HERE = Path(__file__).parent
 FIX = "install pytest-clip-robust again (pip install --force-reinstall --no-deps pytest-clip-robust)"
 
@@ -36,28 +37,41 @@ def data_file(name: str) -> Path:
 
 def model_names() -> list[str]:
     """Return the names of the CLIP models, such as ``showroom-clip``."""
-    return _names_with("open_clip_config.json")
+    return _names(MODELS)
 
 
 def lmm_names() -> list[str]:
     """Return the names of the large multimodal models, such as ``showroom-lmm``."""
-    return _names_with("processor_config.json")
+    return _names(LMMS)
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a model, in the form that open_clip reads with ``local-dir:``, or transformers.
+    """Return the folder of a CLIP model, in the form that open_clip reads with ``local-dir:``.
 
     Raises:
         ModelError: one of its files is missing or damaged.
     """
-    folder = HERE / "models" / name
+    return _verified_folder(MODELS, name)
+
+
+def lmm_folder(name: str) -> Path:
+    """Return the folder of a large multimodal model, in the form that transformers reads.
+
+    Raises:
+        ModelError: one of its files is missing or damaged.
+    """
+    return _verified_folder(LMMS, name)
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(path.parent.name for path in (HERE / kind).glob(f"*/{MANIFEST}"))
+
+
+def _verified_folder(kind: str, name: str) -> Path:
+    folder = HERE / kind / name
     for file in _files(folder, ModelError):
         _verified(folder, file, ModelError)
     return folder
-
-
-def _names_with(config: str) -> list[str]:
-    return sorted(path.parent.name for path in (HERE / "models").glob(f"*/{config}"))
 
 
 def _files(folder: Path, error: type[ClipRobustError]) -> dict[str, dict[str, Any]]:

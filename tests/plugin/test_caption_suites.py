@@ -152,6 +152,7 @@ def test_what_two_workers_read_of_one_set_is_put_together():
             notices=[],
             images_encoded=1,
             texts_encoded=2,
+            answers_given=0,
             left_to_others=0,
             rows_lost=0,
         )

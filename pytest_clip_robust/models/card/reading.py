@@ -206,7 +206,7 @@ def _of_timm_name(name: str, *, own_weights: bool) -> list[Claim]:
 
 def _of_multimodal(spec: ModelSpec) -> list[Claim]:
     """Return what the folder of a large multimodal model states; its towers are not those of a CLIP model."""
-    folder = showroom.model_folder(spec.name) if spec.name in showroom.lmm_names() else user_path(spec.name)
+    folder = showroom.lmm_folder(spec.name) if spec.name in showroom.lmm_names() else user_path(spec.name)
     if not is_folder(folder):
         return []
     return [*folder_claims(folder, f"model {spec.label}"), *readme_claims(folder)]

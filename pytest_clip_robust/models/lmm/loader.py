@@ -91,7 +91,7 @@ def load_lmm(
     """
     where, dtype = f"model {spec.label}", DTYPES.get(precision, torch.float32)
     if spec.name in showroom.lmm_names():
-        spec = replace(spec, name=str(showroom.model_folder(spec.name)))
+        spec = replace(spec, name=str(showroom.lmm_folder(spec.name)))
     with no_progress(), quiet():
         content = read_config(spec)
         family = _family(content, spec)
@@ -101,7 +101,7 @@ def load_lmm(
         processor = _processor(folder, code=code, where=where)
         weights = content_digest(module.state_dict(), architecture(module, folder, spec))
         model = MultimodalModel(
-            module.to(device, memory_format=torch.channels_last),  # a third less time for convolutional towers on a CPU
+            module.to(device),
             processor,
             family,
             identity=digest([weights, processor_digest(processor)]),
