@@ -24,6 +24,7 @@ tokens = 8
 def run(pytester):
     """Return a function that runs the suite on a few images and returns the result and the report."""
     pytester.makefile(".toml", few=PROFILE)
+    pytester.mkdir("own")
 
     def start(*arguments):
         result = pytester.runpytest_subprocess(
@@ -33,6 +34,7 @@ def run(pytester):
             "--clip-profile=few.toml",
             "--clip-cache=cache",
             "--clip-report=out",
+            "--clip-baselines=own",
             *arguments,
         )
         return result, json.loads((pytester.path / "out" / "report.json").read_text())
