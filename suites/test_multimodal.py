@@ -8,7 +8,6 @@ from pytest_clip_robust.properties import lmm_protocols, multimodal, tower_gain,
 
 pytestmark = pytest.mark.clip_suite
 
-on_images = pytest.mark.clip_role("id", "shift")
 on_questions = pytest.mark.clip_role("questions")
 of_both_ways = pytest.mark.parametrize("way", [multimodal.MOST_LIKELY, multimodal.GENERATED])
 

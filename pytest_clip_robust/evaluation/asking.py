@@ -53,7 +53,8 @@ def listed_classes(images: ImageSet, settings: MultimodalSettings) -> Listed:
     Raises:
         MeasurementError: the set has fewer classes of different names than options are listed.
     """
-    candidates = np.stack([_candidates(images, position, settings.options) for position in range(len(images))])
+    words = [spoken(name) for name in images.class_names]
+    candidates = np.stack([_candidates(images, position, words, settings.options) for position in range(len(images))])
     of_sample, shown = in_orders(candidates, balanced_orders(settings.options))
     names = [
         (name, *(one for one in others if one != name))
@@ -151,25 +152,28 @@ def _listed(
     )
 
 
-def _candidates(images: ImageSet, position: int, count: int) -> Ints:
+def _candidates(images: ImageSet, position: int, words: Sequence[tuple[str, ...]], count: int) -> Ints:
     """Return the classes between which a sample is decided: the true one first, and others that its name decides.
+
+    words: of the names of all classes.
 
     Names of equal wording are never listed together. No model has a part in the choice: options that a model finds hard
     would favour every other model.
     """
-    names, label = [spoken(name) for name in images.class_names], int(images.labels[position])
+    label = int(images.labels[position])
     seed = hashlib.sha256(f"{images.samples[position]}|{images.class_ids[label]}".encode()).digest()
-    order = np.random.default_rng(np.frombuffer(seed, np.uint32)).permutation(len(names))
-    chosen = [label]
+    order = np.random.default_rng(np.frombuffer(seed, np.uint32)).permutation(len(words))
+    chosen = {words[label]: label}
     for other in order.tolist():
-        if len(chosen) < count and names[other] not in {names[one] for one in chosen}:
-            chosen.append(other)
+        if len(chosen) == count:
+            break
+        chosen.setdefault(words[other], other)
     if len(chosen) < count:
         raise MeasurementError(
             f"{images.name!r} has {len(chosen)} classes of different names; expected at least {count}, as many as "
             "options are listed"
         )
-    return np.array(chosen)
+    return np.array(list(chosen.values()))
 
 
 def _spread(kinds: Sequence[str], count: int) -> NDArray[np.int64]:

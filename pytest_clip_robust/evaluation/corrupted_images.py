@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.config.sections import CorruptionSettings
+from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.corruptions import VERSION, needs_depth
 from pytest_clip_robust.corruptions.depth_maps import estimated_depths
 from pytest_clip_robust.corruptions.estimation import DepthEstimator
@@ -124,19 +125,24 @@ class CorruptedSets:
 
 
 def take_evenly(images: ImageSet, count: int) -> ImageSet:
-    """Return `count` images, spread evenly over the classes and chosen by file name; 0 returns all.
+    """Return the images at `even_positions`, or all of them for 0."""
+    return images.take(even_positions(images, count)) if 0 < count < len(images) else images
+
+
+def even_positions(images: ImageSet, count: int) -> Ints:
+    """Return the positions of `count` images, spread evenly over the classes and chosen by file name; 0 returns all.
 
     Names and not contents decide, so that the same photographs are chosen from a clean and from a corrupted copy.
     """
     if not 0 < count < len(images):
-        return images
+        return np.arange(len(images))
     order = np.array(sorted(range(len(images)), key=lambda i: (Path(images.samples[i]).stem, i)))
     rank = np.empty(len(images), np.int64)
     for label in np.unique(images.labels):
         of_class = order[images.labels[order] == label]
         rank[of_class] = np.arange(len(of_class))
     first = sorted(range(len(images)), key=lambda i: (rank[i], images.labels[i]))[:count]
-    return images.take(np.array(sorted(first)))
+    return np.array(sorted(first))
 
 
 def same_images(samples: Sequence[str], among: Sequence[str]) -> list[int] | None:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from pytest_clip_robust.config.sections import MultimodalSettings
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import combine_digests
-from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.engines.base import AlteredImages
 from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
 from pytest_clip_robust.evaluation.asking import Listed, listed_classes, listed_questions
 from pytest_clip_robust.evaluation.classes import Classes
-from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets, take_evenly
+from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets, even_positions, take_evenly
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import AnswersQuestions
@@ -42,8 +41,10 @@ class Multimodal:
     """
 
     def __init__(self, features: ModelFeatures, session: Session) -> None:
-        self._loaded, self._session = features.loaded, session
+        self._features, self._loaded, self._session = features, features.loaded, session
         self._corrupted = CorruptedSets(session)
+        self._images = lru_cache(maxsize=KEPT)(self._choose)
+        self._listed = lru_cache(maxsize=KEPT)(self._list_questions)
         self.choices = lru_cache(maxsize=KEPT)(self._choices)
         self.answers = lru_cache(maxsize=KEPT)(self._answers)
         self.by_factor = lru_cache(maxsize=KEPT)(self._by_factor)
@@ -59,7 +60,7 @@ class Multimodal:
             MeasurementError: the way is unknown, or there are too few classes.
         """
         _ = self._answering
-        images = take_evenly(self._session.library.images(dataset), self._settings.images)
+        images = self._images(dataset)
         if way == GENERATED:
             return self._generated(listed_classes(images, self._settings))
         return self._most_likely(images, self._sums(images, images.class_names), way)
@@ -73,9 +74,7 @@ class Multimodal:
             MeasurementError: the questions do not all have the same number of options.
         """
         _ = self._answering
-        return self._generated(
-            listed_questions(self._session.library.questions(dataset), self._settings, published=published)
-        )
+        return self._generated(self._listed(dataset, published=published))
 
     def _by_factor(self, dataset: str, way: str) -> tuple[Choices, Choices, dict[str, NDArray[np.bool_]]]:
         """Return the answers of model and tower to images with one visual factor each, and which carry which factor.
@@ -120,10 +119,9 @@ class Multimodal:
         """
         tower = self._tower
         if found.dataset not in self._session.profile.sets("questions"):
-            images = take_evenly(self._session.library.images(found.dataset), self._settings.images)
-            return self._of_tower(images, found)
+            return self._of_tower(self._images(found.dataset), found)
         tower.require_texts("a choice between the options of a question")
-        asked = listed_questions(self._session.library.questions(found.dataset), self._settings)
+        asked = self._listed(found.dataset, published=False)
         used, image_of = np.unique(asked.image_of, return_inverse=True)
         features = self._session.encoder.images(tower.loaded, asked.images.take(used))
         classes = Classes(found.dataset, found.class_names, tuple((name,) for name in found.class_names))
@@ -142,7 +140,7 @@ class Multimodal:
 
     def kinds(self, dataset: str) -> NDArray[np.str_]:
         """Return (N,) the kinds of the questions of a set that are asked, ``""`` for those without."""
-        return np.array(listed_questions(self._session.library.questions(dataset), self._settings).kinds)
+        return np.array(self._listed(dataset, published=False).kinds)
 
     @property
     def _settings(self) -> MultimodalSettings:
@@ -160,6 +158,12 @@ class Multimodal:
                 "?tower=SPEC"
             )
         return ModelFeatures(self._session.load(ModelSpec.parse(self._answering.tower)), self._session)
+
+    def _choose(self, dataset: str) -> ImageSet:
+        return take_evenly(self._session.library.images(dataset), self._settings.images)
+
+    def _list_questions(self, dataset: str, *, published: bool) -> Listed:
+        return listed_questions(self._session.library.questions(dataset), self._settings, published=published)
 
     def _of_tower(self, images: ImageSet, found: Choices) -> Choices:
         features = self._session.encoder.images(self._tower.loaded, images)
@@ -202,7 +206,7 @@ class Multimodal:
             of_sample=np.arange(len(images)),
             shown=shown,
             places=np.concatenate([best_places(scores[part], shown[part]) for part in row_slices(len(scores))]),
-            provenance=self._provenance(images.fingerprint),
+            provenance=self._features.provenance(images.fingerprint),
         )
 
     def _generated(self, asked: Listed) -> Choices:
@@ -221,7 +225,7 @@ class Multimodal:
             places=places,
             reasons=reasons,
             texts=texts,
-            provenance=self._provenance(asked.fingerprint),
+            provenance=self._features.provenance(asked.fingerprint),
         )
 
     def _tell_equal_names(self, images: ImageSet) -> None:
@@ -231,15 +235,6 @@ class Multimodal:
                 f"{len(equal)} classes of {images.name!r} share their name with another, such as {equal[0]!r}: no "
                 "answer can tell these apart, and the first of them counts as the answer"
             )
-
-    def _provenance(self, data: str) -> Provenance:
-        return Provenance(
-            model=self._loaded.spec.label,
-            weights=self._loaded.weights,
-            preprocess=self._loaded.separate_preprocess,
-            precision=self._loaded.precision,
-            data=data,
-        )
 
 
 def _factors(images: ImageSet) -> list[str]:
@@ -255,9 +250,7 @@ def _with_factors(images: ImageSet, count: int) -> ImageSet:
     chosen: set[int] = set()
     for name in _factors(images):
         carriers = np.flatnonzero(images.annotations[name])
-        if len(carriers):
-            order = {digest: int(place) for place, digest in zip(carriers, images.take(carriers).digests, strict=True)}
-            chosen |= {order[digest] for digest in take_evenly(images.take(carriers), count).digests}
+        chosen.update(carriers[even_positions(images.take(carriers), count)].tolist())
     if not chosen:
         raise MeasurementError(f"{images.name!r}: no image carries a visual factor, so there is nothing to measure")
     return images.take(np.array(sorted(chosen)))

@@ -43,13 +43,14 @@ class WeakTowerFinding:
     verdict: ``holds`` if the gain on the challenging categories, and its difference from the gain on the others, are
     above 0 with their whole 95 % intervals, and the gain on the others is not. ``contradicted`` if the LMM is certainly
     worse on the challenging categories, or certainly better on the others. ``undecided`` otherwise.
-    difference: the interval of the first gain minus the second.
+    difference: the interval of the first gain minus the second. evidence: of that difference.
     """
 
     verdict: Holds
     challenging: Measurement
     others: Measurement
     difference: Interval
+    evidence: Evidence
 
     @property
     def statement(self) -> str:
@@ -142,14 +143,13 @@ def gain_where_weak(lmm: Choices, tower: Choices) -> Measurement:
         MeasurementError: as for `beats_tower_only_where_weak`.
     """
     finding = beats_tower_only_where_weak(lmm, tower)
-    chosen, held_out = challenging_categories(tower)
-    lmm, tower = lmm.part(held_out), tower.part(held_out)
     return Measurement.of(
         lmm,
         WHERE_WEAK.named(variant=lmm.variant),
         finding.challenging.value - finding.others.value,
         finding.difference,
-        evidence=_difference_evidence(lmm.dataset, lmm.shares - tower.shares, np.isin(lmm.labels, chosen)),
+        n=finding.challenging.n + finding.others.n,
+        evidence=finding.evidence,
         details={"challenging": finding.challenging.value, "others": finding.others.value},
         remark=finding.statement,
     )
@@ -171,7 +171,7 @@ def beats_tower_only_where_weak(lmm: Choices, tower: Choices) -> WeakTowerFindin
         verdict = "contradicted"
     elif weak.interval.low > 0 and difference.low > 0:
         verdict = "holds"
-    return WeakTowerFinding(verdict, weak, rest, difference)
+    return WeakTowerFinding(verdict, weak, rest, difference, evidence)
 
 
 def challenging_categories(tower: Choices) -> tuple[Ints, NDArray[np.bool_]]:

@@ -22,6 +22,16 @@ def png():
 
 
 @pytest.fixture
+def photos(tmp_path, png):
+    """Two images."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    for seed, name in enumerate(["a.png", "b.png"]):
+        (root / name).write_bytes(png(seed))
+    return root
+
+
+@pytest.fixture
 def load(tmp_path):
     """Load a set as ``--clip-data`` names it, with a cache of the test's own."""
 

@@ -25,7 +25,7 @@ MARKED = ("\n{}\nAnswer with the letter.", "\n{}\nAnswer with the letter from th
 LETTERS = "ABCD"
 NUMBERS = (2, 2, 2, 3, 4, 4, 4, 6, 8)
 """How many options are listed, each equally often."""
-SHORTEST, LONGEST = 2, 24
+SHORTEST = 2
 
 
 class Render(NamedTuple):

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -25,13 +23,11 @@ import timm
 import torch
 import torch.nn.functional as F
 import transformers as hf
-from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from .dialogues import Dialogues, Render
 from .tower import FEATURES, MEAN, NAME, STD, load_tower
-from .train import IMAGE_SIZE, PREPROCESS
+from .train import IMAGE_SIZE, encode_images, write_manifest
 
 LMM = "showroom-lmm"
 CELLS, STRIDE = 49, 32
@@ -84,27 +80,17 @@ def read_renders(path: Path) -> Renders:
     cached = path.with_suffix(".cells.npy")
     if not cached.exists():
         images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
-        np.save(cached, _encode([image["bytes"] for image in images]))
+        np.save(cached, _cells([image["bytes"] for image in images]))
     return Renders(np.load(cached, mmap_mode="r"), [Render(**row) for row in rows])
 
 
-def _encode(images: list[bytes]) -> np.ndarray:
+def _cells(images: list[bytes]) -> np.ndarray:
+    """Return the (N, 49, 1280) features of N encoded images before they are pooled."""
     with torch.random.fork_rng(devices=[]):  # a new trunk draws random weights
         trunk = timm.create_model(NAME, num_classes=0)
     trunk.load_state_dict(load_tower().parameters)
-    trunk = trunk.eval().to(memory_format=torch.channels_last)
-    transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
-    found = np.empty((len(images), CELLS, FEATURES), np.float16)
-    started = time.monotonic()
-    for start in range(0, len(images), 32):
-        pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in images[start : start + 32]]
-        pixels = torch.stack([transform(picture) for picture in pictures])
-        with torch.inference_mode():
-            maps = trunk.forward_features(pixels.contiguous(memory_format=torch.channels_last))
-        found[start : start + 32] = maps.flatten(2).transpose(1, 2).half().numpy()
-        if start % 1024 == 0:
-            print(f"features {start}/{len(images)}, {time.monotonic() - started:.0f} s", flush=True)
-    return found
+    maps = encode_images(trunk.eval(), images, trunk.forward_features)
+    return maps.flatten(2).transpose(1, 2).numpy()
 
 
 def make_tokenizer(dialogues: Dialogues, renders: list[Render]) -> hf.PreTrainedTokenizerFast:
@@ -225,14 +211,19 @@ def _tokens(tokenizer: hf.PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def loss_of(model: hf.FastVlmForConditionalGeneration, packed: Packed, features: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of all answers' tokens; features: (B, 49, 1280)."""
+def _states(model: hf.FastVlmForConditionalGeneration, packed: Packed, features: torch.Tensor) -> torch.Tensor:
+    """Return (B, T, D) what the decoder makes of each token; features: (B, 49, 1280)."""
     words = model.get_input_embeddings()(packed.tokens)
     image = packed.tokens == model.config.image_token_index
     words = words.masked_scatter(image[..., None], model.model.multi_modal_projector(features))
-    states = model.model.language_model(
+    return model.model.language_model(
         inputs_embeds=words, attention_mask=packed.seen, position_ids=packed.positions, use_cache=False
     ).last_hidden_state
+
+
+def loss_of(model: hf.FastVlmForConditionalGeneration, packed: Packed, features: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of all answers' tokens; features: (B, 49, 1280)."""
+    states = _states(model, packed, features)
     asked = packed.targets != IGNORED
     return F.cross_entropy(model.lm_head(states[asked]), packed.targets[asked])
 
@@ -309,12 +300,7 @@ def _likelihoods(
 ) -> torch.Tensor:
     """Return (C,) the sums of log-probabilities of the tokens of each answer, without the end token."""
     packed = pack(tokenizer, [[(question, answer) for answer in answers]])
-    words = model.get_input_embeddings()(packed.tokens)
-    image = packed.tokens == model.config.image_token_index
-    words = words.masked_scatter(image[..., None], model.model.multi_modal_projector(features))
-    states = model.model.language_model(
-        inputs_embeds=words, attention_mask=packed.seen, position_ids=packed.positions, use_cache=False
-    ).last_hidden_state
+    states = _states(model, packed, features)
     targets = packed.targets[0]
     places = (targets != IGNORED).nonzero()[:, 0]
     scores = model.lm_head(states[0, places]).log_softmax(-1)[torch.arange(len(places)), targets[places]]
@@ -328,14 +314,9 @@ def save(model: hf.FastVlmForConditionalGeneration, tokenizer: hf.PreTrainedToke
     copy.deepcopy(model).half().save_pretrained(folder)
     make_processor(tokenizer).save_pretrained(folder)
     _name_tower(folder / "config.json")
-    files = {
-        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
-        for file in sorted(folder.iterdir())
-        if file.suffix in {".safetensors", ".json", ".jinja"} and file.name != "manifest.json"
-    }
-    for name in files:
-        (folder / name).chmod(0o644)
-    (folder / "manifest.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    write_manifest(folder)
 
 
 def _name_tower(config: Path) -> None:

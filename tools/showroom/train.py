@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +86,15 @@ def read_renders(path: Path, tower: Tower) -> Renders:
         with torch.random.fork_rng(devices=[]):
             trunk = timm.create_model(NAME, num_classes=0)
         trunk.load_state_dict(tower.parameters)
-        features = _encode(trunk.eval(), [row["bytes"] for row in images])
+        features = encode_images(trunk.eval(), [row["bytes"] for row in images])
         torch.save(features, cached)
     return Renders(features.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
 
 
-def _encode(trunk: torch.nn.Module, images: list[bytes]) -> torch.Tensor:
+def encode_images(
+    trunk: torch.nn.Module, images: list[bytes], forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> torch.Tensor:
+    """Return what the trunk, or its method `forward`, makes of encoded images, in half precision."""
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
     found: list[torch.Tensor] = []
     trunk = trunk.to(memory_format=torch.channels_last)  # twice as fast on a CPU
@@ -99,7 +103,7 @@ def _encode(trunk: torch.nn.Module, images: list[bytes]) -> torch.Tensor:
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in images[start : start + 32]]
         pixels = torch.stack([transform(picture) for picture in pictures])
         with torch.inference_mode():
-            found.append(trunk(pixels.contiguous(memory_format=torch.channels_last)).half())
+            found.append((forward or trunk)(pixels.contiguous(memory_format=torch.channels_last)).half())
         if start % 1024 == 0:
             print(f"features {start}/{len(images)}, {time.monotonic() - started:.0f} s", flush=True)
     return torch.cat(found)
@@ -275,10 +279,15 @@ def save(clip: torch.nn.Module, folder: Path) -> None:
     }
     save_file(parameters, path)
     path.chmod(0o644)
+    write_manifest(folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the digests and sizes of all files of a model that are read when it is loaded."""
     files = {
         file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "bytes": file.stat().st_size}
         for file in sorted(folder.iterdir())
-        if file.suffix in {".safetensors", ".json"} and file.name != "manifest.json"
+        if file.suffix in {".safetensors", ".json", ".jinja"} and file.name != "manifest.json"
     }
     (folder / "manifest.json").write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
 from pytest_clip_robust.core.arrays import row_slices
-from pytest_clip_robust.datasets.images.decoding import read_image
-from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.engines.base import NO_TOKEN, AnswerJob, EncodedBatch, LikelihoodJob
-from pytest_clip_robust.encoding.pixels.reading import Alter
-from pytest_clip_robust.errors import DataError, ModelError
+from pytest_clip_robust.encoding.pixels.reading import read_altered
+from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.system.text import printable
 
 ROWS = 16
@@ -29,7 +26,7 @@ def likelihoods(job: LikelihoodJob) -> Iterator[EncodedBatch]:
         rows = []
         for digest in digests[part]:
             position = job.positions[digest]
-            found = model.likelihoods(_read(job.images, position, job.alter), job.question, job.candidates).sums
+            found = model.likelihoods(read_altered(job.images, position, job.alter), job.question, job.candidates).sums
             if not np.isfinite(found).all():
                 raise ModelError(
                     f"{job.model.spec.label}: a candidate's log-probability is {found[~np.isfinite(found)][0]} for "
@@ -48,22 +45,9 @@ def answers(job: AnswerJob, *, batch_size: int | None = None) -> Iterator[Encode
     by_length = sorted(job.asked, key=lambda digest: (len(job.asked[digest][1]), job.asked[digest]))
     for part in row_slices(len(by_length), batch_size or QUESTIONS):
         digests = by_length[part]
-        images = [_read(job.images, job.asked[digest][0], job.alter) for digest in digests]
+        images = [read_altered(job.images, job.asked[digest][0], job.alter) for digest in digests]
         found = model.generate(images, [job.asked[digest][1] for digest in digests], limit=job.limit)
         rows = np.full((len(digests), job.limit), NO_TOKEN, np.float32)
         for row, tokens in zip(rows, found, strict=True):
             row[: len(tokens)] = tokens
         yield EncodedBatch(digests, rows)
-
-
-def _read(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
-    """Return an image, altered if the job says so.
-
-    Raises:
-        DataError: it cannot be read or altered; the message names set and sample.
-    """
-    try:
-        image = read_image(images, position)
-        return image if alter is None else alter(image, position)
-    except DataError as error:
-        raise DataError(f"{images.name!r}: image {printable(images.samples[position])!r}: {error}") from error

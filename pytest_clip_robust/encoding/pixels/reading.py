@@ -132,9 +132,9 @@ class _Pixels(Dataset[Any]):
         if isinstance(found, torch.Tensor):
             return _Item(position, found, decoded=False)
         try:
-            image = self._image(position)
+            image = read_altered(self._images, position, self._alter)
         except DataError as error:
-            return _Refused(f"{self._images.name}: image {printable(self._images.samples[position])!r}: {error}")
+            return _Refused(str(error))
         pixels = self._preprocess(image)
         if isinstance(pixels, np.ndarray) and not pixels.flags.writeable:
             pixels = pixels.copy()  # torch warns about each array that is not writeable
@@ -171,9 +171,18 @@ class _Pixels(Dataset[Any]):
         except OSError:
             return None  # another process removed the block
 
-    def _image(self, position: int) -> Image.Image:
-        image = read_image(self._images, position)
-        return image if self._alter is None else self._alter(image, position)
+
+def read_altered(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
+    """Return an image of a set, decoded and altered.
+
+    Raises:
+        DataError: it cannot be read, decoded or altered; the message names set and sample.
+    """
+    try:
+        image = read_image(images, position)
+        return image if alter is None else alter(image, position)
+    except DataError as error:
+        raise DataError(f"{images.name}: image {printable(images.samples[position])!r}: {error}") from error
 
 
 def _keep(batch: PixelBatch, images: ImageSet, shelf: PixelShelf) -> None:

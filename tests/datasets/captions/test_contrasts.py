@@ -32,15 +32,6 @@ def pairs(tmp_path):
     return read
 
 
-@pytest.fixture
-def photos(tmp_path, png):
-    root = tmp_path / "photos"
-    root.mkdir()
-    for seed, name in enumerate(["a.png", "b.png"]):
-        (root / name).write_bytes(png(seed))
-    return root
-
-
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))

@@ -14,13 +14,3 @@ def questions(tmp_path):
         return load_question_set(parse_data_option(str(option)), cache_dir=tmp_path / "cache")
 
     return read
-
-
-@pytest.fixture
-def photos(tmp_path, png):
-    """Two images."""
-    root = tmp_path / "photos"
-    root.mkdir()
-    for seed, name in enumerate(["a.png", "b.png"]):
-        (root / name).write_bytes(png(seed))
-    return root
