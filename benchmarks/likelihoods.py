@@ -21,7 +21,7 @@ from run import machine, timed
 
 if TYPE_CHECKING:
     from pytest_clip_robust.models.lmm.model import MultimodalModel
-    from pytest_clip_robust.models.protocols import Likelihoods
+    from pytest_clip_robust.models.lmm.likelihood import Likelihoods
 
 PRECISION = "fp32"
 QUESTION = "What type of object is in this photo?"

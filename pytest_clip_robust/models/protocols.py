@@ -94,18 +94,6 @@ class EncodesDensely(Protocol):
         """
 
 
-class Likelihoods(NamedTuple):
-    """The likelihoods of C candidates, in their order.
-
-    sums: (C,) log-probability of each candidate, in nats: the sum over its tokens, without an end token behind them.
-    tokens: (C,) number of its tokens. bytes: (C,) length of the candidate in UTF-8, without the space before it.
-    """
-
-    sums: NDArray[np.float64]
-    tokens: NDArray[np.int64]
-    bytes: NDArray[np.int64]
-
-
 @runtime_checkable
 class AnswersQuestions(Protocol):
     """A large multimodal model: it answers questions about an image.
@@ -119,11 +107,11 @@ class AnswersQuestions(Protocol):
     tower: str
     notice: Notice
 
-    def likelihoods(self, image: Image, question: str, candidates: Sequence[str]) -> Likelihoods:
-        """Return the log-probability of each candidate as the answer to a question about an RGB image."""
+    def sums(self, images: Sequence[Image], question: str, candidates: Sequence[str]) -> NDArray[np.float64]:
+        """Return (B, C) log-probabilities of candidates as the answer to a question about each of B RGB images."""
 
     def sizes(self, question: str, candidates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (C,) the numbers of tokens and of bytes of candidates, as `likelihoods` does, without an image."""
+        """Return (C,) the numbers of tokens and of bytes of candidates, without the white space around them."""
 
     def generate(self, images: Sequence[Image], questions: Sequence[str], *, limit: int) -> list[tuple[int, ...]]:
         """Return the tokens of the greedy answer to one question about each of B images, at most `limit` of them."""

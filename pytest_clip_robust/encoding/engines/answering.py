@@ -1,4 +1,4 @@
-"""Answers of a large multimodal model: one image after the other, or several questions of free text at once."""
+"""Answers of a large multimodal model, to several questions at once."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from pytest_clip_robust.encoding.pixels.reading import read_altered
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.system.text import printable
 
-ROWS = 16
-"""Images whose likelihoods are returned at once."""
 QUESTIONS = 8
 """Questions that are answered at once, unless a number is given."""
 
 
-def likelihoods(job: LikelihoodJob) -> Iterator[EncodedBatch]:
+def likelihoods(job: LikelihoodJob, *, batch_size: int | None = None) -> Iterator[EncodedBatch]:
     """Yield the log-probabilities of the job's candidates, (B, C); see `Engine`."""
     model = job.model.multimodal
     digests = list(job.positions)
-    for part in row_slices(len(digests), ROWS):
-        rows = []
-        for digest in digests[part]:
-            position = job.positions[digest]
-            found = model.likelihoods(read_altered(job.images, position, job.alter), job.question, job.candidates).sums
-            if not np.isfinite(found).all():
+    for part in row_slices(len(digests), batch_size or QUESTIONS):
+        positions = [job.positions[digest] for digest in digests[part]]
+        images = [read_altered(job.images, position, job.alter) for position in positions]
+        found = model.sums(images, job.question, job.candidates)
+        for row, position in zip(found, positions, strict=True):
+            if not np.isfinite(row).all():
                 raise ModelError(
-                    f"{job.model.spec.label}: a candidate's log-probability is {found[~np.isfinite(found)][0]} for "
+                    f"{job.model.spec.label}: a candidate's log-probability is {row[~np.isfinite(row)][0]} for "
                     f"{printable(job.images.samples[position])!r}: check the checkpoint, or try --clip-precision fp32"
                 )
-            rows.append(found)
-        yield EncodedBatch(digests[part], np.stack(rows).astype(np.float32))
+        yield EncodedBatch(digests[part], found.astype(np.float32))
 
 
 def answers(job: AnswerJob, *, batch_size: int | None = None) -> Iterator[EncodedBatch]:

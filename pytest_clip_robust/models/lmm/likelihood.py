@@ -1,4 +1,4 @@
-"""Log-probabilities of answers to a question: behind one pass over question and image, or by a whole pass for each."""
+"""Log-probabilities of answers to a question: behind one pass over question and images, or by a whole pass for each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ TokenScores = NDArray[np.float64]
 """The log-probability of each token of one answer, given the question, the image, and the tokens before it."""
 
 
+class Likelihoods(NamedTuple):
+    """The likelihoods of C candidates, in their order.
+
+    sums: (C,) log-probability of each candidate, in nats: the sum over its tokens, without an end token behind them.
+    tokens: (C,) number of its tokens. bytes: (C,) length of the candidate in UTF-8, without the space before it.
+    """
+
+    sums: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+
+
 class Cost(NamedTuple):
     """The memory of one row of a pass behind a prefix, in bytes: for each token of the prefix, and each of its own."""
 
@@ -24,22 +36,25 @@ class Cost(NamedTuple):
     each: int
 
 
-def behind_one_prefix(
+def behind_prefix(
     passes: Passes, inputs: Tensors, answers: Sequence[Answer], *, cost: Cost, memory: int
-) -> list[TokenScores]:
-    """Return the log-probabilities of the tokens of all answers, by one pass over the image and short ones behind it.
+) -> list[list[TokenScores]]:
+    """Return, for each of B images, the log-probabilities of the tokens of all answers.
 
-    The first token of an answer is read from the pass over the question, and the last is never passed. Equal answers
-    are computed once. A short pass has as many answers as fit into `memory` bytes, at least one.
+    There is one pass over the question with all images, and there are short ones behind it. The first token of an
+    answer is read from the pass over the question, and the last is never passed. Equal answers are computed once. A
+    short pass has as many answers as fit into `memory` bytes for all images, at least one.
     """
     prefix = passes.prefix(inputs)
-    found: dict[Answer, TokenScores] = {one: _numpy(prefix.scores[[one[0]]]) for one in answers}
+    firsts = {one: prefix.scores[:, one[0]].double().cpu().numpy() for one in answers}
+    found = [{one: first[image, None] for one, first in firsts.items()} for image in range(len(prefix.scores))]
     longer = sorted({one for one in answers if len(one) > 1}, key=lambda one: (len(one), one))
     length = prefix.mask.shape[1]
-    for group in grouped(longer, before=length, cost=cost, memory=memory):
-        for answer, rest in zip(group, _rest(passes, prefix, group), strict=True):
-            found[answer] = np.concatenate([found[answer], rest])
-    return [found[one] for one in answers]
+    for group in grouped(longer, before=length, cost=cost, memory=memory // len(found)):
+        for of_image, rests in zip(found, _rest(passes, prefix, group), strict=True):
+            for answer, rest in zip(group, rests, strict=True):
+                of_image[answer] = np.concatenate([of_image[answer], rest])
+    return [[of_image[one] for one in answers] for of_image in found]
 
 
 def by_whole_passes(
@@ -82,23 +97,25 @@ def padded(answers: Sequence[Answer]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def attended(prefix: Prefix, mask: torch.Tensor) -> torch.Tensor:
-    """Return (R, N + T): the tokens of the prefix and those of each row.
+    """Return (B * R, N + T): the tokens of the prefix of each of B images, and those of each of R rows behind it.
 
     The model makes its attention of it. A mask with a boolean for each pair of tokens would be added to the scores as 0
     and 1 by some implementations of attention, without any error.
     """
-    return torch.cat([prefix.mask.expand(len(mask), -1), mask.to(prefix.mask)], dim=1)
+    images, rows = len(prefix.mask), len(mask)
+    return torch.cat([prefix.mask.repeat_interleave(rows, 0), mask.to(prefix.mask).repeat(images, 1)], dim=1)
 
 
-def _rest(passes: Passes, prefix: Prefix, group: Sequence[Answer]) -> list[TokenScores]:
-    """Return the log-probabilities of all tokens of each answer but the first."""
+def _rest(passes: Passes, prefix: Prefix, group: Sequence[Answer]) -> list[list[TokenScores]]:
+    """Return, for each image, the log-probabilities of all tokens of each answer but the first."""
+    images = len(prefix.mask)
     tokens, mask = padded(group)
-    scores = passes.behind(prefix, tokens.to(prefix.mask.device), attended(prefix, mask))
-    lengths = [len(one) - 1 for one in group]
-    return [
-        _numpy(row[torch.arange(length), torch.tensor(answer[1:])])
-        for row, length, answer in zip(scores, lengths, group, strict=True)
-    ]
+    targets, _ = padded([(*one[1:], 0) for one in group])
+    rows = tokens.to(prefix.mask.device).repeat(images, 1)
+    scores = passes.behind(prefix, rows, attended(prefix, mask))
+    wanted = targets.to(scores.device).repeat(images, 1)[..., None]
+    found = scores.gather(2, wanted)[..., 0].double().cpu().numpy().reshape(images, len(group), -1)
+    return [[row[: len(answer) - 1] for row, answer in zip(of_image, group, strict=True)] for of_image in found]
 
 
 def _numpy(scores: torch.Tensor) -> TokenScores:

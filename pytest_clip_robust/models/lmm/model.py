@@ -20,13 +20,14 @@ from pytest_clip_robust.models.lmm.inputs import Inputs, Tensors, with_answer
 from pytest_clip_robust.models.lmm.likelihood import (
     Answer,
     Cost,
+    Likelihoods,
     TokenScores,
-    behind_one_prefix,
+    behind_prefix,
     by_whole_passes,
+    grouped,
 )
 from pytest_clip_robust.models.lmm.passes import Passes, bytes_per_token
 from pytest_clip_robust.models.lmm.wording import Asked, Wording
-from pytest_clip_robust.models.protocols import Likelihoods
 from pytest_clip_robust.system.notice import Notice, log_notice
 
 GIB = 2**30
@@ -93,15 +94,26 @@ class MultimodalModel:
         guard = partial(Guard, precision=precision, notice=self._notify, where=where)
         whole = "every candidate has a pass over the image of its own, which takes longer"
         self._prefix_guard = guard("reusing the pass over an image", whole)
+        self._images_guard = guard("one pass over several images", "each image has passes of its own")
         self._batch_guard = guard("generating for several images at once", "each image has passes of its own")
         self._cache_guard = guard("generating with a cache", "every token has a pass over the image of its own")
 
     def likelihoods(self, image: Image.Image, question: str, candidates: Sequence[str]) -> Likelihoods:
         """Return the log-probability of each candidate as the answer to a question about an RGB image.
 
-        There is one pass over the image, and short passes over the candidates behind it; candidates that are equal, or
+        Raises:
+            DataError, ModelError: as `sums`.
+        """
+        return Likelihoods(self.sums([image], question, candidates)[0], *self.sizes(question, candidates))
+
+    def sums(self, images: Sequence[Image.Image], question: str, candidates: Sequence[str]) -> NDArray[np.float64]:
+        """Return (B, C) log-probabilities of candidates as the answer to a question about each of B RGB images.
+
+        There is one pass over each image, and short passes over the candidates behind it; candidates that are equal, or
         equal but for white space around them, have equal values. On the first question this is compared with a whole
-        pass for each of a few candidates, and if it differs, every candidate has a whole pass from then on.
+        pass for each of a few candidates, and if it differs, every candidate has a whole pass from then on. Images
+        share their passes if all candidates of all images fit into one, no question is padded, and the first images
+        have the log-probabilities of whole passes; otherwise they are asked about one by one.
 
         Raises:
             DataError: question or candidates are empty, have special tokens, or are longer than the context.
@@ -109,16 +121,21 @@ class MultimodalModel:
         """
         if not candidates:
             raise DataError(f"{self._where}: no candidates for question {shown(question)}")
+        if not images:
+            return np.zeros((0, len(candidates)))
         asked = self._wording.ask(question)
         answers = self._wording.answers(asked, candidates)
-        inputs = self._tensors([asked.border], [image])
-        self._wording.check_question(asked, inputs["input_ids"][0].tolist())
-        self._check_room(_width(inputs), answers, candidates)
-        scores = self._scores(inputs, asked, answers)
-        return Likelihoods(np.array([one.sum() for one in scores]), *_sizes(answers, candidates))
+        batch = Batch(self._tensors, [asked.border] * len(images), images)
+        self._wording.check_question(asked, batch.together["input_ids"][0].tolist())
+        self._check_room(_width(batch.together), answers, candidates)
+        if len(images) > 1 and self._share_passes(batch, asked, answers):
+            scores = self._behind(batch.together, answers)
+        else:
+            scores = [self._scores(inputs, asked, answers) for inputs in batch.alone]
+        return np.array([[one.sum() for one in of_image] for of_image in scores])
 
     def sizes(self, question: str, candidates: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (C,) the numbers of tokens and of bytes of candidates, as `likelihoods` does, without an image.
+        """Return (C,) the numbers of tokens and of bytes of candidates, without the white space around them.
 
         Raises:
             DataError: question or candidates are empty, or have special tokens.
@@ -162,8 +179,8 @@ class MultimodalModel:
         """
         asked = self._wording.ask(question)
         first, second = (self._tensors([asked.border], [image]) for image in images)
-        scores = self._passes.prefix(first).scores
-        if torch.equal(scores, self._passes.prefix(second).scores):
+        scores = self._passes.prefix(first).scores[0]
+        if torch.equal(scores, self._passes.prefix(second).scores[0]):
             raise ModelError(
                 f"{self._where}: two different images have exactly the same answer, so the image does not reach the "
                 "language model"
@@ -193,13 +210,38 @@ class MultimodalModel:
                     f"{length:,} of the {self.context:,} that the model can read; shorten it, or use smaller images"
                 )
 
+    def _share_passes(self, batch: Batch, asked: Asked, answers: Sequence[Answer]) -> bool:
+        """Return whether the images of a batch are asked about in passes that they share."""
+        inputs, images = batch.together, len(batch.images)
+        length = _width(inputs)
+        groups = grouped(sorted(set(answers), key=len), before=length, cost=self._cost, memory=self._memory // images)
+        if len(list(groups)) > 1 or not inputs["attention_mask"].all():
+            return False
+        sample = self._sample(asked, answers, length)
+
+        def fast() -> list[TokenScores]:
+            found = self._behind(inputs, sample)
+            return [*found[0], *found[-1]]
+
+        def whole() -> list[TokenScores]:
+            return [one for inputs in (batch.alone[0], batch.alone[-1]) for one in self._whole(inputs, sample)]
+
+        return self._images_guard.allows(length, fast=fast, whole=whole)
+
     def _scores(self, inputs: Tensors, asked: Asked, answers: Sequence[Answer]) -> list[TokenScores]:
-        fast = partial(behind_one_prefix, self._passes, inputs, cost=self._cost, memory=self._memory)
-        whole = partial(by_whole_passes, self._passes, inputs, answer_type=self._family.answer_type)
+        """Return the log-probabilities of the tokens of answers to a question about one image."""
         length = _width(inputs)
         sample = self._sample(asked, answers, length)
-        reuse = self._prefix_guard.allows(length, fast=lambda: fast(sample), whole=lambda: whole(sample))
-        return fast(answers) if reuse else whole(answers)
+        reuse = self._prefix_guard.allows(
+            length, fast=lambda: self._behind(inputs, sample)[0], whole=lambda: self._whole(inputs, sample)
+        )
+        return self._behind(inputs, answers)[0] if reuse else self._whole(inputs, answers)
+
+    def _behind(self, inputs: Tensors, answers: Sequence[Answer]) -> list[list[TokenScores]]:
+        return behind_prefix(self._passes, inputs, answers, cost=self._cost, memory=self._memory)
+
+    def _whole(self, inputs: Tensors, answers: Sequence[Answer]) -> list[TokenScores]:
+        return by_whole_passes(self._passes, inputs, answers, answer_type=self._family.answer_type)
 
     def _sample(self, asked: Asked, answers: Sequence[Answer], length: int) -> list[Answer]:
         """Return answers to test with: the shortest, the longest and one between, and the probes that have room."""
@@ -258,6 +300,8 @@ class Batch:
     @cached_property
     def alone(self) -> list[Tensors]:
         """The tensors of each question in a batch of its own."""
+        if len(self.prompts) == 1:
+            return [self.together]
         return [self.tensors([prompt], [image]) for prompt, image in zip(self.prompts, self.images, strict=True)]
 
 

@@ -23,16 +23,16 @@ KEEP_NAMES = ("logits_to_keep", "num_logits_to_keep")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefix:
-    """The result of a pass over one question and its image.
+    """The result of a pass over one question with each of B images.
 
-    scores: (V,) log-probabilities of the token behind it. cache: one row of keys and values; passes write into it.
-    mask: (1, N), the tokens that it holds. shift: what is added to the positions of tokens behind it, or None.
+    scores: (B, V) log-probabilities of the token behind it. cache: B rows of keys and values; passes write into it.
+    mask: (B, N), the tokens that it holds. shift: (B,) what is added to the positions of tokens behind it, or None.
     """
 
     scores: torch.Tensor
     cache: Any
     mask: torch.Tensor
-    shift: int | None
+    shift: torch.Tensor | None
 
 
 class Passes:
@@ -48,26 +48,28 @@ class Passes:
         self._model, self._shifted, self._device, self._where = model, shifted, torch.device(device), where
 
     def prefix(self, inputs: Mapping[str, torch.Tensor]) -> Prefix:
-        """Pass over one question and its image, and keep the cache.
+        """Pass over one question with each of B images, and keep the cache.
 
         Raises:
             ModelError: the pass fails, or its numbers are not finite.
         """
         output = self._run(inputs, last=1, use_cache=True)
-        scores = self._scores(output.logits[0, -1:])[0]
-        shift = _shift(self._model) if self._shifted else None
-        return Prefix(scores=scores, cache=output[self.kept], mask=inputs["attention_mask"], shift=shift)
+        mask = inputs["attention_mask"]
+        shift = _shift(self._model, len(mask)).to(mask.device) if self._shifted else None
+        return Prefix(scores=self._scores(output.logits[:, -1]), cache=output[self.kept], mask=mask, shift=shift)
 
     def behind(self, prefix: Prefix, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (R, T, V) log-probabilities behind each of the (R, T) tokens, which continue R copies of a prefix.
+        """Return (R, T, V) log-probabilities behind each of the (R, T) tokens, which continue copies of a prefix.
 
+        The first R / B rows continue that of the first image, and so on.
         mask: what the tokens attend to; (R, N + T) with 1 for tokens of prefix and row, and 0 for padding.
         """
         rows, length = tokens.shape
-        more: dict[str, Any] = {self.kept: copies(prefix.cache, rows), "attention_mask": mask}
+        times = rows // len(prefix.mask)
+        more: dict[str, Any] = {self.kept: copies(prefix.cache, times), "attention_mask": mask}
         if prefix.shift is not None:
-            start = prefix.mask.shape[1] + prefix.shift
-            more["position_ids"] = torch.arange(start, start + length, device=tokens.device).expand(3, rows, length)
+            start = (prefix.mask.shape[1] + prefix.shift).repeat_interleave(times)
+            more["position_ids"] = (start[:, None] + torch.arange(length, device=start.device)).expand(3, rows, length)
         return self._scores(self._run({"input_ids": tokens, **more}, last=length, use_cache=True).logits)
 
     def whole(self, inputs: Mapping[str, torch.Tensor], *, last: int) -> torch.Tensor:
@@ -116,11 +118,11 @@ class Passes:
         return scores
 
 
-def copies(cache: Any, rows: int) -> Any:
-    """Return `rows` copies of a cache of one row. Passes write into a cache, so that each needs one of its own."""
+def copies(cache: Any, times: int) -> Any:
+    """Return `times` copies of each row of a cache. Passes write into a cache, so that each needs one of its own."""
     copied = copy.deepcopy(cache)
-    if rows > 1:
-        copied.batch_repeat_interleave(rows)
+    if times > 1:
+        copied.batch_repeat_interleave(times)
     return copied
 
 
@@ -135,8 +137,9 @@ def bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     return int(2 * text.num_hidden_layers * heads * width * dtype.itemsize)
 
 
-def _shift(model: Any) -> int:
-    """Return how many positions more or less than tokens the last pass counted: an image of Qwen-VL has fewer."""
+def _shift(model: Any, rows: int) -> torch.Tensor:
+    """Return (B,) how many positions more or less than tokens the last pass counted: an image of Qwen-VL has fewer."""
     places = (getattr(model, "model", None), model)
     found = [getattr(one, "rope_deltas", None) for one in places]
-    return next((int(one.flatten()[0]) for one in found if one is not None), 0)
+    shifts: torch.Tensor = next((one for one in found if one is not None), torch.zeros(1)).flatten().long()
+    return shifts.expand(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_answers_that_are_padded_on_the_left_are_noticed(expected, monkeypatch):
         scores = passes.behind(prefix, tokens, likelihood.attended(prefix, mask))
         lengths = [len(one) - 1 for one in group]
         rows = zip(scores, lengths, group, strict=True)
-        return [row[torch.arange(-n, 0), torch.tensor(answer[1:])].double().numpy() for row, n, answer in rows]
+        return [[row[torch.arange(-n, 0), torch.tensor(answer[1:])].double().numpy() for row, n, answer in rows]]
 
     model, notices = noticed()
     monkeypatch.setattr(likelihood, "_rest", rest)
@@ -98,8 +99,25 @@ def test_questions_that_are_padded_on_the_right_are_noticed(expected):
     check(notices, r"model lmm:llava: generating for several images at once changes log-probabilities by ([\d.]+) nats")
 
 
+def test_images_whose_caches_are_exchanged_are_noticed(expected, monkeypatch):
+    def exchanged(cache, times):
+        copied = copy.deepcopy(cache)
+        for layer in copied.layers:
+            layer.keys, layer.values = (one.repeat(times, 1, 1, 1) for one in (layer.keys, layer.values))
+        return copied
+
+    monkeypatch.setattr(passes, "copies", exchanged)
+    model, notices = noticed()
+    found = model.sums(SEVERAL[0], QUESTION, NAMES)
+    check(notices, r"model lmm:llava: one pass over several images changes log-probabilities by ([\d.e+-]+) nats")
+    assert notices[0].endswith("so each image has passes of its own")
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
+    assert len(model.sums(SEVERAL[0], QUESTION, NAMES)) == 2
+    assert len(notices) == 1  # one image at a time is right
+
+
 def test_positions_that_qwen_counts_otherwise_are_noticed(monkeypatch):
-    monkeypatch.setattr(passes, "_shift", lambda module: 0)
+    monkeypatch.setattr(passes, "_shift", lambda module, rows: torch.zeros(rows, dtype=torch.long))
     model, notices = noticed("qwen2_vl")
     found = model.likelihoods(photo(), QUESTION, NAMES)
     check(notices, REUSE)

@@ -83,6 +83,51 @@ def test_any_number_of_candidates_costs_one_image_pass(family, monkeypatch):
     np.testing.assert_allclose(single.sums, whole.sums, rtol=0, atol=1e-5)
 
 
+@every_family
+def test_several_images_have_the_likelihoods_of_single_ones(family):
+    notices = []
+    model = asked(family, notice=notices.append)
+    images = [photo(), photo(seed=1), photo(seed=2), photo(31, 64, seed=3), photo(seed=4)]
+    single = np.stack([model.likelihoods(image, QUESTION, NAMES).sums for image in images])
+    assert np.abs(np.diff(single, axis=0)).max(axis=1).min() > 0.01  # the images differ
+    for chosen in ([0, 1, 2], [3, 0], [4, 3, 2, 1, 0], [1], []):
+        found = model.sums([images[one] for one in chosen], QUESTION, NAMES)
+        np.testing.assert_allclose(found, single[chosen].reshape(-1, len(NAMES)), rtol=2e-6, atol=1e-5)
+    assert not notices
+
+
+def passes_of(model, module, images):
+    """Return the numbers of rows of the passes over images, and of those behind them."""
+    counted = []
+    hook = module.register_forward_pre_hook(lambda _, __, inputs: counted.append(inputs), with_kwargs=True)
+    found = model.sums(images, QUESTION, NAMES)
+    hook.remove()
+    return found, [(len(one["input_ids"]), "pixel_values" in one) for one in counted]
+
+
+def test_several_images_share_their_passes_if_all_candidates_fit_into_one():
+    model, module = asked("llava"), built("llava")[0]
+    images = [photo(seed=seed) for seed in range(4)]
+    model.sums(images, QUESTION, NAMES)
+    longer = sum(size > 1 for size in model.sizes(QUESTION, NAMES)[0])
+    found, passes = passes_of(model, module, images)
+    assert passes == [(4, True), (4 * longer, False)]
+    model._memory = 1
+    model.sums(images, QUESTION, NAMES)  # the first question in this way is also asked in whole passes
+    alone, passes = passes_of(model, module, images)
+    assert [rows for rows, over_image in passes if over_image] == [1] * 4
+    np.testing.assert_allclose(alone, found, rtol=0, atol=1e-5)
+
+
+def test_images_of_questions_that_would_be_padded_have_passes_of_their_own():
+    model, module = asked("qwen2_vl"), built("qwen2_vl")[0]
+    images = [photo(), photo(112, 112, seed=1)]
+    assert not model._tensors([model._wording.ask(QUESTION).border] * 2, images)["attention_mask"].all()
+    model.sums(images, QUESTION, NAMES)
+    _, passes = passes_of(model, module, images)
+    assert [rows for rows, over_image in passes if over_image] == [1, 1]
+
+
 def test_candidates_may_be_equal_and_come_in_any_order():
     model = asked("llava")
     found = model.likelihoods(photo(), QUESTION, ["dog", "boat house", "dog", " dog\n"])
