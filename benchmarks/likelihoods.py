@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from run import machine, timed
 
 if TYPE_CHECKING:
-    from pytest_clip_robust.models.lmm.model import MultimodalModel
     from pytest_clip_robust.models.lmm.likelihood import Likelihoods
+    from pytest_clip_robust.models.lmm.model import MultimodalModel
 
 PRECISION = "fp32"
 QUESTION = "What type of object is in this photo?"

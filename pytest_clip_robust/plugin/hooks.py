@@ -106,6 +106,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return None
     if not (config.getoption("clip_models") or config.getini("clip_model")):
         raise pytest.UsageError(MODEL_OPTION_TAKEN if config.stash[TAKEN] else NO_MODEL_TO_CHECK)
+    _share_the_machine(config)
     from pytest_clip_robust.plugin.model_check import run_checks  # noqa: PLC0415
 
     return run_checks(config)
@@ -141,6 +142,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _start(config: pytest.Config) -> None:
     """Register what a run with a model needs; it is imported here, so that other runs of pytest stay fast."""
+    _share_the_machine(config)
     from pytest_clip_robust.config.checking import check_profile  # noqa: PLC0415
     from pytest_clip_robust.errors import ClipRobustError  # noqa: PLC0415
     from pytest_clip_robust.plugin import fixtures, item_hooks, parametrize  # noqa: PLC0415
@@ -165,6 +167,13 @@ def _start(config: pytest.Config) -> None:
         from pytest_clip_robust.plugin.parallel.hooks import start  # noqa: PLC0415
 
         start(config)
+
+
+def _share_the_machine(config: pytest.Config) -> None:
+    """Set the number of threads and how they wait, before anything imports torch."""
+    from pytest_clip_robust.system.threads import share_the_machine  # noqa: PLC0415
+
+    share_the_machine(alone=not config.getoption("tx", None))
 
 
 def _reporters(config: pytest.Config, run: RunConfig) -> dict[str, object]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import pytest
 
-from pytest_clip_robust.plugin.parallel.capacity import THREAD_CAPS
+from pytest_clip_robust.system.threads import THREAD_CAPS
 
 MODEL = "--model=py:colour_clip:load"
 OTHER = "--model=py:colour_clip:load_other"

@@ -63,8 +63,9 @@ class LocalEngine:
             return self._images(job)
         if isinstance(job, TextJob):
             return self._texts(job)
-        answer = likelihoods if isinstance(job, LikelihoodJob) else answers
-        return answer(job, batch_size=self._image_batch)
+        if isinstance(job, LikelihoodJob):
+            return likelihoods(job, batch_size=self._image_batch)
+        return answers(job, batch_size=self._image_batch)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
         """Yield the features of images; reading, altering, copying and encoding overlap."""

@@ -14,8 +14,6 @@ from pytest_clip_robust.plugin.parallel.devices import Device, find_devices
 from pytest_clip_robust.plugin.parallel.slots import Slot, cpu_slots, gpu_slots
 from pytest_clip_robust.system.machine import count_cores, free_memory
 
-THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 GPU_MEMORY = "CLIP_ROBUST_GPU_MEMORY"
 """Environment variable: the GiB that a worker can use on each of its GPUs, such as ``16,16``."""
 
@@ -117,17 +115,6 @@ def pin(slot: Slot, environment: Mapping[str, str]) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": ",".join(device.id for device in slot),
         "CUDA_DEVICE_ORDER": environment.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
     }
-
-
-def thread_caps(cores: int, workers: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that limits `workers` to `cores` threads in total, without variables that the user set.
-
-    The other libraries fall back to the first variable, so a user who set that one set them all.
-    """
-    if THREAD_CAPS[0] in environment:
-        return {}
-    share = str(max(1, cores // max(1, workers)))
-    return {name: share for name in THREAD_CAPS if name not in environment}
 
 
 def count(number: int, thing: str) -> str:

@@ -18,11 +18,12 @@ from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gpu import gpu_need
 from pytest_clip_robust.plugin.items import model_label, short_name
 from pytest_clip_robust.plugin.keys import RUN, TURNS
-from pytest_clip_robust.plugin.parallel.capacity import GPU_MEMORY, capacity_of, count, pin, thread_caps
+from pytest_clip_robust.plugin.parallel.capacity import GPU_MEMORY, capacity_of, count, pin
 from pytest_clip_robust.plugin.parallel.grouping import Group, Need, group_tests
 from pytest_clip_robust.plugin.parallel.scheduler import GroupScheduling
 from pytest_clip_robust.system.files import write_whole
 from pytest_clip_robust.system.machine import count_cores
+from pytest_clip_robust.system.threads import thread_caps
 
 NEEDS = "clip_robust_needs"
 """The entry of xdist's `workerinput` that names the file in which workers write what each test needs.

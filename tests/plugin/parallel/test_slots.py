@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clip_robust.plugin.parallel.capacity import THREAD_CAPS, pin, thread_caps
+from pytest_clip_robust.plugin.parallel.capacity import pin
 from pytest_clip_robust.plugin.parallel.devices import Device
 from pytest_clip_robust.plugin.parallel.slots import cpu_slots, gpu_slots
 from pytest_clip_robust.system.machine import count_cores, free_memory
@@ -87,13 +87,6 @@ def test_a_container_s_limits_count(tmp_path):
     assert count_cores(tmp_path) == 1 <= unlimited
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert count_cores(tmp_path) == unlimited
-
-
-def test_threads_are_shared_out_and_the_user_s_own_caps_stand():
-    assert thread_caps(8, 3, {}) == dict.fromkeys(THREAD_CAPS, "2")
-    assert thread_caps(2, 4, {}) == dict.fromkeys(THREAD_CAPS, "1")
-    assert set(thread_caps(8, 3, {"MKL_NUM_THREADS": "5"})) == {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
-    assert thread_caps(8, 3, {"OMP_NUM_THREADS": "5"}) == {}
 
 
 def test_a_pin_numbers_gpus_as_nvidia_smi_does_unless_the_user_says_otherwise():
