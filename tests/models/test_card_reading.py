@@ -241,6 +241,21 @@ def test_a_folder_of_transformers_is_read(tmp_path):
     assert found.fine_tuning == "unknown method"
 
 
+def test_a_large_multimodal_model_states_its_tower_and_its_language_model(tmp_path):
+    vision = {"model_type": "clip_vision_model", "hidden_size": 1024, "patch_size": 14, "image_size": 336}
+    config = {"model_type": "llava", "vision_config": vision, "text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = card_of(spec_claims(ModelSpec.parse(f"lmm:{tmp_path}")))
+    assert (found.family, found.size, found.resolution) == ("ViT", "L/14", 336)
+    assert (found.text_tower, found.loss) == ("lmsys/vicuna-7b-v1.5", "next token")
+
+
+def test_the_multimodal_model_of_the_showroom_states_its_factors():
+    assert sentence(card("lmm:showroom-lmm")) == (
+        "EfficientNet lite0, 4.88 M parameters, 224 px; showroom (10.1 k pairs), 60.5 k seen; next token; zero-shot"
+    )
+
+
 def test_a_config_of_another_kind_states_nothing(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     assert card_of(spec_claims(ModelSpec.parse(f"hf:{tmp_path}"))).facts == {}

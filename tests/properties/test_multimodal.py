@@ -354,6 +354,40 @@ def test_equal_models_do_not_decide_the_finding():
     assert np.mean([one == "holds" for one in verdicts]) < 0.1
 
 
+def test_the_gain_on_a_part_is_that_of_its_samples_alone():
+    labels = [0, 0, 1, 1, 2, 2]
+    lmm, tower = one_way([1, 1, 0, 0, 1, 0], labels), one_way([1, 0, 1, 1, 1, 0], labels, how="tower")
+    inside = np.array([True, True, False, False, True, False])
+    found = tower_gain.gain_on_part(lmm.part(inside), tower.part(inside), "pose")
+    assert (found.key, found.n) == ("multimodal.gain_over_tower_all_way_generated[set/pose]", 3)
+    assert found.value == pytest.approx(1 / 3)
+    assert (found.details["lmm"], found.details["tower"]) == (1, pytest.approx(2 / 3))
+    whole = tower_gain.gain_over_tower(lmm, tower)
+    assert tower_gain.gain_on_part(lmm, tower, "all").interval == whole.interval
+    with pytest.raises(MeasurementError):
+        tower_gain.gain_on_part(lmm, tower.part(inside), "pose")
+
+
+def test_how_much_more_an_lmm_gains_where_its_tower_is_weak():
+    lmm, tower = pair(4000, gain=where(0.3, -0.1), hard=(0, 4))
+    found = tower_gain.gain_where_weak(lmm, tower)
+    weak, rest = (tower_gain.gain_on_challenging(lmm, tower, others=others) for others in (False, True))
+    assert found.key == "multimodal.gain_where_weak_all_way_generated[set]"
+    assert found.value == pytest.approx(weak.value - rest.value)
+    assert found.value == pytest.approx(0.4, abs=0.1)
+    assert found.interval.low < found.value < found.interval.high
+    assert found.interval == tower_gain.beats_tower_only_where_weak(lmm, tower).difference
+    assert "holds" in found.remark
+
+
+def test_an_lmm_that_is_its_tower_gains_as_much_everywhere():
+    _, tower = pair()
+    found = tower_gain.gain_where_weak(tower, tower)
+    assert found.value == 0
+    assert found.interval.low <= 0 <= found.interval.high
+    assert "holds" not in found.remark
+
+
 def two_models(seed):
     rng = np.random.default_rng(seed)
     found = []

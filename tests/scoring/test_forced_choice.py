@@ -15,6 +15,7 @@ from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.forced_choice import (
     Choices,
     decide_by_vote,
+    joined,
     read_places,
     tower_choices,
     worst_choices,
@@ -209,6 +210,36 @@ def test_a_tower_chooses_among_the_same_candidates_by_its_logits():
 def test_a_tower_that_was_asked_about_something_else_is_an_error(fields, message):
     with pytest.raises(MeasurementError, match=message):
         tower_choices(predictions(**fields), choices())
+
+
+def test_joined_questions_are_those_of_all_parts():
+    first, second = choices(), choices(places=np.array([1, 1, -1, 0, 0, 1]), texts=("A", "a", "?", "b", "A", "C"))
+    found = joined([first, second])
+    assert (len(found), found.questions.tolist()) == (3, [4, 4, 4])
+    np.testing.assert_allclose(found.shares, (first.shares + second.shares) / 2)
+    assert list(found.texts) == [*first.texts, *second.texts]
+    assert list(found.reasons) == [*first.reasons, *second.reasons]
+    assert joined([first]).answers.tolist() == first.answers.tolist()
+
+
+@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=4))
+def test_the_order_of_joined_parts_does_not_matter(seeds):
+    parts = [choices(places=np.random.default_rng(seed).integers(-1, 2, 6)) for seed in seeds]
+    np.testing.assert_allclose(joined(parts).shares, joined(parts[::-1]).shares)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"samples": ["0.png", "2.png", "1.png"]},
+        {"labels": np.array([1, 1, 2])},
+        {"how": "likelihood_sum"},
+        {"class_names": ("a", "b", "d")},
+    ],
+)
+def test_choices_about_other_samples_are_not_joined(other):
+    with pytest.raises(MeasurementError, match="'set' and 'set' are not choices about the same samples"):
+        joined([choices(), choices(**other)])
 
 
 def test_likelihood_variants_choose_different_winners():

@@ -89,6 +89,17 @@ def test_a_gate_without_a_threshold_does_not_inherit_that_of_its_set(tmp_path, m
     assert found["corruption.top1[x/fog]"] == {"at_least": 0.0}
 
 
+def test_one_model_has_thresholds_that_cover_the_images_alone(tmp_path):
+    report = write_report(tmp_path, "m", {"multimodal.accuracy[x]": 0.8})
+    gates = thresholds.gates_of({report: thresholds.read_report(report)})
+    assert list(gates) == ["multimodal.accuracy[x]"]
+    (record,) = gates["multimodal.accuracy[x]"]
+    error = thresholds.standard_error(record["interval"])
+    (bound,) = thresholds.bounds([*gates.values()])
+    expected = stats.t(record["n"] - 1).isf(thresholds.CHANCE) * error * np.sqrt(2)
+    assert bound == pytest.approx(0.8 - expected)
+
+
 def test_the_margin_is_the_prediction_interval_of_one_more_value():
     """With hardly any error from images, it is Student's prediction interval."""
     values = np.array([[0.50], [0.53], [0.58], [0.51]])

@@ -16,6 +16,8 @@ rounded to the lenient side, to two decimals, or four below 0.1. A gate whose bo
 value can violate, gets no threshold, as passing it would say nothing. If that of its whole set would then apply to it,
 it keeps its own, which is clipped to the range of the metric.
 
+With the report of one model only, as for the multimodal one, s is 0: its thresholds cover the images and not the seed.
+
 The section ``[thresholds]`` is rewritten. With ``--keep``, thresholds of gates that are not in the reports remain, so
 that a subset of the suites can be run.
 """
@@ -26,7 +28,7 @@ import argparse
 import math
 import re
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,7 @@ from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates.record import IntervalRecord, Record
 from pytest_clip_robust.gates.threshold import keys_for
-from pytest_clip_robust.report.document import read_report
+from pytest_clip_robust.report.document import Document, read_report
 
 CHANCE = 0.05
 SMALL = 0.1
@@ -47,7 +49,7 @@ SMALL = 0.1
 SECTION = re.compile(r"^\[thresholds\]\n(.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 
 WORST = {
-    "higher": ((r"gain_over_blind|fewer_templates", -1.0), (r"", 0.0)),
+    "higher": ((r"gain_over|gain_where|fewer_templates", -1.0), (r"", 0.0)),
     "lower": ((r"brier", 2.0), (r"nll|rank|error_ratio|mce_alexnet|features\.", math.inf), (r"", 1.0)),
 }
 """The worst value that a metric can have, by direction: of the first pattern that is found in its id."""
@@ -65,11 +67,11 @@ def main() -> None:
     if before is None:
         parser.error(f"{options.profile} has no section [thresholds]")
     try:
-        panel = panel_from({path: read_report(path) for path in options.reports})
+        gates = gates_of({path: read_report(path) for path in options.reports})
     except ReportError as error:
         parser.error(str(error))
-    found = dict(zip(panel.gates, bounds([*panel.gates.values()]), strict=True))
-    first = {key: records[0] for key, records in panel.gates.items()}
+    found = dict(zip(gates, bounds([*gates.values()]), strict=True))
+    first = {key: records[0] for key, records in gates.items()}
     kept = {}
     if options.keep:
         old = dict(zip(tomllib.loads(text)["thresholds"], before[1].splitlines(keepends=True), strict=True))
@@ -81,6 +83,21 @@ def main() -> None:
     options.profile.write_text(SECTION.sub(lambda _: section, text), encoding="utf-8")
     print(f"{len(lines)} thresholds, of which these say nothing: {', '.join(sorted(covered)) or '-'}")
     print(f"no threshold, as none would say anything: {', '.join(sorted(set(found) - chosen - covered)) or '-'}")
+
+
+def gates_of(reports: Mapping[Path, Document]) -> Mapping[str, Sequence[Record]]:
+    """Return the records of each gate that was measured, of one model or of all checkpoints of a panel.
+
+    Raises:
+        ReportError: reports of several models do not make a panel.
+    """
+    if len(reports) > 1:
+        return panel_from(reports).gates
+    (document,) = reports.values()
+    measured = [record for record in document["gates"] if "value" in record]
+    if len({record["model"] for record in measured}) > 1:
+        return panel_from(reports).gates
+    return {record["measurement"]: (record,) for record in measured}
 
 
 def bounds(gates: Sequence[Sequence[Record]]) -> Floats:
@@ -102,9 +119,10 @@ def margins(values: Floats, errors: Floats, sizes: Floats, *, chance: float) -> 
 
     errors: (K, G) standard errors. sizes: (G,) numbers of samples.
     """
-    between = values.var(axis=0, ddof=1) * (1 + 1 / len(values))
+    one = len(values) == 1
+    between = np.zeros(len(sizes)) if one else values.var(axis=0, ddof=1) * (1 + 1 / len(values))
     within = 2 * np.square(errors).mean(axis=0)
-    pieces = np.square(between) / (len(values) - 1) + np.square(within) / np.maximum(sizes - 1, 1)
+    pieces = np.square(between) / max(len(values) - 1, 1) + np.square(within) / np.maximum(sizes - 1, 1)
     freedom = np.divide(np.square(between + within), pieces, out=np.full_like(between, np.inf), where=pieces > 0)
     return np.asarray(t.isf(chance, freedom) * np.sqrt(between + within))
 

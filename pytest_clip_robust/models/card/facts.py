@@ -25,8 +25,9 @@ published: a paper or card on the data set or the tag; see `training_data` and `
 """
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-Loss = Literal["softmax", "sigmoid", "softmax and captioning", "sigmoid and captioning", "cross-entropy"]
-"""The loss of the pre-training; cross-entropy is that of a classifier which was trained on labels only."""
+Loss = Literal["softmax", "sigmoid", "softmax and captioning", "sigmoid and captioning", "cross-entropy", "next token"]
+"""The loss of the pre-training; cross-entropy is that of a classifier which was trained on labels only, and next token
+that of a large multimodal model."""
 
 FineTuning = Literal[
     "zero-shot",

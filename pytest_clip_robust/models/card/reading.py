@@ -19,7 +19,14 @@ from pytest_clip_robust.models.card.overrides import encoder_claims, folder_clai
 from pytest_clip_robust.models.card.repository import readme_claims
 from pytest_clip_robust.models.card.runs import run_claims
 from pytest_clip_robust.models.card.tags import name_claims, openclip_claims, repository_claims, timm_claims
-from pytest_clip_robust.models.card.towers import openclip_facts, side, table, transformers_facts, whole
+from pytest_clip_robust.models.card.towers import (
+    multimodal_facts,
+    openclip_facts,
+    side,
+    table,
+    transformers_facts,
+    whole,
+)
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import INTERPOLATE, LMM, OPEN_CLIP, ModelSpec
 from pytest_clip_robust.system.files import is_file, is_folder, read_json, user_path
@@ -159,6 +166,17 @@ def _of_hub(spec: ModelSpec) -> list[Claim]:
 
 
 def _of_transformers(spec: ModelSpec) -> list[Claim]:
+    return _of_config_folder(spec, transformers_facts)
+
+
+def _of_multimodal(spec: ModelSpec) -> list[Claim]:
+    if spec.name in showroom.lmm_names():
+        spec = replace(spec, name=str(showroom.lmm_folder(spec.name)))
+    return _of_config_folder(spec, multimodal_facts)
+
+
+def _of_config_folder(spec: ModelSpec, facts_in: Callable[[Mapping[str, Any]], dict[str, Any]]) -> list[Claim]:
+    """Return the claims of a folder of transformers, or of a repository that is cached; `facts_in` reads its config."""
     folder = user_path(spec.name)
     claims: list[Claim] = []
     if not is_folder(folder):
@@ -167,7 +185,7 @@ def _of_transformers(spec: ModelSpec) -> list[Claim]:
         if cached is None:
             return claims
         folder = cached
-    config = Claim(source="config", facts=transformers_facts(_json(folder / TRANSFORMERS_CONFIG)))
+    config = Claim(source="config", facts=facts_in(_json(folder / TRANSFORMERS_CONFIG)))
     return [config, *claims, *folder_claims(folder, f"model {spec.label}"), *readme_claims(folder)]
 
 
@@ -202,14 +220,6 @@ def _of_timm_name(name: str, *, own_weights: bool) -> list[Claim]:
         return timm_claims(architecture if own_weights else name)
     tagged = f"{architecture}.{config.tag}" if config.tag and not own_weights else architecture
     return timm_claims(tagged, resolution=side(config.input_size[1:]))
-
-
-def _of_multimodal(spec: ModelSpec) -> list[Claim]:
-    """Return what the folder of a large multimodal model states; its towers are not those of a CLIP model."""
-    folder = showroom.lmm_folder(spec.name) if spec.name in showroom.lmm_names() else user_path(spec.name)
-    if not is_folder(folder):
-        return []
-    return [*folder_claims(folder, f"model {spec.label}"), *readme_claims(folder)]
 
 
 def _json(path: Path) -> dict[str, Any]:

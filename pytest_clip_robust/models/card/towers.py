@@ -91,6 +91,9 @@ FAMILY_OF_TYPE = {
     "altclip": "ViT",
     "chinese_clip": "ViT",
     "vit": "ViT",
+    "idefics3": "ViT",
+    "internvl": "ViT",
+    "smolvlm": "ViT",
     "deit": "DeiT",
     "dinov2": "ViT",
     "convnext": "ConvNeXt",
@@ -172,7 +175,7 @@ def transformers_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     ('ViT', 'B/16', 'sigmoid')
     """
     kind, vision, text = config.get("model_type"), table(config, "vision_config"), table(config, "text_config")
-    own = str(vision.get("model_type", "")).removesuffix("_vision_model").removesuffix("_model")
+    own = re.sub(r"(_vision)?(_model)?$", "", str(vision.get("model_type", "")))
     family = FAMILY_OF_TYPE.get(own) or FAMILY_OF_TYPE.get(str(kind))
     layers, width, patch = (whole(vision.get(name)) for name in ("num_hidden_layers", "hidden_size", "patch_size"))
     facts: dict[str, Any] = {"family": family}
@@ -185,6 +188,22 @@ def transformers_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "resolution": side(vision.get("image_size")),
         "loss": ("sigmoid" if kind in SIGMOID else "softmax") if kind in CONTRASTIVE else None,
     }
+
+
+def multimodal_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in a ``config.json`` of a large multimodal model: its image tower, and its language model.
+
+    >>> facts = multimodal_facts({"model_type": "fast_vlm", "text_config": {"model_type": "qwen2"},
+    ...     "vision_config": {"model_type": "timm_wrapper", "architecture": "tf_efficientnet_lite0"}})
+    >>> facts["family"], facts["size"], facts["text_tower"], facts["loss"]
+    ('EfficientNet', 'lite0', 'qwen2', 'next token')
+    """
+    vision, text = table(config, "vision_config"), table(config, "text_config")
+    facts = transformers_facts(config)
+    if isinstance(name := vision.get("architecture"), str):
+        facts |= timm_tower(name)
+    language = text.get("_name_or_path") or text.get("model_type")
+    return facts | {"text_tower": language if isinstance(language, str) else None, "loss": "next token"}
 
 
 def vit(width: int | None, patch: int | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pytest_clip_robust import showroom
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError, did_you_mean
 from pytest_clip_robust.models.arithmetic import DTYPES
+from pytest_clip_robust.models.card.facts import Claim, card_of
 from pytest_clip_robust.models.checkpoint import content_digest
 from pytest_clip_robust.models.compilation import noise_image
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
@@ -67,6 +68,7 @@ def load_multimodal(spec: ModelSpec, *, device: str, precision: str, compiled: b
         precision=precision,
         device=device,
         notes=tuple(notes),
+        card=card_of([Claim(source="weights", facts={"parameters": model.parameters})]),
     )
 
 

@@ -49,6 +49,7 @@ class MultimodalModel:
     identity: changes whenever weights, processor or chat template change, or the precision of the parameters.
     tower: the spec of the CLIP model whose image tower it is built on, or ``""`` if that is not known.
     stated: what states it: ``"the spec"``, or ``"its config"``.
+    parameters: their number.
     context: the number of tokens for question, image and answer together, or None if the config states none.
     cache_bytes: the memory of the cache for each token, in bytes.
     notes: one-line remarks for the run's header.
@@ -77,6 +78,7 @@ class MultimodalModel:
         """
         text = module.config.get_text_config()
         self.identity, (self.tower, self.stated) = identity, tower
+        self.parameters = sum(one.numel() for one in module.parameters())
         self.context = getattr(text, "max_position_embeddings", None)
         self.cache_bytes = bytes_per_token(module.config, module.dtype)
         self._where, self._family, self._precision = where, family, precision
