@@ -99,7 +99,9 @@ def test_gain_of_answers(model, dataset, gate):
 
 
 @on_questions
-def test_published_protocol(model, dataset, clip_profile, gate):
-    if clip_profile.data[dataset].format != "imagenet-d":
-        pytest.skip(f"{dataset!r} does not have the format 'imagenet-d', whose published protocol this is")
-    gate(lmm_protocols.imagenet_d_accuracy(model.multimodal.answers(dataset, published=True)))
+def test_published_protocol(model, dataset, gate):
+    questions = model.multimodal.questions(dataset)
+    if questions.protocol != "imagenet-d":
+        pytest.skip(f"{dataset!r} is not ImageNet-D, whose published protocol this is")
+    found = model.multimodal.answers(dataset, published=True)
+    gate(lmm_protocols.imagenet_d_accuracy(found, synonyms=questions.synonyms))

@@ -15,6 +15,7 @@ from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.questions.question_set import QuestionSet
 from pytest_clip_robust.encoding.engines.base import AlteredImages
 from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
 from pytest_clip_robust.evaluation.asking import Listed, listed_classes, listed_questions
@@ -45,6 +46,7 @@ class Multimodal:
         self._corrupted = CorruptedSets(session)
         self._images = lru_cache(maxsize=KEPT)(self._choose)
         self._listed = lru_cache(maxsize=KEPT)(self._list_questions)
+        self._sums_of_set = lru_cache(maxsize=KEPT)(self._read_sums)
         self.choices = lru_cache(maxsize=KEPT)(self._choices)
         self.answers = lru_cache(maxsize=KEPT)(self._answers)
         self.by_factor = lru_cache(maxsize=KEPT)(self._by_factor)
@@ -63,7 +65,7 @@ class Multimodal:
         images = self._images(dataset)
         if way == GENERATED:
             return self._generated(listed_classes(images, self._settings))
-        return self._most_likely(images, self._sums(images, images.class_names), way)
+        return self._most_likely(images, self._sums_of_set(dataset), way)
 
     def _answers(self, dataset: str, *, published: bool = False) -> Choices:
         """Return the answers in free text to a set of questions, with the kinds of its questions.
@@ -138,6 +140,10 @@ class Multimodal:
         )
         return tower_choices(predictions, found)
 
+    def questions(self, dataset: str) -> QuestionSet:
+        """Return a set of questions as its files have it."""
+        return self._session.library.questions(dataset)
+
     def kinds(self, dataset: str) -> NDArray[np.str_]:
         """Return (N,) the kinds of the questions of a set that are asked, ``""`` for those without."""
         return np.array(self._listed(dataset, published=False).kinds)
@@ -181,6 +187,10 @@ class Multimodal:
     def _data(self, dataset: str, kind: str, severity: int) -> str:
         fingerprint = self._session.library.images(dataset).fingerprint
         return combine_digests(fingerprint, f"{kind}/{severity}", self._corrupted.identity(dataset))
+
+    def _read_sums(self, dataset: str) -> NDArray[np.float32]:
+        images = self._images(dataset)
+        return self._sums(images, images.class_names)
 
     def _sums(self, asked: ImageSet | AlteredImages, names: Sequence[str]) -> NDArray[np.float32]:
         return self._session.encoder.likelihoods(self._loaded, asked, self._settings.question, names)

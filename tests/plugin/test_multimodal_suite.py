@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
+
+from pytest_clip_robust import showroom
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_multimodal.py"
 PROFILE = """
@@ -65,4 +68,38 @@ def test_a_clip_model_alone_is_not_applicable(run):
     result, report = run("--model=showroom-clip")
     assert not report["gates"]
     assert ["not a large multimodal model" in one["reason"] for one in report["not_applicable"]] == [True]
+    assert result.parseoutcomes().get("failed", 0) == 0
+
+
+IMAGENET_D = """
+name = "generated"
+[roles]
+questions = "generated"
+[data.generated]
+location = "ImageNet-D"
+[multimodal]
+tokens = 8
+"""
+
+
+def test_a_folder_of_imagenet_d_is_also_measured_by_its_published_protocol(pytester, run):
+    rows = pyarrow.parquet.read_table(showroom.data_file("id"), columns=["image", "label"]).to_pylist()[::24]
+    names = [row["label"] for row in rows]
+    folder = pytester.path / "ImageNet-D"
+    lines = ["image_dir\tgt_category\ttop1_pred_cate\ttop2_pred_cate"]
+    for number, (row, other) in enumerate(zip(rows, [*names[1:], names[0]], strict=True)):
+        file = folder / "texture" / row["label"].replace(" ", "_") / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(row["image"]["bytes"])
+        lines.append(f"{file.relative_to(folder)}\t{row['label']}\t{other}\tdog")
+    (folder / "questions").mkdir()
+    (folder / "questions" / "texture.csv").write_text("\n".join(lines) + "\n")
+    pytester.makefile(".toml", few=IMAGENET_D)
+    result, report = run("--model=lmm:showroom-lmm", "-q")
+    gates = {gate["metric"]: gate for gate in report["gates"]}
+    published = gates["multimodal.accuracy_imagenet_d_protocol"]
+    in_orders = gates["multimodal.accuracy_pairwise_generated"]
+    assert 0 < published["n"] <= len(rows)
+    assert in_orders["n"] == len(rows)
+    assert published["value"] >= in_orders["value"]  # it drops what is ambiguous
     assert result.parseoutcomes().get("failed", 0) == 0

@@ -21,6 +21,8 @@ from pytest_clip_robust.datasets.sources.splits import no_such_split
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, read_text
 
+IMAGENET_D = "imagenet-d"
+"""The name of the format, and of the published protocol."""
 KINDS = ("background", "texture", "material")
 FOLDER = "questions"
 IMAGE, TRUTH, FIRST, SECOND = "image_dir", "gt_category", "top1_pred_cate", "top2_pred_cate"
@@ -62,7 +64,7 @@ def read_imagenet_d(entry: DataEntry, root: Path) -> QuestionRows:
     if not questions:
         raise DataError(f"{where}: no questions in {root / FOLDER}")
     pictures = file_rows(finder.names, finder.paths, origin=f"{root}|{FOLDER}")
-    return QuestionRows(pictures=replace(pictures, remarks=tuple(remarks)), questions=questions)
+    return QuestionRows(pictures=replace(pictures, remarks=tuple(remarks)), questions=questions, protocol=IMAGENET_D)
 
 
 def _file(root: Path, kind: str) -> Path:

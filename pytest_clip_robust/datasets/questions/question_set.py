@@ -31,10 +31,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionRows:
-    """Questions as the files have them, and the undecoded images that they are about; every image has a question."""
+    """Questions as the files have them, and the undecoded images that they are about; every image has a question.
+
+    protocol: the published protocol of the set, such as ``"imagenet-d"``, or ``""``.
+    """
 
     pictures: Rows
     questions: Sequence[Question]
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class QuestionSet(SetOfImages):
     options: Q tuples of two or more names, in the order of the file. truths: (Q,) int64 place of the true one.
     kinds: Q names, or ``""``.
     synonyms: other names of an option, by the option as it is written; from the entry's list of classes.
+    protocol: the published protocol of the set, such as ``"imagenet-d"``, or ``""``.
     fingerprint: hex digest of all of it; it identifies the set.
 
     Raises:
@@ -60,6 +65,7 @@ class QuestionSet(SetOfImages):
     truths: Ints
     kinds: Sequence[str]
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    protocol: str = ""
     fingerprint: str
 
     def __post_init__(self) -> None:
@@ -134,11 +140,16 @@ class QuestionSet(SetOfImages):
                 for i, image in zip(kept, image_of.tolist(), strict=True)
             ],
             synonyms=self.synonyms,
+            protocol=self.protocol,
         )
 
 
 def question_set(
-    images: ImageSet, questions: Sequence[Question], *, synonyms: Mapping[str, tuple[str, ...]] | None = None
+    images: ImageSet,
+    questions: Sequence[Question],
+    *,
+    synonyms: Mapping[str, tuple[str, ...]] | None = None,
+    protocol: str = "",
 ) -> QuestionSet:
     """Return `questions` about `images` as a set; `synonyms` may have names that are not options.
 
@@ -156,7 +167,7 @@ def question_set(
     }
     fingerprint = digest({"images": images.fingerprint, **columns} | ({"synonyms": others} if others else {}))
     columns |= {name: np.array(columns[name], np.int64) for name in ("image_of", "truths")}
-    return QuestionSet(images=images, **columns, synonyms=others, fingerprint=fingerprint)
+    return QuestionSet(images=images, **columns, synonyms=others, protocol=protocol, fingerprint=fingerprint)
 
 
 def checked_options(options: Any, where: str) -> tuple[str, ...]:

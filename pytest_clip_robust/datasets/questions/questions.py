@@ -9,14 +9,12 @@ from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
 from pytest_clip_robust.datasets.images.labels import entry_classes
 from pytest_clip_robust.datasets.images.loading import distinct_image_set
-from pytest_clip_robust.datasets.questions.imagenet_d import is_imagenet_d, read_imagenet_d
+from pytest_clip_robust.datasets.questions.imagenet_d import IMAGENET_D, is_imagenet_d, read_imagenet_d
 from pytest_clip_robust.datasets.questions.question_set import QuestionRows, QuestionSet, folded, question_set
 from pytest_clip_robust.datasets.questions.showroom_questions import read_showroom_questions
 from pytest_clip_robust.datasets.questions.tables import read_question_table
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_folder, user_path
-
-IMAGENET_D = "imagenet-d"
 
 
 def load_question_set(entry: DataEntry, *, cache_dir: Path | None = None) -> QuestionSet:
@@ -33,7 +31,7 @@ def load_question_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Que
     found = _read(entry, cache_dir)
     images, places = distinct_image_set(entry, found.pictures, cache_dir=cache_dir)
     questions = [replace(one, image=int(places[one.image])) for one in found.questions]
-    return question_set(images, questions, synonyms=_synonyms(entry, found))
+    return question_set(images, questions, synonyms=_synonyms(entry, found), protocol=found.protocol)
 
 
 def _read(entry: DataEntry, cache_dir: Path | None) -> QuestionRows:

@@ -25,10 +25,11 @@ from pytest_clip_robust.models.check.inside import parameters_of
 from pytest_clip_robust.models.check.matching import check_matching
 from pytest_clip_robust.models.check.preprocessing import check_normalising, check_resizing, family_of, measure
 from pytest_clip_robust.models.check.published import check_published
+from pytest_clip_robust.models.check.questions import check_questions
 from pytest_clip_robust.models.check.scale import check_scale
 from pytest_clip_robust.models.check.texts import check_context, check_tokens
 from pytest_clip_robust.models.check.weights import check_weights
-from pytest_clip_robust.models.protocols import EncodesImages, LoadedModel
+from pytest_clip_robust.models.protocols import AnswersQuestions, EncodesImages, LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 
 FIX = "correct the spec, or what it names"
@@ -58,6 +59,12 @@ def check_loaded(
     batch's features at fp32, for a run at another precision.
     """
     encoder = loaded.encoder
+    if isinstance(encoder, AnswersQuestions):
+        numbers = loaded.card.parameters
+        whole = judged(
+            "parameters", f"all {numbers:,} loaded" if numbers else "loaded", expected="no missing, no unexpected"
+        )
+        return [whole, *check_questions(encoder, loaded.precision)]
     if not isinstance(encoder, EncodesImages):
         return [not_applicable("model", "it is known by its stored answers or features only")]
     parameters = parameters_of(encoder)

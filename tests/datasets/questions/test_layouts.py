@@ -55,6 +55,7 @@ def test_imagenet_d_asks_for_the_true_name_or_clip_s_first_other_name(questions,
     assert list(found.part("texture").images.samples) == ["texture/pen/dotted_0.png"]
     assert found.remarks == ()
     assert questions(f"d={imagenet_d}?format=imagenet-d").fingerprint == found.fingerprint
+    assert (found.protocol, found.part("texture").protocol) == ("imagenet-d", "imagenet-d")
 
 
 def test_a_kind_of_imagenet_d_can_be_missing_and_is_named(questions, imagenet_d):
