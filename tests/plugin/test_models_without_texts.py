@@ -480,3 +480,12 @@ def test_a_row_never_answers_to_two_images(world):
     np.savez("b.npz", samples=np.array(both), logits=all_logits, classes=np.array(CLASSES), dataset=datasets)
     result, _ = world("predictions:b.npz", suites=["zero_shot"])
     assert result.ret == 0, result.stdout
+
+
+def test_answers_are_not_exported_as_features(tmp_path, capsys):
+    folder = tmp_path / "pack"
+    cache = str(tmp_path / "cache")
+    assert main(["features", "export", "--model", "lmm:showroom-lmm", "--clip-cache", cache, str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lmm:showroom-lmm has stored answers and no features" in line
+    assert not folder.exists()

@@ -18,7 +18,7 @@ from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ModelError, StoreError
 from pytest_clip_robust.models.feature_pack import FORMAT, HEAD, MANIFEST, SHARDS, FeaturePack, Manifest
 from pytest_clip_robust.models.outputs import float_array
-from pytest_clip_robust.models.protocols import Classifies, LoadedModel
+from pytest_clip_robust.models.protocols import AnswersQuestions, Classifies, LoadedModel
 
 KIND_NAMES = {"image": "images", "text": "texts", "views": "pairs of views", "keypoints": "pairs of keypoints"}
 LINEAR = 1e-4
@@ -29,11 +29,17 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
     """Write everything that `store` has of `model`, at its precision, to the new `folder`, whole or not at all.
 
     Raises:
-        ModelError: the store has nothing of the model, the model is itself a pack, or its head is not linear.
+        ModelError: the store has nothing of the model, the model is itself a pack or answers questions, or its head is
+            not linear.
         StoreError: the folder exists, or cannot be written.
     """
     if isinstance(model.encoder, FeaturePack):
         raise ModelError(f"{model.spec.label} is a feature pack already; copy its folder")
+    if isinstance(model.encoder, AnswersQuestions):
+        raise ModelError(
+            f"{model.spec.label} has stored answers and no features, so no pack can take its place; copy the cache "
+            f"{store.root} to where its answers are needed"
+        )
     if folder.exists():
         raise StoreError(f"{folder} exists; give a new folder, or remove it first")
     keys = [key for key in store.keys(model.weights) if key.precision == model.arithmetic]
