@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from pytest_clip_robust.config.shipped import shipped_suites
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.report.document import Document, read_report
 
 MEASURED = {0, 1}
 """Exit statuses of pytest after which the report is complete: all tests passed, or some failed."""
-
-SUITES = "pytest_clip_robust.suites"
 
 
 def measure(models: Sequence[str], profile: Path, folder: Path, passed: Sequence[str] = ()) -> dict[Path, Document]:
@@ -45,9 +44,3 @@ def measure(models: Sequence[str], profile: Path, folder: Path, passed: Sequence
         raise ReportError(f"pytest ended with exit status {status} before it measured all gates; see its output above")
     path = folder / "report.json"
     return {path: read_report(path)}
-
-
-def shipped_suites() -> list[str]:
-    """Return the arguments that select the shipped suites: those of the installed package, or of the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return ["--pyargs", SUITES] if (package / "suites").is_dir() else [str(package.parent / "suites")]

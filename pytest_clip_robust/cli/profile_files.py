@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tomlkit
 
-from pytest_clip_robust.config.profile import shipped_profiles
+from pytest_clip_robust.config.shipped import shipped_profiles
 from pytest_clip_robust.errors import ConfigError, shown
 from pytest_clip_robust.system.files import is_file, read_text, write_whole
 

@@ -6,6 +6,7 @@ Under xdist, a worker sends its summary of models, data and encoded samples when
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 import pytest
 
 from pytest_clip_robust.config.run import RunConfig
+from pytest_clip_robust.config.shipped import shipped_suites
 from pytest_clip_robust.core.summary import RunSummary, changed_models, encoded_line, merge_summaries
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
+from pytest_clip_robust.plugin.item_hooks import NOT_FOR_MODEL
+from pytest_clip_robust.plugin.parametrize import NO_SET
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.report.document import build_document, write_document
 from pytest_clip_robust.report.recorder import Recorder
@@ -118,6 +122,9 @@ class Collector:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Print the tables and the conclusion, if anything was judged."""
+        fold_skips(terminalreporter.stats.get("skipped", []))
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._whole_run:
+            terminalreporter.write_line(how_to_run_suites(self._config.invocation_params.args))
         if self._records:
             terminalreporter.section("clip robustness")
             # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
@@ -213,6 +220,20 @@ class Collector:
 
     def _all_summaries(self) -> list[RunSummary]:
         return [*self._summaries, self._summarise()]
+
+
+def how_to_run_suites(arguments: Sequence[str | os.PathLike[str]]) -> str:
+    """Return one line for a run that found no tests: its command, with the suites that ship with the package."""
+    command = shlex.join(["pytest", *shipped_suites(), *map(str, arguments)])
+    return f"no tests are here. To run the suites that come with pytest-clip-robust: {command}"
+
+
+def fold_skips(reports: Sequence[Any]) -> None:
+    """Give skips that concern the whole run one place per folder of tests, so that -rs shows each reason once there."""
+    for report in reports:
+        place = report.longrepr
+        if isinstance(place, tuple) and place[2].removeprefix("Skipped: ").startswith((NO_SET, NOT_FOR_MODEL)):
+            report.longrepr = (str(Path(place[0]).parent), None, place[2])
 
 
 def _with_model(conclusion: Conclusion, *, among: Sequence[Conclusion]) -> str:

@@ -22,6 +22,9 @@ from pytest_clip_robust.system.text import one_line
 NOT_APPLICABLE = "clip_not_applicable"
 """The attribute of a skip with the reason why the test does not apply to the model."""
 
+NOT_FOR_MODEL = "not applicable: "
+"""The beginning of the reason of such a skip."""
+
 PLUGIN = Path(__file__).parent
 PACKAGE = PLUGIN.parent
 
@@ -137,7 +140,7 @@ def _not_applicable_is_skipped() -> Iterator[None]:
     try:
         yield
     except NotApplicableError as error:
-        outcome = pytest.skip.Exception(f"not applicable: {error}", _use_item_location=True)
+        outcome = pytest.skip.Exception(f"{NOT_FOR_MODEL}{error}", _use_item_location=True)
         setattr(outcome, NOT_APPLICABLE, str(error))
         raise outcome from None
 

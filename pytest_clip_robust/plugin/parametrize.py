@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
 
 
+NO_SET = "no data set has the role"
+"""The beginning of the reason why tests of a role that no set plays are skipped."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once per model, and once per data set of the role it asks for.
 
@@ -130,7 +134,4 @@ def _absent(role: str, profile: Profile) -> Any:
 
 def no_set(role: str, profile: Profile) -> str:
     """Return why a test that asks for `role` is skipped."""
-    return (
-        f"no data set has the role {role!r} in profile {profile.name!r}; "
-        f"give one with --clip-data NAME=LOCATION?role={role}"
-    )
+    return f"{NO_SET} {role!r} in profile {profile.name!r}; give one with --clip-data NAME=LOCATION?role={role}"

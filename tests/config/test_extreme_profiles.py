@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_clip_robust.config.profile import SECTIONS, load_profile, profile_from_content, shipped_profiles
+from pytest_clip_robust.config.profile import SECTIONS, load_profile, profile_from_content
+from pytest_clip_robust.config.shipped import shipped_profiles
 from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.names import ROLES
 

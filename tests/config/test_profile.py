@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.config.profile import load_profile, shipped_profiles
+from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.config.shipped import shipped_profiles
 from pytest_clip_robust.errors import ConfigError
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -186,6 +187,45 @@ def test_a_role_that_no_set_plays_is_skipped_with_the_way_to_fill_it(colours):
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*no data set has the role 'factors' in profile 'colours'*role=factors*"])
+
+
+def test_a_role_that_no_set_plays_has_one_line_of_its_own(colours):
+    for name in ("test_one", "test_two"):
+        colours.makepyfile(
+            **{
+                name: """
+                import pytest
+
+                @pytest.mark.clip_role("factors")
+                def test_it(model, dataset): pass
+
+                @pytest.mark.clip_role("factors")
+                def test_another(model, dataset): pass
+                """
+            }
+        )
+    result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "-rs")
+    result.assert_outcomes(passed=1, skipped=4)
+    (line,) = [line for line in result.outlines if "no data set has the role" in line]
+    assert line.startswith("SKIPPED [4] .: no data set has the role 'factors'")
+
+
+def test_where_no_tests_are_the_shipped_suites_are_named(pytester):
+    pytester.mkdir("my photos")
+    result = pytester.runpytest("--model", "showroom-clip", "--clip-data=photos=my photos")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    (line,) = [line for line in result.outlines if line.startswith("no tests are here.")]
+    command = line.partition("pytest-clip-robust: ")[2]
+    assert "suites --model showroom-clip '--clip-data=photos=my photos'" in command
+    collected = pytester.run(sys.executable, "-m", *shlex.split(command), "--collect-only", "-q")
+    assert collected.ret == 0
+    collected.stdout.fnmatch_lines(["*test_zero_shot.py::test_top1*"])
+
+
+def test_a_run_that_selects_nothing_is_not_told_about_suites(colours):
+    result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "-k", "nothing")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "no tests are here" not in result.stdout.str()
 
 
 def test_a_threshold_that_judges_nothing_is_named(colours):

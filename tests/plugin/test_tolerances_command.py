@@ -9,6 +9,7 @@ import pytest
 
 from pytest_clip_robust import cli
 from pytest_clip_robust.cli import measuring
+from pytest_clip_robust.config.shipped import shipped_suites
 from pytest_clip_robust.errors import ReportError
 
 GATES = {"shift.top1[dim]", "zero_shot.mean_per_class[photos]", "zero_shot.top1[photos]", "zero_shot.top2[photos]"}
@@ -39,8 +40,8 @@ def command(monkeypatch):
 @pytest.mark.parametrize(
     ("passed", "paths", "options"),
     [
-        ([], measuring.shipped_suites(), []),
-        (["-n", "auto"], measuring.shipped_suites(), ["-n", "auto"]),
+        ([], shipped_suites(), []),
+        (["-n", "auto"], shipped_suites(), ["-n", "auto"]),
         (["tests/a.py::test_b", "tests/c", "-n", "2"], ["tests/a.py::test_b", "tests/c"], ["-n", "2"]),
     ],
 )
