@@ -29,6 +29,7 @@ class Session:
 
     uncaptured: opens a context in which output is not captured by pytest, for progress. lock_folder: shared by the
     workers of a run, so that only one of them encodes the same prompts. processes: how many encode on this machine.
+    quiet: show no progress.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class Session:
         uncaptured: Callable[[], AbstractContextManager[None]],
         lock_folder: Path | None = None,
         processes: int = 1,
+        quiet: bool = False,
     ) -> None:
         self.run = run
+        self._quiet = quiet
         self.profile = run.profile
         self._uncaptured = uncaptured
         self._notices: list[str] = []
@@ -131,7 +134,8 @@ class Session:
     @contextmanager
     def progress(self, things: str, whole: str, total: int, /) -> Iterator[Advance]:
         """Show the progress of long work, which pytest does not capture."""
-        with self._uncaptured(), show_progress(things, whole, total, notice=self.notice) as advance:
+        shown = show_progress(things, whole, total, notice=self.notice, quiet=self._quiet)
+        with self._uncaptured(), shown as advance:
             yield advance
 
     def summary(self) -> RunSummary:

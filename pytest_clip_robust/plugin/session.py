@@ -36,6 +36,7 @@ def session_of(config: pytest.Config) -> Session:
             uncaptured=_uncaptured(config),
             lock_folder=Path(worker[TURNS]) if TURNS in worker else None,
             processes=worker.get("workercount", 1),
+            quiet=config.get_verbosity() < 0,
         )
     return config.stash[SESSION]
 
