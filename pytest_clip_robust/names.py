@@ -84,6 +84,16 @@ DATA_FORMATS = (
     *QUESTION_FORMATS,
 )
 
+REFERENCE_PANELS = {
+    "timm": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a"),
+    "open_clip": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "objectnet"),
+    "testbed": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "objectnet"),
+}
+"""Shipped panels of published accuracies, each with the shifted sets that it has results on."""
+
+PUBLISHED_SETS = ("imagenet-1k", *dict.fromkeys(name for sets in REFERENCE_PANELS.values() for name in sets))
+"""Sets with published accuracies; the first one is the ID set of all panels."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 CORRECTIONS = ("benjamini-hochberg", "bonferroni")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean, shown
-from pytest_clip_robust.names import DATA_FORMATS
+from pytest_clip_robust.names import DATA_FORMATS, PUBLISHED_SETS
 
 CLASS_LISTS = ("imagenet-1k", "imagenet-a", "imagenet-r")
 """Lists of classes that are known by name."""
@@ -40,6 +40,7 @@ class DataEntry:
     crop_border: pixels to cut from every side before preprocessing.
     exclude: names of classes to leave out, with all their images.
     role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
+    published_as: the name of this set in the shipped panels of published accuracies (`names.PUBLISHED_SETS`).
     """
 
     name: str
@@ -60,6 +61,7 @@ class DataEntry:
     exclude: tuple[str, ...] = ()
     role: str = ""
     group: str = ""
+    published_as: str = ""
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class DataEntry:
             ("subset", ("all", "present")),
             ("group", GROUPS),
             ("duplicates", DUPLICATES),
+            ("published_as", ("", *PUBLISHED_SETS)),
         ):
             value = getattr(self, field)
             if value not in allowed:
