@@ -76,6 +76,7 @@ DATA_FORMATS = (
     "auto",
     "imagefolder",
     "cue-conflict",
+    "objectnet",
     "table",
     "parquet",
     "webdataset",

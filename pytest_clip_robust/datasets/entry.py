@@ -41,6 +41,7 @@ class DataEntry:
     exclude: names of classes to leave out, with all their images.
     role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
     published_as: the name of this set in the shipped panels of published accuracies (`names.PUBLISHED_SETS`).
+    licence: of the images. hint: where to get a local copy. size: how many images the published set has, 0 for unknown.
     """
 
     name: str
@@ -63,6 +64,8 @@ class DataEntry:
     group: str = ""
     published_as: str = ""
     licence: str = ""
+    hint: str = ""
+    size: int = 0
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -81,6 +84,8 @@ class DataEntry:
             if value not in allowed:
                 known = ", ".join(filter(None, allowed))
                 raise ConfigError(f"data set {self.name!r}: {field}={shown(value)}; expected one of {known}")
+        if self.size < 0:
+            raise ConfigError(f"data set {self.name!r}: size={self.size}; expected a number of images, 0 for unknown")
         if self.crop_border < 0:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
 
