@@ -42,7 +42,8 @@ def above_published(in_distribution: Predictions, shifted: Predictions, publishe
                 f"{found.dataset!r} has {len(found.class_ids)} classes, but results published as {name!r} are over "
                 f"{CLASSES[name]}; correct its classes, or remove published_as"
             )
-    base = decide(on_the_shifts_classes(in_distribution, shifted) if published.same_classes else in_distribution)
+    sliced = published.same_classes and set(shifted.class_ids) != set(in_distribution.class_ids)
+    base = decide(on_the_shifts_classes(in_distribution, shifted) if sliced else in_distribution)
     moved = decide(shifted)
 
     def residual(base_accuracy: Floats, moved_accuracy: Floats) -> Floats:

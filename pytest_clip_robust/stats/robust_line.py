@@ -168,15 +168,21 @@ def _predict(intercept: float | Floats, slope: float | Floats, x: ArrayLike, axe
 def _fit(u: Floats, v: Floats, counts: Floats) -> tuple[Floats, Floats, Floats]:
     """Return (B,) intercepts, slopes and scales of lines through (N,) points u, v that count (B, N) `counts` times."""
     intercept, slope = _least_squares(u, v, counts)
+    moving = np.arange(len(counts))
     for _ in range(_MOST_STEPS):
-        distance = np.abs(v - intercept[:, None] - slope[:, None] * u)
-        scale = np.maximum(_median(distance, counts) / NORMAL_MAD, _SMALLEST_SCALE)
-        weight = K * scale[:, None] / np.maximum(distance, K * scale[:, None])
-        before = intercept, slope
-        intercept, slope = _least_squares(u, v, counts * weight)
-        if not (np.abs(intercept - before[0]) + np.abs(slope - before[1]) > _TOLERANCE).any():
+        distance, weight = _distances(u, v, intercept[moving], slope[moving]), counts[moving]
+        reach = K * np.maximum(_median(distance, weight) / NORMAL_MAD, _SMALLEST_SCALE)[:, None]
+        before = intercept[moving], slope[moving]
+        intercept[moving], slope[moving] = after = _least_squares(u, v, weight * reach / np.maximum(distance, reach))
+        moving = moving[np.abs(after[0] - before[0]) + np.abs(after[1] - before[1]) > _TOLERANCE]
+        if not len(moving):
             break
-    return intercept, slope, _median(np.abs(v - intercept[:, None] - slope[:, None] * u), counts) / NORMAL_MAD
+    return intercept, slope, _median(_distances(u, v, intercept, slope), counts) / NORMAL_MAD
+
+
+def _distances(u: Floats, v: Floats, intercept: Floats, slope: Floats) -> Floats:
+    """Return (B, N) distances of the points from B lines."""
+    return np.abs(v - intercept[:, None] - slope[:, None] * u)
 
 
 def _least_squares(u: Floats, v: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import norm
 
 from pytest_clip_robust.core.measurement import Provenance
-from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.core.predictions import TopAnswers
+from pytest_clip_robust.errors import MeasurementError, NotApplicableError
 from pytest_clip_robust.names import PUBLISHED_SETS, REFERENCE_PANELS
 from pytest_clip_robust.properties.effective_robustness import above_published
 from pytest_clip_robust.properties.reference_panels.lines import CLASSES, FOLDER, LEAST_ID_ACCURACY, panel_line
@@ -194,3 +195,18 @@ def test_the_page_has_the_lines_of_the_panels():
         line = f"{found.line.intercept:.3f} + {found.line.slope:.3f} x".replace("-", "\N{MINUS SIGN}")
         row = f"| `{panel}` | `{name}` | {found.line.n:,} | {classes} | {line} | {distance:.1f} |"
         assert row in page
+
+
+def test_answers_without_logits_are_enough_where_both_sets_have_the_same_classes(predictions):
+    def answered(right, n):
+        labels = np.zeros(n, np.int64)
+        top = TopAnswers(answers=np.where(np.arange(n) < right, 0, 1))
+        return predictions(np.full((n, 1000), np.nan), labels, class_ids=IDS, class_names=IDS, top=top)
+
+    measured = above_published(answered(70, 100), answered(60, 100), panel_line("timm", "imagenet-v2"))
+    whole = above_published(
+        answers(predictions, 70, 100), answers(predictions, 60, 100), panel_line("timm", "imagenet-v2")
+    )
+    assert measured.value == pytest.approx(whole.value)
+    with pytest.raises(NotApplicableError):
+        above_published(answered(70, 100), answers(predictions, 60, 100, classes=200), panel_line("timm", "imagenet-r"))
