@@ -13,6 +13,7 @@ ROLES = {
     "ood": "sets with no class of the ID set",
     "corruptions": "sets that are corrupted on the fly; kinds that use the scene's geometry need its depth",
     "corrupted": "sets that were corrupted before, as KIND/SEVERITY/CLASS/IMAGE",
+    "typographic": "sets on whose images the name of a wrong class is painted",
     "captions": "sets of images with captions, measured by retrieval in both directions",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views, measured by geometric correspondence",
@@ -75,6 +76,7 @@ DATA_FORMATS = (
     "auto",
     "imagefolder",
     "cue-conflict",
+    "objectnet",
     "table",
     "parquet",
     "webdataset",
@@ -83,6 +85,16 @@ DATA_FORMATS = (
     *KEYPOINT_FORMATS,
     *QUESTION_FORMATS,
 )
+
+REFERENCE_PANELS = {
+    "timm": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a"),
+    "open_clip": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "objectnet"),
+    "testbed": ("imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "objectnet"),
+}
+"""Shipped panels of published accuracies, each with the shifted sets that it has results on."""
+
+PUBLISHED_SETS = ("imagenet-1k", *dict.fromkeys(name for sets in REFERENCE_PANELS.values() for name in sets))
+"""Sets with published accuracies; the first one is the ID set of all panels."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -101,6 +113,7 @@ ASPECTS = {
     "retrieval": "retrieval",
     "shape_bias": "shape bias",
     "shift": "natural shift",
+    "typographic": "typographic attacks",
     "visual_factors": "visual factors",
     "word_order": "word order",
     "zero_shot": "zero-shot accuracy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.properties import accuracy, shift
+from pytest_clip_robust.properties import accuracy, effective_robustness, shift
 
 pytestmark = pytest.mark.clip_suite
 
@@ -41,3 +41,8 @@ def test_relative_robustness(model, dataset, id_set, gate):
 @pytest.mark.clip_role("shift")
 def test_effective_robustness(model, dataset, id_set, panel, gate):
     gate(shift.effective_robustness(model.zero_shot(id_set), model.zero_shot(dataset), panel))
+
+
+@pytest.mark.clip_role("shift", "transfer")
+def test_effective_robustness_against_published_models(model, dataset, id_set, panel_line, gate):
+    gate(effective_robustness.above_published(model.zero_shot(id_set), model.zero_shot(dataset), panel_line))

@@ -19,6 +19,7 @@ from pytest_clip_robust.config.sections import (
     MultimodalSettings,
     OodSettings,
     PromptSettings,
+    TypographicSettings,
 )
 from pytest_clip_robust.config.shipped import shipped_profiles
 from pytest_clip_robust.core.plain import NotNegative, part_of, read_section, read_value
@@ -42,6 +43,7 @@ SECTIONS = (
     "observers",
     "ood",
     "corruptions",
+    "typographic",
     "correspondence",
     "multimodal",
 )
@@ -64,6 +66,7 @@ class Profile:
     negatives: the corpus that negative labels are chosen from: a name, or a file with one label per line.
     ood_scores: the scores that OOD detection is measured by; empty for all.
     corruptions: which kinds and severities, on how many images.
+    typographic: on how many images wrong class names are painted.
     correspondence: image size, number of pairs, and bins of view angles.
     multimodal: what large multimodal models are asked, about how many images.
     """
@@ -81,6 +84,7 @@ class Profile:
     negatives: str = DEFAULT_NEGATIVES
     ood_scores: tuple[str, ...] = ()
     corruptions: CorruptionSettings = field(default_factory=CorruptionSettings)
+    typographic: TypographicSettings = field(default_factory=TypographicSettings)
     correspondence: CorrespondenceSettings = field(default_factory=CorrespondenceSettings)
     multimodal: MultimodalSettings = field(default_factory=MultimodalSettings)
 
@@ -155,6 +159,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         negatives=_resolve_file(ood.negatives, folder),
         ood_scores=ood.scores,
         corruptions=replace(corruptions, depth=_resolve_folder(corruptions.depth, folder)),
+        typographic=read_section(TypographicSettings, table("typographic"), where=f"{source}: typographic"),
         correspondence=read_section(CorrespondenceSettings, table("correspondence"), where=f"{source}: correspondence"),
         multimodal=read_section(MultimodalSettings, table("multimodal"), where=f"{source}: multimodal"),
     )

@@ -103,6 +103,18 @@ class CorruptionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TypographicSettings:
+    """The section ``[typographic]``.
+
+    images: how many images of each set get a painted word, spread evenly over its classes; 0 for all.
+    seed: of the words and their places.
+    """
+
+    images: Count = 0
+    seed: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorrespondenceSettings:
     """The section ``[correspondence]``.
 

@@ -24,7 +24,8 @@ def check_entry(entry: DataEntry) -> None:
         DataError: one of them does not exist; the message names the set and the path.
     """
     if not entry.location:
-        raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path")
+        where = f"; get it: {entry.hint}; pytest --clip-data-check lists all that is missing" if entry.hint else ""
+        raise DataError(f"data set {entry.name!r} has no location; give one with --clip-data {entry.name}=/path{where}")
     if entry.location.startswith(showroom.PREFIX):
         showroom.data_file(entry.location.removeprefix(showroom.PREFIX))
         return

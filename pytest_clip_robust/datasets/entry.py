@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean, shown
-from pytest_clip_robust.names import DATA_FORMATS
+from pytest_clip_robust.names import DATA_FORMATS, PUBLISHED_SETS
 
 CLASS_LISTS = ("imagenet-1k", "imagenet-a", "imagenet-r")
 """Lists of classes that are known by name."""
@@ -40,6 +40,8 @@ class DataEntry:
     crop_border: pixels to cut from every side before preprocessing.
     exclude: names of classes to leave out, with all their images.
     role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
+    published_as: the name of this set in the shipped panels of published accuracies (`names.PUBLISHED_SETS`).
+    licence: of the images. hint: where to get a local copy. size: how many images the published set has, 0 for unknown.
     """
 
     name: str
@@ -60,7 +62,10 @@ class DataEntry:
     exclude: tuple[str, ...] = ()
     role: str = ""
     group: str = ""
+    published_as: str = ""
     licence: str = ""
+    hint: str = ""
+    size: int = 0
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -73,11 +78,14 @@ class DataEntry:
             ("subset", ("all", "present")),
             ("group", GROUPS),
             ("duplicates", DUPLICATES),
+            ("published_as", ("", *PUBLISHED_SETS)),
         ):
             value = getattr(self, field)
             if value not in allowed:
                 known = ", ".join(filter(None, allowed))
                 raise ConfigError(f"data set {self.name!r}: {field}={shown(value)}; expected one of {known}")
+        if self.size < 0:
+            raise ConfigError(f"data set {self.name!r}: size={self.size}; expected a number of images, 0 for unknown")
         if self.crop_border < 0:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
 

@@ -18,6 +18,7 @@ from pytest_clip_robust.evaluation.multimodal import Multimodal
 from pytest_clip_robust.evaluation.ood import OodDetection
 from pytest_clip_robust.evaluation.prompts import PromptSensitivity
 from pytest_clip_robust.evaluation.session import Session
+from pytest_clip_robust.evaluation.typographic import Typographic
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.prompts.templates import PromptSet
 
@@ -26,7 +27,7 @@ class EvaluatedModel:
     """One model on the data sets of the profile; only samples that were never encoded before are encoded.
 
     spec, scale, bias: the model's own; logits are ``scale * cosine + bias``. Each aspect has an attribute: shape_bias,
-    ood, calibration, prompts, retrieval, composition, corruptions, correspondence and multimodal.
+    ood, calibration, prompts, retrieval, composition, corruptions, typographic, correspondence and multimodal.
 
     Every method raises a ClipRobustError if a set cannot be read or encoded, or nothing can be measured on it.
     """
@@ -42,6 +43,7 @@ class EvaluatedModel:
         self.retrieval = Retrieval(features, session)
         self.composition = Composition(features, session)
         self.corruptions = Corruptions(features, session)
+        self.typographic = Typographic(features, session)
         self.correspondence = Correspondence(features, session)
         self.multimodal = Multimodal(features, session)
 

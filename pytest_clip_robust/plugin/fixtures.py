@@ -10,7 +10,7 @@ from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.plugin.gate import Gate
 from pytest_clip_robust.plugin.items import has_gate
 from pytest_clip_robust.plugin.keys import MODELS, RUN
-from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_set, sets_by_group
+from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_published, no_set, sets_by_group
 from pytest_clip_robust.plugin.session import session_of
 from pytest_clip_robust.system.quiet import quiet
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
     from pytest_clip_robust.evaluation.model import EvaluatedModel
     from pytest_clip_robust.models.spec import ModelSpec
+    from pytest_clip_robust.properties.reference_panels.lines import PanelLine
     from pytest_clip_robust.properties.shift import Panel
     from pytest_clip_robust.scoring.cues import CueAnswers
 
@@ -83,6 +84,18 @@ def panel(dataset: str, clip_profile: Profile) -> Panel:
     if dataset not in clip_profile.panels:
         pytest.skip(no_panel(dataset))
     return read_panel(clip_profile.panels[dataset])
+
+
+@pytest.fixture
+def panel_line(request: pytest.FixtureRequest, dataset: str, clip_profile: Profile) -> PanelLine:
+    """Return the line through the published accuracies of a shipped panel on `dataset`; a test runs once per panel."""
+    from pytest_clip_robust.properties.reference_panels import lines  # noqa: PLC0415 - SciPy, once a test needs it
+
+    if not hasattr(request, "param"):
+        raise ConfigError('`panel_line` needs the fixture `dataset` and a role: @pytest.mark.clip_role("shift")')
+    if reason := no_published(dataset, clip_profile):
+        pytest.skip(reason)
+    return lines.panel_line(request.param, clip_profile.data[dataset].published_as)
 
 
 @pytest.fixture

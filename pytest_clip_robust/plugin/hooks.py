@@ -80,6 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest = f"clip_{name.replace('-', '_')}"
         group.addoption(f"--clip-{name}", dest=dest, metavar=metavar, help=text)
         parser.addini(dest, text, default=default)
+    text = "Only check that the data sets of the profile are there, and say how to get the others; run no tests"
+    group.addoption("--clip-data-check", action="store_true", help=text)
     text = "Only check that the models are complete and work, in seconds; run no tests"
     group.addoption("--clip-check", action="store_true", help=text)
     for name, text in (
@@ -101,7 +103,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Check the models in place of a session, if asked to; tests are not collected and no worker is started."""
+    """Check data or models in place of a session, if asked to; tests are not collected and no worker is started."""
+    if config.getoption("clip_data_check") and not config.getoption("help"):
+        from pytest_clip_robust.plugin.data_check import run_data_checks  # noqa: PLC0415
+
+        return run_data_checks(config)
     if not config.getoption("clip_check") or config.getoption("help"):
         return None
     if not (config.getoption("clip_models") or config.getini("clip_model")):

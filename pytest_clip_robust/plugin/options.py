@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.config.profile import Profile, load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.baseline_files import families
@@ -33,8 +33,6 @@ def read_config(config: pytest.Config) -> RunConfig:
         ClipRobustError: an option is wrong; the message names it.
     """
     specs = tuple(dict.fromkeys(ModelSpec.parse(text) for text in requested_models(config)))
-    data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
-    profile = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
     report = str(_value(config, "clip_report"))
     precision = str(_value(config, "clip_precision"))
     if precision not in PRECISIONS:
@@ -54,8 +52,8 @@ def read_config(config: pytest.Config) -> RunConfig:
         baseline_name=name,
         alpha=_probability(config, "clip_alpha"),
         correction=correction,
-        profile=load_profile(profile, data_options),
-        cache=str(_value(config, "clip_cache")) or str(user_cache()),
+        profile=read_profile(config),
+        cache=read_cache(config),
         report=config.invocation_params.dir / report if report else None,
         device=device_asked(config),
         precision=precision,
@@ -68,6 +66,22 @@ def read_config(config: pytest.Config) -> RunConfig:
         strict=bool(config.getoption("clip_strict") or config.getini("clip_strict")),
         rank=_rank(config),
     )
+
+
+def read_profile(config: pytest.Config) -> Profile:
+    """Return the profile of this session, with the data sets of ``--clip-data``.
+
+    Raises:
+        ConfigError: the profile, or a data option, is wrong; the message names it.
+    """
+    data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
+    name = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
+    return load_profile(name, data_options)
+
+
+def read_cache(config: pytest.Config) -> str:
+    """Return the folder or URL of the cache."""
+    return str(_value(config, "clip_cache")) or str(user_cache())
 
 
 def requested_models(config: pytest.Config) -> list[str]:

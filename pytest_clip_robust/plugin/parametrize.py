@@ -13,7 +13,7 @@ import pytest
 
 from pytest_clip_robust.config.sections import bin_name
 from pytest_clip_robust.errors import ClipRobustError
-from pytest_clip_robust.names import OOD_SCORES
+from pytest_clip_robust.names import OOD_SCORES, PUBLISHED_SETS, REFERENCE_PANELS
 from pytest_clip_robust.plugin.keys import RUN
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = list(dict.fromkeys(name for role in roles for name in run.profile.sets(role)))
         if "corruption" in metafunc.fixturenames:
             _parametrize_corruptions(metafunc, names, run.profile)
+        elif "panel_line" in metafunc.fixturenames and _uses_our("panel_line", metafunc):
+            _parametrize_panels(metafunc, names or [""], run.profile)
         else:
             sets = [_dataset_parameter(metafunc, name, run.profile) for name in names]
             metafunc.parametrize("dataset", sets or [_absent(roles[0], run.profile)], indirect=True)
@@ -71,6 +73,23 @@ def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profil
     metafunc.parametrize(("dataset", "corruption"), pairs or [absent], indirect=["dataset"])
     if "severity" in metafunc.fixturenames:
         metafunc.parametrize("severity", profile.corruptions.severities if pairs else ["none"])
+
+
+def _parametrize_panels(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:
+    """Run a test once per data set and shipped panel with published results on it."""
+    pairs: list[Any] = []
+    for name in names:
+        reason = no_published(name, profile) if name else no_set("shift", profile)
+        if reason:
+            pairs.append(pytest.param(name, "", id=name or "no-shift-set", marks=pytest.mark.skip(reason=reason)))
+            continue
+        published = profile.data[name].published_as
+        pairs += [
+            pytest.param(name, panel, id=f"{name}-{panel}")
+            for panel, sets in REFERENCE_PANELS.items()
+            if published in sets
+        ]
+    metafunc.parametrize(("dataset", "panel_line"), pairs, indirect=True)
 
 
 def _dataset_parameter(metafunc: pytest.Metafunc, name: str, profile: Profile) -> Any:
@@ -109,6 +128,19 @@ def sets_by_group(profile: Profile) -> dict[str, list[str]]:
 def no_panel(dataset: str) -> str:
     """Return why a test of effective robustness on `dataset` is skipped."""
     return f"no panel of reference models for {dataset!r}; name a CSV file in the profile's [panels]"
+
+
+def no_published(dataset: str, profile: Profile) -> str:
+    """Return why `dataset` is not compared with published models, or ``""`` if it is."""
+    id_set, *shifted = PUBLISHED_SETS
+    if profile.data[dataset].published_as not in shifted:
+        return (
+            f"no shipped panel has results on {dataset!r}; if it is one of {', '.join(shifted)}, say so with "
+            "published_as in its [data] table"
+        )
+    if not any(profile.data[name].published_as == id_set for name in profile.sets("id")):
+        return f"published results are relative to {id_set!r}, which is not the ID set of profile {profile.name!r}"
+    return ""
 
 
 def no_observers(dataset: str) -> str:

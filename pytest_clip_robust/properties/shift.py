@@ -6,11 +6,9 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtr, ndtri
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
@@ -21,9 +19,8 @@ from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.intervals import ratio_of_proportions
 from pytest_clip_robust.stats.resampling import interval_of
+from pytest_clip_robust.stats.robust_line import AXES, Axis
 
-Axis = Literal["logit", "probit"]
-AXES = {"logit": (logit, expit), "probit": (ndtri, ndtr)}
 SMALLEST_PANEL = 3
 PANEL_COLUMNS = ("name", "id", "shifted")
 
@@ -97,14 +94,14 @@ def relative_robustness(in_distribution: Predictions, shifted: Predictions) -> M
     Raises:
         MeasurementError: the shifted set has a class that the ID set lacks, or no ID answer is correct.
     """
-    base, moved = decide(_same_classes(in_distribution, shifted)), decide(shifted)
+    base, moved = decide(on_the_shifts_classes(in_distribution, shifted)), decide(shifted)
     interval = ratio_of_proportions(int(moved.correct.sum()), len(moved), int(base.correct.sum()), len(base))
     return Measurement.of(
         moved,
         RELATIVE,
         moved.accuracy / base.accuracy,
         interval,
-        evidence=_evidence(base, moved, lambda of_base, of_moved: of_moved / of_base),
+        evidence=evidence_of_both(base, moved, lambda of_base, of_moved: of_moved / of_base),
         misses=moved.misses,
         details={
             "id_accuracy": base.accuracy,
@@ -128,16 +125,16 @@ def effective_robustness(
     Raises:
         MeasurementError: as for `relative_robustness`.
     """
-    base, moved = decide(_same_classes(in_distribution, shifted)), decide(shifted)
+    base, moved = decide(on_the_shifts_classes(in_distribution, shifted)), decide(shifted)
     slope, intercept = fit_line(panel, axis=axis)
 
     def residual(base_accuracy: ArrayLike, moved_accuracy: ArrayLike) -> NDArray[np.float64]:
         forward, backward = AXES[axis]
-        expected = backward(slope * forward(_inside(base_accuracy, len(base))) + intercept)
+        expected = backward(slope * forward(inside(base_accuracy, len(base))) + intercept)
         points: NDArray[np.float64] = 100 * (np.asarray(moved_accuracy) - expected)
         return points
 
-    evidence = _evidence(base, moved, residual)
+    evidence = evidence_of_both(base, moved, residual)
     return Measurement.of(
         moved,
         EFFECTIVE.named(axis=axis),
@@ -157,8 +154,8 @@ def fit_line(panel: Panel, *, axis: Axis = "logit") -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def _evidence(base: Decisions, moved: Decisions, of_accuracies: Callable[[Floats, Floats], Floats]) -> Evidence:
-    """Return the evidence of a function of both accuracies, each over its own samples."""
+def evidence_of_both(base: Decisions, moved: Decisions, of_accuracies: Callable[[Floats, Floats], Floats]) -> Evidence:
+    """Return the evidence of a function of both accuracies (0-1), each over its own samples."""
     strata = [Stratum(name=one.dataset, columns={"outcome": one.correct}) for one in (base, moved)]
 
     def statistic(sums: Sequence[Sums]) -> Floats:
@@ -168,7 +165,12 @@ def _evidence(base: Decisions, moved: Decisions, of_accuracies: Callable[[Floats
     return sums_evidence(strata, lambda columns: [Term(columns["outcome"]), Term()], statistic)
 
 
-def _same_classes(in_distribution: Predictions, shifted: Predictions) -> Predictions:
+def on_the_shifts_classes(in_distribution: Predictions, shifted: Predictions) -> Predictions:
+    """Return the ID images of the shifted set's classes, with logits restricted to these.
+
+    Raises:
+        MeasurementError: the shifted set has a class that the ID set lacks.
+    """
     strangers = sorted(set(shifted.class_ids) - set(in_distribution.class_ids))
     if strangers:
         raise MeasurementError(
@@ -178,5 +180,6 @@ def _same_classes(in_distribution: Predictions, shifted: Predictions) -> Predict
     return in_distribution.restricted_to(shifted.class_ids)
 
 
-def _inside(accuracy: ArrayLike, n: int) -> NDArray[np.float64]:
+def inside(accuracy: ArrayLike, n: int) -> Floats:
+    """Return accuracies (0-1) of `n` samples moved away from 0 and 1 by half a sample."""
     return np.clip(np.asarray(accuracy, dtype=np.float64), 1 / (2 * n), 1 - 1 / (2 * n))

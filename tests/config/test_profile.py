@@ -96,7 +96,7 @@ def test_what_is_wrong_with_a_profile_is_one_line(write, text, message):
 
 
 def test_a_profile_that_is_not_there_names_those_that_are():
-    with pytest.raises(ConfigError, match=r"no profile 'imagnet' \(did you mean 'imagenet'\?\): .* imagenet"):
+    with pytest.raises(ConfigError, match=r"no profile 'imagnet' \(did you mean 'imagenet'.*\?\): .* imagenet"):
         load_profile("imagnet")
 
 

@@ -47,9 +47,9 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         DataError: the set cannot be read; the message names the set, and the file or row.
     """
     rows = read_rows(entry, prepared_folder(cache_dir), labelled=prompted)
-    classes, labels = _resolve_labels(entry, rows, prompted=prompted)
+    classes, labels = resolve_labels(entry, rows, prompted=prompted)
     textures = _resolve_textures(entry, rows, classes)
-    rows, annotations, kept = _annotated(entry, rows)
+    rows, annotations, kept = annotated(entry, rows)
     if kept is not None:
         labels, textures = labels[kept], None if textures is None else textures[kept]
     left = classes_left(entry, classes, rows.left_out)
@@ -188,7 +188,7 @@ def _unlabelled(entry: DataEntry, rows: Rows, digests: list[str]) -> ImageSet:
     )
 
 
-def _resolve_labels(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, Ints]:
+def resolve_labels(entry: DataEntry, rows: Rows, *, prompted: bool) -> tuple[ClassList, Ints]:
     """Return the entry's class list, or otherwise the set's own, and the position of every label in it."""
 
     def where(row: int) -> str:
@@ -266,7 +266,7 @@ def _check_words(names: tuple[str, ...] | list[str], entry: DataEntry) -> None:
             )
 
 
-def _annotated(entry: DataEntry, rows: Rows) -> tuple[Rows, dict[str, NDArray[np.bool_]], Ints | None]:
+def annotated(entry: DataEntry, rows: Rows) -> tuple[Rows, dict[str, NDArray[np.bool_]], Ints | None]:
     """Return the annotated rows, their annotations, and their positions; None for all rows."""
     if not entry.annotations:
         return rows, dict(rows.annotations), None

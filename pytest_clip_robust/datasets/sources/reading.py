@@ -14,6 +14,7 @@ from pytest_clip_robust.datasets.sources.arrow import Opened, arrow_rows
 from pytest_clip_robust.datasets.sources.columns import IMAGE_NAMES
 from pytest_clip_robust.datasets.sources.csv_table import csv_table
 from pytest_clip_robust.datasets.sources.folders import class_folders, cue_conflicts, flat_folder, kind_of_images
+from pytest_clip_robust.datasets.sources.objectnet import is_objectnet, objectnet
 from pytest_clip_robust.datasets.sources.rows import Rows
 from pytest_clip_robust.datasets.sources.shards import SUFFIXES, open_files, open_hub
 from pytest_clip_robust.datasets.sources.splits import chosen_split, no_such_split, split_folders, split_remark
@@ -76,10 +77,12 @@ def open_table(entry: DataEntry, cache_dir: str | None) -> Opened:
 def _read(place: _Located, cache_dir: str | None, *, labelled: bool) -> Rows:
     if place.kind == "table":
         return csv_table(place.entry, labelled=labelled)
-    if place.kind not in IMAGE_FOLDERS:
+    if place.kind not in {*IMAGE_FOLDERS, "objectnet"}:
         return arrow_rows(place.entry, _open(place, cache_dir), labelled=labelled)
     if place.found is None:
         raise DataError(f"data set {place.entry.name!r}: no folder {place.entry.location}")
+    if place.kind == "objectnet":
+        return objectnet(place.entry, place.found)
     if place.kind == "cue-conflict":
         return cue_conflicts(place.entry, place.found)
     flat = not labelled and any("/" not in image for image in place.found.images)
@@ -129,6 +132,8 @@ def _kind_of_folder(entry: DataEntry, found: Walk) -> str:
     """
     root = Path(entry.location)
     _refuse_hub_cache(entry, root)
+    if is_objectnet(found):
+        return "objectnet"
     held = {}
     for kind, suffix in SUFFIXES.items():
         files = [path for path in found.others if path.lower().endswith(suffix)]
