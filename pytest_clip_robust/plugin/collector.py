@@ -229,7 +229,7 @@ def how_to_run_suites(arguments: Sequence[str | os.PathLike[str]]) -> str:
 
 
 def fold_skips(reports: Sequence[Any]) -> None:
-    """Give skips that concern the whole run one place per folder of tests, so that -rs shows each reason once there."""
+    """Set the place of skips that concern the whole run to the folder of tests, so that -rs shows each reason once."""
     for report in reports:
         place = report.longrepr
         if isinstance(place, tuple) and place[2].removeprefix("Skipped: ").startswith((NO_SET, NOT_FOR_MODEL)):
