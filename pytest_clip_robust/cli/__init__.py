@@ -27,6 +27,10 @@ COMMANDS = {
         "pytest_clip_robust.cli.features",
         "export a model's stored features as a folder that takes the model's place",
     ),
+    "series": Command(
+        "pytest_clip_robust.cli.series",
+        "find the first checkpoint of a training run at which a headline property broke",
+    ),
     "tolerances": Command(
         "pytest_clip_robust.cli.tolerances",
         "measure how much equally good checkpoints differ, and write tolerances to a profile",

@@ -16,17 +16,20 @@ MEASURED = {0, 1}
 """Exit statuses of pytest after which the report is complete: all tests passed, or some failed."""
 
 
-def measure(models: Sequence[str], profile: Path, folder: Path, passed: Sequence[str] = ()) -> dict[Path, Document]:
+def measure(
+    models: Sequence[str], profile: Path | str, folder: Path, passed: Sequence[str] = (), *, reference: str = ""
+) -> dict[Path, Document]:
     """Measure `models` with the shipped suites and return the report, by its path in `folder`.
 
-    Baselines and references of the project are not used. Output goes to the terminal.
+    Baselines of the project are not used. Output goes to the terminal.
 
     Args:
         models: model specs.
-        profile: a TOML file.
+        profile: a TOML file, or the name of a shipped profile.
         folder: an existing empty folder for the report.
         passed: arguments for pytest. Those at the beginning that are not options are paths of suites, which replace
             the shipped ones.
+        reference: a model spec to compare with, or none.
 
     Raises:
         ReportError: pytest ended before it measured the models.
@@ -37,7 +40,7 @@ def measure(models: Sequence[str], profile: Path, folder: Path, passed: Sequence
     command = [
         sys.executable, "-m", "pytest", *(chosen or shipped_suites()), *passed[len(chosen) :],
         *(f"--clip-model={model}" for model in models), f"--clip-profile={profile}", f"--clip-report={folder}",
-        f"--clip-baselines={baselines}", "--clip-reference=", "--maxfail=0",
+        f"--clip-baselines={baselines}", f"--clip-reference={reference}", "--maxfail=0",
     ]  # fmt: skip
     status = subprocess.run(command, check=False).returncode  # noqa: S603 - the user's own command line
     if status not in MEASURED:
