@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "cache": Command("pytest_clip_robust.cli.cache", "show, verify or prune stored features"),
     "features": Command(
         "pytest_clip_robust.cli.features",
         "export a model's stored features as a folder that takes the model's place",
