@@ -14,11 +14,11 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.document import Document
 from pytest_clip_robust.report.html.aspects import panels_of
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.html.numbers import count, number
 from pytest_clip_robust.report.html.panel import Panel
 from pytest_clip_robust.report.html.row import Row
 from pytest_clip_robust.report.html.samples import Pictures, SampleList, sample_lists
 from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_strip
+from pytest_clip_robust.report.numbers import count, number
 from pytest_clip_robust.report.order import urgency
 
 MOST_DETAILS = 3

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pytest_clip_robust.report.html.row import Row
-from pytest_clip_robust.report.html.strips import value_axis, value_strip
-from pytest_clip_robust.report.html.svg import Scale
+from pytest_clip_robust.report.html.strips import centred_axis, value_axis, value_strip
+from pytest_clip_robust.report.numbers import MINUS
 
 MOST_PLOTS = 24
 MOST_ROWS = 60
@@ -27,7 +27,8 @@ class Plot:
 class Panel:
     """Plots or rows under one title. legend: classes of the style sheet with their meaning. note: one more sentence.
 
-    before: the name of the values that are drawn hollow. zoom: draws rows from their smallest to their largest value.
+    before: the name of the values that are drawn hollow. half: if above 0, every row has an
+    axis of its own, of this length to each side of its value, for differences that are small next to the values.
     """
 
     title: str
@@ -37,17 +38,22 @@ class Panel:
     legend: tuple[tuple[str, str], ...] = ()
     small: bool = False
     before: str = "before"
-    zoom: bool = False
+    half: float = 0.0
 
     @property
     def strips(self) -> list[tuple[Row, Markup]]:
         """The rows, each with its drawing on the axis of all of them."""
-        return [(row, value_strip([row], self.axis)) for row in self.rows]
+        shared = value_axis(self.rows)
+        axes = [centred_axis(row, self.half) if self.half else shared for row in self.rows]
+        return [(row, value_strip([row], axis)) for row, axis in zip(self.rows, axes, strict=True)]
 
     @property
-    def axis(self) -> Scale:
-        """The axis of all rows."""
-        return value_axis(self.rows, zoom=self.zoom)
+    def ends(self) -> tuple[str, str]:
+        """The ends of the axis, in words."""
+        if self.half:
+            return f"{MINUS}{self.half:.2g}", f"+{self.half:.2g}"
+        axis = value_axis(self.rows)
+        return f"{axis.low:.3g}".replace("-", MINUS), f"{axis.high:.3g}".replace("-", MINUS)
 
     @property
     def with_intervals(self) -> bool:
@@ -66,12 +72,12 @@ class Panel:
 
 
 def rows_panel(
-    title: str, rows: Sequence[Row], *, note: str = "", before: str = "before", zoom: bool = False
+    title: str, rows: Sequence[Row], *, note: str = "", before: str = "before", half: float = 0.0
 ) -> list[Panel]:
     """Return a panel of at most `MOST_ROWS` rows, or nothing without rows."""
     kept = tuple(rows[:MOST_ROWS])
     note = _with_rest(note, len(rows) - len(kept), "row")
-    return [Panel(title=title, note=note, rows=kept, before=before, zoom=zoom)] if kept else []
+    return [Panel(title=title, note=note, rows=kept, before=before, half=half)] if kept else []
 
 
 def plots_panel(

@@ -10,11 +10,11 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_clip_robust.errors import ReportError
+from pytest_clip_robust.report import numbers
 from pytest_clip_robust.report.document import Document
-from pytest_clip_robust.report.html import numbers
 from pytest_clip_robust.report.html.page import build_page
 from pytest_clip_robust.report.html.samples import Pictures
-from pytest_clip_robust.report.html.svg import plain
+from pytest_clip_robust.report.html.svg import breakable, plain
 from pytest_clip_robust.system.files import write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,8 +58,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    names = ("number", "signed", "span", "probability", "short", "breakable")
+    names = ("number", "signed", "span", "probability", "short")
     environment.filters |= {name: getattr(numbers, name) for name in names}
+    environment.filters["breakable"] = breakable
     environment.filters["things"] = numbers.count
     return environment
 

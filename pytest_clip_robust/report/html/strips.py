@@ -10,9 +10,9 @@ from itertools import chain
 
 from markupsafe import Markup
 
-from pytest_clip_robust.report.html.numbers import number, signed
 from pytest_clip_robust.report.html.row import Row
 from pytest_clip_robust.report.html.svg import Scale, decoration, element
+from pytest_clip_robust.report.numbers import number, signed
 
 LANE = 16
 """The height of a row in pixels."""
@@ -26,13 +26,10 @@ MOST_TOLERANCES = 12.0
 LEAST_TOLERANCES = 3.0
 
 
-def value_axis(rows: Sequence[Row], *, zoom: bool = False) -> Scale:
-    """Return the axis of rows of one metric: 0 to 1 where all values are, else from the smallest to the largest.
-
-    `zoom` takes the smallest and largest also where all are between 0 and 1.
-    """
+def value_axis(rows: Sequence[Row]) -> Scale:
+    """Return the axis of rows of one metric: 0 to 1 where all values are, else from the smallest to the largest."""
     values = list(chain.from_iterable(row.values for row in rows))
-    if not zoom and all(0 <= value <= 1 for value in values):
+    if all(0 <= value <= 1 for value in values):
         low, high = 0.0, 1.0
     else:
         values += chain.from_iterable(row.ends for row in rows)
@@ -42,6 +39,11 @@ def value_axis(rows: Sequence[Row], *, zoom: bool = False) -> Scale:
     if rows and rows[0].lower_is_better:
         low, high = high, low
     return Scale(low, high, MARGIN, 100 - MARGIN)
+
+
+def centred_axis(row: Row, half: float) -> Scale:
+    """Return an axis with the value of `row` in its middle, and `half` of its length to each side."""
+    return Scale(row.value - half, row.value + half, MARGIN, 100 - MARGIN)
 
 
 def value_strip(rows: Sequence[Row], axis: Scale | None = None) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,16 @@ def plain(value: object) -> str:
     ('2', '0.13', 'a\\x00b')
     """
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else printable(str(value))
+
+
+def breakable(text: str) -> Markup:
+    r"""Return a name, escaped, in which a line may break after its parts.
+
+    >>> print(breakable("zero_shot.top1[a<b]"))
+    zero_<wbr>shot.<wbr>top1[<wbr>a&lt;b]
+    """
+    parts = re.findall(r"[^._\[/]*[._\[/]|[^._\[/]+", printable(text))
+    return Markup("<wbr>").join(parts)
 
 
 def path(points: Sequence[Point], **attributes: object) -> Markup:

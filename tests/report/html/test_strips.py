@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.report.html.row import Row
-from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_axis, value_strip
+from pytest_clip_robust.report.html.strips import centred_axis, change_limit, change_strip, value_axis, value_strip
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 rows = st.builds(
@@ -43,7 +43,7 @@ def positions(svg):
 
 @given(st.lists(rows, min_size=1, max_size=4))
 def test_every_drawing_is_well_formed_and_inside_the_strip(some):
-    for svg in (value_strip(some), value_strip(some, value_axis(some)), value_strip(some, value_axis(some, zoom=True))):
+    for svg in (value_strip(some), value_strip(some, value_axis(some)), value_strip(some, centred_axis(some[0], 0.1))):
         ET.fromstring(svg)
         places = [float(place) for place in re.findall(r'(?:cx|x1|x2)="([^"%]+)%"', svg)]
         assert places
@@ -55,9 +55,11 @@ def test_shares_are_drawn_from_0_to_1_and_other_values_from_their_smallest_to_th
     wide = value_axis([Row(label="a", value=2.0), Row(label="b", value=5.0)])
     assert wide.low < 2.0
     assert wide.high > 5.0
-    narrow = value_axis([Row(label="a", value=0.4), Row(label="b", value=0.5)], zoom=True)
-    assert 0 < narrow.low < 0.4
-    assert 0.5 < narrow.high < 1
+
+
+def test_a_centred_axis_has_the_value_in_its_middle():
+    axis = centred_axis(Row(label="a", value=0.7), 0.02)
+    assert (axis(0.7), axis(0.68), axis(0.8)) == (pytest.approx(50), pytest.approx(2), 98)
 
 
 def test_an_interval_that_reaches_out_of_0_to_1_does_not_change_the_axis():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.charts import Curve, curves, reliability, share
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.html.numbers import count, number
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel
+from pytest_clip_robust.report.numbers import count, number
 
 BINS = {"low", "high", "confidence", "accuracy", "n"}
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.charts import Axis, Curve, curves, share
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.html.numbers import number
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel, rows_panel
+from pytest_clip_robust.report.numbers import number
 
 SEVERITIES = Axis(0, 5, tuple((float(one), "clean" if one == 0 else str(one)) for one in range(6)), "severity")
 

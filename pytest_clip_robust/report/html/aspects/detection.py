@@ -5,8 +5,8 @@ from __future__ import annotations
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.charts import Curve, curves, share
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.html.numbers import number
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel, rows_panel
+from pytest_clip_robust.report.numbers import number
 
 AUROC = "ood.auroc_"
 ROC = {"false_positive_rate", "true_positive_rate"}

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.charts import Axis, Curve, curves, share
 from pytest_clip_robust.report.html.gates import Gates, place_of
-from pytest_clip_robust.report.html.numbers import number
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel, rows_panel
 from pytest_clip_robust.report.html.row import Row, with_points
+from pytest_clip_robust.report.numbers import number
 
 RECALL = re.compile(r"retrieval\.recall_at_(\d+)_(\w+)")
 ANGLES = re.compile(r"(\d+)-(\d+)")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pytest_clip_robust.report.html.gates import Gates, place_of
-from pytest_clip_robust.report.html.numbers import number
 from pytest_clip_robust.report.html.panel import Panel, rows_panel
 from pytest_clip_robust.report.html.row import Row
+from pytest_clip_robust.report.numbers import number
 
 SPREAD = "prompts.spread_"
 
@@ -26,6 +26,8 @@ def prompt_panels(gates: Gates) -> list[Panel]:
             f"{metric.removeprefix(SPREAD)} by prompt set",
             rows,
             note="Small dots are prompt sets, the large dot is their mean, and the line is their range.",
-            zoom=True,
+            half=1.05 * max(max(row.value - (row.low or 0.0), (row.high or 0.0) - row.value) for row in rows)
+            if rows
+            else 0.0,
         )
     return panels

@@ -1,15 +1,13 @@
-"""Numbers as they are written in the page and in summary.md."""
+"""Numbers as they are written in index.html, summary.md and annotations."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from markupsafe import Markup
-
-from pytest_clip_robust.system.text import printable
-
 MINUS = "\N{MINUS SIGN}"
+
+SMALLEST = 5e-5
+"""Smaller values are written as zero."""
 
 
 def number(value: float) -> str:
@@ -19,17 +17,19 @@ def number(value: float) -> str:
     ('0.417', '12.35', '5,041', '0.0004', True)
     """
     size = abs(value)
-    decimals = 0 if size >= 1000 else 2 if size >= 10 else 3 if size >= 0.001 or not size else 4
+    if size < SMALLEST:
+        return "0.000"
+    decimals = 0 if size >= 1000 else 2 if size >= 10 else 3 if size >= 0.001 else 4
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
     """Return a difference with its sign.
 
-    >>> signed(0.0933), signed(0.0), signed(-0.0667) == MINUS + "0.067"
+    >>> signed(0.0933), signed(1e-9), signed(-0.0667) == MINUS + "0.067"
     ('+0.093', '0.000', True)
     """
-    return f"+{number(value)}" if value > 0 else number(value)
+    return f"+{number(value)}" if value >= SMALLEST else number(value)
 
 
 def span(low: float, high: float) -> str:
@@ -57,16 +57,6 @@ def count(n: float, noun: str, plural: str = "") -> str:
     ('1 gate', '1,234 gates')
     """
     return f"{n:,.0f} {noun if n == 1 else plural or noun + 's'}"
-
-
-def breakable(text: str) -> Markup:
-    r"""Return a name, escaped, in which a line may break after its parts.
-
-    >>> print(breakable("zero_shot.top1[a<b]"))
-    zero_<wbr>shot.<wbr>top1[<wbr>a&lt;b]
-    """
-    parts = re.findall(r"[^._\[/]*[._\[/]|[^._\[/]+", printable(text))
-    return Markup("<wbr>").join(parts)
 
 
 def short(value: Any, longest: int = 12) -> str:
