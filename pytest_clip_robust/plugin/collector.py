@@ -20,8 +20,10 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
 from pytest_clip_robust.plugin.results import Results, write_below
-from pytest_clip_robust.report.document import build_document
+from pytest_clip_robust.report.annotations import error_commands, in_github_job
+from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
+from pytest_clip_robust.report.summary import step_summary_file
 from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
 
 SUMMARY = "clip_robust_summary"
@@ -91,27 +93,15 @@ class Collector:
             )
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self._run.report is None:
-            return
-        document = build_document(
-            self._records,
-            self._summary(),
-            profile=self._run.profile.name,
-            precision=self._run.precision,
-            alpha=self._run.alpha,
-            correction=self._run.correction,
-            headline_share=self._run.profile.gates.headline_share,
-            conclusions=self._conclusions(int(session.exitstatus)),
-            reference="" if self._run.reference is None else self._run.reference.label,
-            exit_status=int(session.exitstatus),
-            not_applicable=self._results.not_applicable,
-        )
-        from pytest_clip_robust.plugin.reports import write_reports  # noqa: PLC0415 - needs jinja2
+        if self._run.report is not None or (self._records and step_summary_file()):
+            from pytest_clip_robust.plugin.reports import write_reports  # noqa: PLC0415 - needs jinja2
 
-        written = write_reports(document, self._run.report, seen_from=self._config.invocation_params.dir)
-        self._report_lines = written.lines
-        if written.failed:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            written = write_reports(
+                self._document(int(session.exitstatus)), self._run.report, seen_from=self._config.invocation_params.dir
+            )
+            self._report_lines = written.lines
+            if written.failed:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Print the tables and the conclusion, if anything was judged."""
@@ -149,6 +139,23 @@ class Collector:
             terminalreporter.write_line(line)
         for line in self._report_lines:
             terminalreporter.write_line(line)
+        for line in error_commands(self._records) if in_github_job() else ():
+            terminalreporter.write_line(line)
+
+    def _document(self, exit_status: int) -> Document:
+        return build_document(
+            self._records,
+            self._summary(),
+            profile=self._run.profile.name,
+            precision=self._run.precision,
+            alpha=self._run.alpha,
+            correction=self._run.correction,
+            headline_share=self._run.profile.gates.headline_share,
+            conclusions=self._conclusions(exit_status),
+            reference="" if self._run.reference is None else self._run.reference.label,
+            exit_status=exit_status,
+            not_applicable=self._results.not_applicable,
+        )
 
     def _conclusions(self, exit_status: int) -> list[Conclusion]:
         """Return the conclusion of each model; `exit_status` is that of the run."""

@@ -6,6 +6,12 @@ from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
 
 
+def headlines_first(record: Record) -> tuple[int, bool, tuple[int, float, str, str]]:
+    """Return a sort key: verdict, then headline gates before details, then as `urgency`."""
+    found = urgency(record)
+    return found[0], not record.get("headline"), found
+
+
 def urgency(record: Record) -> tuple[int, float, str, str]:
     """Return a sort key: verdict, then p, the change in tolerances, or the threshold's distance in half-intervals."""
     verdicts = list(Verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -49,6 +50,7 @@ def write_page(document: Document, path: Path, pictures: Pictures | None = None)
         raise ReportError(f"--clip-report {path.parent}: cannot write {path.name}: {error}") from error
 
 
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from handmade_reports import MEAN, NLL, TOP1, changed, document_of, record
 from headless import browse
+from hostile_names import HOSTILE, hostile_document
 
 from pytest_clip_robust.report.html.render import render_page
 
@@ -34,6 +35,12 @@ def ask(page, tmp_path):
 
 def test_the_page_has_no_errors_under_its_own_policy(page, tmp_path):
     _, console = browse(page, tmp_path)
+    assert console == []
+
+
+@pytest.mark.parametrize("kind", ["end of script", "attribute", "nul and controls"])
+def test_hostile_names_run_nothing_and_cause_no_error(kind, tmp_path):
+    _, console = browse(render_page(hostile_document(HOSTILE[kind])), tmp_path)
     assert console == []
 
 
