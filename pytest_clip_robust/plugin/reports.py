@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.report.document import Document, write_document
 from pytest_clip_robust.report.html.render import write_page
+from pytest_clip_robust.report.results import write_results
 from pytest_clip_robust.report.summary import append_step_summary, step_summary_file, write_summary
 
 
@@ -36,6 +37,7 @@ def write_reports(document: Document, folder: Path | None, *, seen_from: Path) -
         "report.json": write_document,
         "index.html": write_page,
         "summary.md": write_summary,
+        "results.parquet": write_results,
     }
     written, errors = [], []
     for name, write in writers.items():

@@ -19,9 +19,14 @@ def failing(colours):
 
 def test_a_report_has_a_page_and_a_summary_of_the_same_run(failing):
     result = failing.runpytest(MODEL, PROFILE, "--clip-report=out")
-    result.stdout.fnmatch_lines(["report: out/report.json, out/index.html, out/summary.md"])
+    result.stdout.fnmatch_lines(["report: out/report.json, out/index.html, out/summary.md, out/results.parquet"])
     folder = failing.path / "out"
-    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "report.json", "summary.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "index.html",
+        "report.json",
+        "results.parquet",
+        "summary.md",
+    ]
     (conclusion,) = json.loads((folder / "report.json").read_text())["conclusions"]
     assert conclusion["verdict"] == "not ready"
     assert "Not ready</h1>" in (folder / "index.html").read_text()
@@ -32,7 +37,9 @@ def test_a_file_that_cannot_be_written_does_not_keep_the_others_from_being_writt
     (colours.path / "out" / "index.html").mkdir(parents=True)
     result = colours.runpytest(MODEL, PROFILE, "--clip-report=out")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["report: out/report.json, out/summary.md", "--clip-report *cannot write index.html*"])
+    result.stdout.fnmatch_lines(
+        ["report: out/report.json, out/summary.md, out/results.parquet", "--clip-report *cannot write index.html*"]
+    )
 
 
 def test_outside_of_github_nothing_is_for_github(failing):
