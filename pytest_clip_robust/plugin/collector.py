@@ -96,9 +96,7 @@ class Collector:
         if self._run.report is not None or (self._records and step_summary_file()):
             from pytest_clip_robust.plugin.reports import write_reports  # noqa: PLC0415 - needs jinja2
 
-            written = write_reports(
-                self._document(int(session.exitstatus)), self._run.report, seen_from=self._config.invocation_params.dir
-            )
+            written = write_reports(self._config, self._document(int(session.exitstatus)), self._run.report)
             self._report_lines = written.lines
             if written.failed:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR

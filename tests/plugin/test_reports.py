@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+
+from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.plugin.keys import RUN
+from pytest_clip_robust.plugin.reports import read_pictures
+from pytest_clip_robust.report.document import read_report
 
 MODEL, PROFILE = "--model=py:colour_clip:load", "--clip-profile=profile.toml"
 
@@ -61,3 +67,38 @@ def test_a_step_whose_summary_cannot_be_written_does_not_fail_a_run(colours, mon
     result = colours.runpytest(MODEL, PROFILE)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["GITHUB_STEP_SUMMARY: cannot write *step.md*"])
+
+
+def test_the_page_shows_the_images_that_were_missed(failing):
+    failing.runpytest("--model=py:colour_clip:load_forgetful", PROFILE, "--clip-report=out")
+    page = (failing.path / "out" / "index.html").read_text()
+    (gate,) = json.loads((failing.path / "out" / "report.json").read_text())["gates"]
+    assert 0 < page.count('<symbol id="picture-') <= len(gate["misses"])
+    assert page.count('<use href="#picture-') == len(gate["misses"])
+    assert len(page) < 2_000_000
+
+
+def test_a_process_that_has_read_no_data_reads_the_images_as_well(failing):
+    failing.runpytest("--model=py:colour_clip:load_forgetful", PROFILE, "--clip-report=out")
+    document = read_report(failing.path / "out" / "report.json")
+    run = SimpleNamespace(profile=load_profile(str(failing.path / "profile.toml")), cache=str(failing.path / "cache"))
+    pictures = read_pictures(SimpleNamespace(stash={RUN: run}), document)
+    assert set(pictures) == {("photos", miss["sample"]) for miss in document["gates"][0]["misses"]}
+
+
+def test_images_that_cannot_be_read_any_more_do_not_fail_a_run(failing):
+    failing.makeconftest(
+        """
+        import shutil
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish():
+            shutil.rmtree("photos")
+        """
+    )
+    result = failing.runpytest("--model=py:colour_clip:load_forgetful", PROFILE, "--clip-report=out")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    page = (failing.path / "out" / "index.html").read_text()
+    assert "confident miss" in page
+    assert '<symbol id="picture-' not in page

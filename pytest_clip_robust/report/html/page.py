@@ -15,8 +15,9 @@ from pytest_clip_robust.report.document import Document
 from pytest_clip_robust.report.html.aspects import panels_of
 from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.panel import Panel
+from pytest_clip_robust.report.html.pictures import EMPTY, Album, Picture
 from pytest_clip_robust.report.html.row import Row
-from pytest_clip_robust.report.html.samples import Pictures, SampleList, sample_lists
+from pytest_clip_robust.report.html.samples import SampleList, sample_lists
 from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_strip
 from pytest_clip_robust.report.numbers import count, number
 from pytest_clip_robust.report.order import urgency
@@ -87,20 +88,20 @@ class Page:
     counts: Counts
     aspects: list[tuple[str, str]]
     compared: bool
-    pictures: Pictures
+    pictures: Mapping[str, Picture]
 
 
-def build_page(document: Document, pictures: Pictures | None = None) -> Page:
+def build_page(document: Document, album: Album = EMPTY) -> Page:
     """Return the page of a document.
 
     Args:
         document: as `build_document` or `read_report` returns it.
-        pictures: WebP images of samples, by data set and sample; samples without one are shown by their names only.
+        album: pictures of samples; samples without one are shown by their names only.
     """
     ordered = sorted(document["gates"], key=urgency)
     anchors = {(record["test"], record["measurement"]): f"gate-{place}" for place, record in enumerate(ordered, 1)}
     models = [
-        _model_part(conclusion, document, anchors, place, pictures or {})
+        _model_part(conclusion, document, anchors, place, album)
         for place, conclusion in enumerate(document["conclusions"], 1)
     ]
     lines = [_line(record, anchors) for record in ordered]
@@ -113,7 +114,7 @@ def build_page(document: Document, pictures: Pictures | None = None) -> Page:
         counts=counts_of(document["gates"]),
         aspects=sorted(aspects.items(), key=lambda item: item[1]),
         compared=any(record.get("change") for record in ordered),
-        pictures=pictures or {},
+        pictures=album.pictures,
     )
 
 
@@ -124,7 +125,7 @@ def counts_of(records: Sequence[Record]) -> Counts:
 
 
 def _model_part(
-    conclusion: Conclusion, document: Document, anchors: dict[tuple[str, str], str], place: int, pictures: Pictures
+    conclusion: Conclusion, document: Document, anchors: dict[tuple[str, str], str], place: int, album: Album
 ) -> ModelPart:
     own = [record for record in document["gates"] if record["model"] == conclusion["model"]]
     gates = Gates(sorted((record for record in own if "value" in record), key=lambda one: one["place"]), anchors)
@@ -152,7 +153,7 @@ def _model_part(
                 anchor=f"{anchor}-{aspect}",
                 limit=limit if compared else None,
                 blind=_blind(aspect, conclusion),
-                pictures=pictures,
+                album=album,
             )
             for aspect, rows in speakers.items()
         ],
@@ -168,7 +169,7 @@ def _speakers(records: Sequence[Record]) -> list[Record]:
 
 
 def _aspect_part(
-    aspect: str, gates: Gates, rows: list[Row], *, anchor: str, limit: float | None, blind: str, pictures: Pictures
+    aspect: str, gates: Gates, rows: list[Row], *, anchor: str, limit: float | None, blind: str, album: Album
 ) -> AspectPart:
     own = gates.of_aspect(aspect)
     order = [str(verdict) for verdict in Verdict]
@@ -184,7 +185,7 @@ def _aspect_part(
         changes=Markup() if limit is None else change_strip(rows, limit),
         blind=blind,
         panels=panels_of(aspect, gates),
-        samples=sample_lists(own, gates, pictures),
+        samples=sample_lists(own, gates, album),
     )
 
 

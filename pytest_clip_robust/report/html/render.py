@@ -14,7 +14,7 @@ from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.report import numbers
 from pytest_clip_robust.report.document import Document
 from pytest_clip_robust.report.html.page import build_page
-from pytest_clip_robust.report.html.samples import Pictures
+from pytest_clip_robust.report.html.pictures import EMPTY, PAGE_LIMIT, Album, Pictures, album_of
 from pytest_clip_robust.report.html.svg import breakable, plain
 from pytest_clip_robust.system.files import write_whole
 
@@ -26,12 +26,19 @@ def render_page(document: Document, pictures: Pictures | None = None) -> str:
 
     Args:
         document: as `build_document` or `read_report` returns it.
-        pictures: WebP images of samples, by data set and sample.
+        pictures: of samples, by data set and sample, most wanted first; those for which the page has room are shown.
     """
+    page = _render(document, EMPTY)
+    if not pictures:
+        return page
+    return _render(document, album_of(pictures, room=PAGE_LIMIT - len(page.encode())))
+
+
+def _render(document: Document, album: Album) -> str:
     environment = _environment()
     style, script = (environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))  # type: ignore[union-attr]
     return environment.get_template("page.html.j2").render(
-        page=build_page(document, pictures),
+        page=build_page(document, album),
         style=Markup(style),  # noqa: S704 - a file of this package
         script=Markup(script),  # noqa: S704 - a file of this package
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.gates.conclusion import aspect_of
+from pytest_clip_robust.gates.record import FlipRecord, Record
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.order import urgency
+from pytest_clip_robust.report.html.pictures import Album
+from pytest_clip_robust.report.order import headlines_first, urgency
 
-Pictures = Mapping[tuple[str, str], bytes]
-"""WebP images by data set and sample."""
-
-NO_PICTURES: Pictures = {}
+PICTURED = 12
+"""Samples of a gate that can have a picture: those that became wrong first, then the most confident misses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A sample, its true class and the answer, with its confidence; before is the answer of the baseline, or ``""``.
 
-    picture: a ``data:`` URL, or ``""``.
+    picture: the id of its picture in the page, or ``""``.
     """
 
     name: str
@@ -44,13 +43,24 @@ class SampleList:
     pictured: bool
 
 
-def sample_lists(records: Sequence[Record], gates: Gates, pictures: Pictures) -> list[SampleList]:
+def wanted_pictures(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return the data set and name of every sample that the page has room to picture, most urgent gate first.
+
+    Samples of a set that was corrupted are not pictured: the file shows the image without the corruption.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for record in sorted(filter(_is_listed, records), key=headlines_first):
+        if aspect_of(record) != "corruption":
+            names = [*(flip["sample"] for flip in _flips(record)), *(miss["sample"] for miss in record["misses"])]
+            found |= dict.fromkeys((record["dataset"], name) for name in names[:PICTURED])
+    return list(found)
+
+
+def sample_lists(records: Sequence[Record], gates: Gates, album: Album) -> list[SampleList]:
     """Return the samples of headline gates and of gates that fail, most urgent first; other gates have none."""
     lists = []
-    for record in sorted(records, key=urgency):
-        flips = record["change"]["flips"] if record["change"] is not None else []
-        if not (record["headline"] or record["failed"]) or not (flips or record["misses"]):
-            continue
+    for record in sorted(filter(_is_listed, records), key=urgency):
+        dataset = record["dataset"]
         flipped = [
             Sample(
                 name=flip["sample"],
@@ -59,9 +69,9 @@ def sample_lists(records: Sequence[Record], gates: Gates, pictures: Pictures) ->
                 confidence=flip["confidence_after"],
                 before=flip["before"],
                 confidence_before=flip["confidence_before"],
-                picture=picture_url(pictures.get((record["dataset"], flip["sample"]))),
+                picture=album.name_of(dataset, flip["sample"]),
             )
-            for flip in flips
+            for flip in _flips(record)
         ]
         missed = [
             Sample(
@@ -69,7 +79,7 @@ def sample_lists(records: Sequence[Record], gates: Gates, pictures: Pictures) ->
                 truth=miss["truth"],
                 answer=miss["predicted"],
                 confidence=miss["confidence"],
-                picture=picture_url(pictures.get((record["dataset"], miss["sample"]))),
+                picture=album.name_of(dataset, miss["sample"]),
             )
             for miss in record["misses"]
         ]
@@ -86,10 +96,9 @@ def sample_lists(records: Sequence[Record], gates: Gates, pictures: Pictures) ->
     return lists
 
 
-def picture_url(content: bytes | None) -> str:
-    """Return a WebP image as a ``data:`` URL; ``""`` without one.
+def _is_listed(record: Record) -> bool:
+    return "value" in record and (record["headline"] or record["failed"]) and bool(_flips(record) or record["misses"])
 
-    >>> picture_url(b"RIFF"), picture_url(None)
-    ('data:image/webp;base64,UklGRg==', '')
-    """
-    return "" if content is None else f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+
+def _flips(record: Record) -> list[FlipRecord]:
+    return [] if record["change"] is None else record["change"]["flips"]

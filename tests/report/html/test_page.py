@@ -11,7 +11,9 @@ from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.document import read_report, write_document
 from pytest_clip_robust.report.html.page import MOST_DETAILS, build_page
+from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, Picture
 from pytest_clip_robust.report.html.render import TEMPLATES, render_page, write_page
+from pytest_clip_robust.report.html.samples import wanted_pictures
 
 VOID = {"meta", "br", "img", "input", "wbr"}
 
@@ -201,10 +203,30 @@ def test_headlines_and_details_that_fail_speak_for_an_aspect():
 
 
 def test_pictures_are_shown_where_there_are_some(document):
-    page = render_page(document, {("photos", "row 7: cup_007.webp"): b"RIFF"})
-    assert page.count("<img ") == 1
-    assert 'src="data:image/webp;base64,UklGRg=="' in page
-    assert "no picture" in page
+    page = render_page(document, {("photos", "row 7: cup_007.webp"): Picture(b"RIFF", 96, 72)})
+    assert page.count('<symbol id="picture-1" viewBox="0 0 96 72"><image href="data:image/webp;base64,UklGRg=="') == 1
+    assert 'aria-label="row 7: cup_007.webp"><use href="#picture-1"/>' in page
+    assert page.count("no picture") == 1
+
+
+def test_pictures_are_left_out_before_the_page_gets_too_long(document):
+    large = {("photos", "row 7: cup_007.webp"): Picture(b"x" * 1_000_000, 96, 72)}
+    large |= {("photos", "row 9: cup_009.webp"): Picture(b"y" * 1_000_000, 96, 72)}
+    page = render_page(document, large)
+    assert page.count('<symbol id="picture-') == 1
+    assert len(page.encode()) < PAGE_LIMIT
+
+
+def test_headline_gates_want_twelve_pictures_each_and_the_most_urgent_come_first(records):
+    flips = [flip(f"f{i}") for i in range(10)]
+    misses = [miss(f"m{i}") for i in range(10)]
+    passed = changed(record(MEAN, 0.6, model="new"), 0.6, misses=misses)
+    lost = changed(record(TOP1, 0.6, model="new"), 0.7, verdict="regressed", flips=flips, misses=misses)
+    detail = changed(record("zero_shot.d[x]", 0.6, model="new"), 0.6, misses=misses, headline=False)
+    corrupted = changed(record("corruption.top1[x/fog/1]", 0.6, model="new"), 0.6, misses=misses)
+    names = [name for _, name in wanted_pictures([passed, lost, detail, corrupted])]
+    assert names == [f"f{i}" for i in range(10)] + [f"m{i}" for i in range(10)]
+    assert wanted_pictures([detail, corrupted, records[-1]]) == []
 
 
 def test_a_page_of_many_gates_stays_below_two_megabytes():
@@ -249,5 +271,5 @@ def test_a_wheel_has_the_templates():
     wheel = pytest.importorskip("hatchling.builders.wheel")
     root = TEMPLATES.parents[3]
     included = {one.relative_path for one in wheel.WheelBuilder(str(root)).recurse_included_files()}
-    for path in TEMPLATES.iterdir():
+    for path in (*TEMPLATES.iterdir(), TEMPLATES.parents[1] / "report.schema.json"):
         assert str(path.relative_to(root)) in included
