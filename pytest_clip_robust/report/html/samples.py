@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_clip_robust.gates.conclusion import aspect_of
-from pytest_clip_robust.gates.record import FlipRecord, Record
+from pytest_clip_robust.gates.record import FlipRecord, MissRecord, Record
 from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.pictures import Album
 from pytest_clip_robust.report.order import headlines_first, urgency
 
 PICTURED = 12
-"""Samples of a gate that can have a picture: those that became wrong first, then the most confident misses."""
+"""The number of samples of a gate that are shown with their picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,27 +32,34 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleGroup:
+    """Samples of one kind. cards: those that are shown with their picture; lines: the others, by their names."""
+
+    title: str
+    cards: list[Sample]
+    lines: list[Sample]
+    flips: bool
+
+    def __len__(self) -> int:
+        return len(self.cards) + len(self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleList:
-    """Samples of one gate. flipped: right before and wrong now. missed: wrong now, most confident first."""
+    """Samples of one gate: those that became wrong, and the most confident wrong decisions."""
 
     measurement: str
     anchor: str
     verdict: str
-    flipped: list[Sample]
-    missed: list[Sample]
-    pictured: bool
+    flipped: SampleGroup
+    missed: SampleGroup
 
 
 def wanted_pictures(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return the data set and name of every sample that the page has room to picture, most urgent gate first.
-
-    Samples of a set that was corrupted are not pictured: the file shows the image without the corruption.
-    """
+    """Return the data set and name of every sample that is to be shown with its picture, most urgent gate first."""
     found: dict[tuple[str, str], None] = {}
     for record in sorted(filter(_is_listed, records), key=headlines_first):
-        if aspect_of(record) != "corruption":
-            names = [*(flip["sample"] for flip in _flips(record)), *(miss["sample"] for miss in record["misses"])]
-            found |= dict.fromkeys((record["dataset"], name) for name in names[:PICTURED])
+        found |= dict.fromkeys((record["dataset"], name) for name in _pictured(record))
     return list(found)
 
 
@@ -60,40 +67,59 @@ def sample_lists(records: Sequence[Record], gates: Gates, album: Album) -> list[
     """Return the samples of headline gates and of gates that fail, most urgent first; other gates have none."""
     lists = []
     for record in sorted(filter(_is_listed, records), key=urgency):
-        dataset = record["dataset"]
-        flipped = [
-            Sample(
-                name=flip["sample"],
-                truth=flip["truth"],
-                answer=flip["after"],
-                confidence=flip["confidence_after"],
-                before=flip["before"],
-                confidence_before=flip["confidence_before"],
-                picture=album.name_of(dataset, flip["sample"]),
-            )
-            for flip in _flips(record)
-        ]
-        missed = [
-            Sample(
-                name=miss["sample"],
-                truth=miss["truth"],
-                answer=miss["predicted"],
-                confidence=miss["confidence"],
-                picture=album.name_of(dataset, miss["sample"]),
-            )
-            for miss in record["misses"]
-        ]
+        shown = set(_pictured(record)) if album.pictures else set()
+        flipped = [_flipped(record["dataset"], flip, album) for flip in _flips(record)]
+        missed = [_missed(record["dataset"], miss, album) for miss in record["misses"]]
         lists.append(
             SampleList(
                 measurement=record["measurement"],
                 anchor=gates.row(record).anchor,
                 verdict=record["verdict"],
-                flipped=flipped,
-                missed=missed,
-                pictured=any(sample.picture for sample in (*flipped, *missed)),
+                flipped=_group("Right before, wrong now", flipped, shown, flips=True),
+                missed=_group("Wrong now, most confident first", missed, shown, flips=False),
             )
         )
     return lists
+
+
+def _group(title: str, samples: Sequence[Sample], shown: set[str], *, flips: bool) -> SampleGroup:
+    cards = [sample for sample in samples if sample.name in shown]
+    return SampleGroup(title=title, cards=cards, lines=[one for one in samples if one not in cards], flips=flips)
+
+
+def _flipped(dataset: str, flip: FlipRecord, album: Album) -> Sample:
+    return Sample(
+        name=flip["sample"],
+        truth=flip["truth"],
+        answer=flip["after"],
+        confidence=flip["confidence_after"],
+        before=flip["before"],
+        confidence_before=flip["confidence_before"],
+        picture=album.name_of(dataset, flip["sample"]),
+    )
+
+
+def _missed(dataset: str, miss: MissRecord, album: Album) -> Sample:
+    return Sample(
+        name=miss["sample"],
+        truth=miss["truth"],
+        answer=miss["predicted"],
+        confidence=miss["confidence"],
+        picture=album.name_of(dataset, miss["sample"]),
+    )
+
+
+def _pictured(record: Record) -> list[str]:
+    """Return the samples of a gate that are shown with their picture: half of them flips, if there are as many.
+
+    Samples of a set that was corrupted are not: the file shows the image without the corruption.
+    """
+    if aspect_of(record) == "corruption":
+        return []
+    flips, misses = ([one["sample"] for one in some] for some in (_flips(record), record["misses"]))
+    half = PICTURED // 2
+    order = [*flips[:half], *misses[:half], *flips[half:], *misses[half:]]
+    return list(dict.fromkeys(order))[:PICTURED]
 
 
 def _is_listed(record: Record) -> bool:

@@ -225,7 +225,8 @@ def test_headline_gates_want_twelve_pictures_each_and_the_most_urgent_come_first
     detail = changed(record("zero_shot.d[x]", 0.6, model="new"), 0.6, misses=misses, headline=False)
     corrupted = changed(record("corruption.top1[x/fog/1]", 0.6, model="new"), 0.6, misses=misses)
     names = [name for _, name in wanted_pictures([passed, lost, detail, corrupted])]
-    assert names == [f"f{i}" for i in range(10)] + [f"m{i}" for i in range(10)]
+    lost_first = [*(f"f{i}" for i in range(6)), *(f"m{i}" for i in range(6))]
+    assert names == [*lost_first, *(f"m{i}" for i in range(6, 10))]
     assert wanted_pictures([detail, corrupted, records[-1]]) == []
 
 
