@@ -11,15 +11,18 @@ SMALLEST = 5e-5
 
 
 def number(value: float) -> str:
-    """Return a value with as many decimals as its size needs.
+    """Return a value with as many decimals as its size needs; whole numbers from 2 on, such as counts, have none.
 
+    >>> number(24.0), number(1.0), number(2.5)
+    ('24', '1.000', '2.500')
     >>> number(0.41666), number(12.345), number(5041.0), number(0.00042), number(-1.5) == MINUS + "1.500"
     ('0.417', '12.35', '5,041', '0.0004', True)
     """
     size = abs(value)
     if size < SMALLEST:
         return "0.000"
-    decimals = 0 if size >= 1000 else 2 if size >= 10 else 3 if size >= 0.001 else 4
+    whole = size >= 2 and float(value).is_integer()
+    decimals = 0 if whole or size >= 1000 else 2 if size >= 10 else 3 if size >= 0.001 else 4
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
 

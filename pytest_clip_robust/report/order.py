@@ -1,6 +1,8 @@
-"""Order of gates in tables: most urgent verdicts first."""
+"""Order of gates in tables, most urgent verdicts first, and the name of their p-values."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record
@@ -34,3 +36,9 @@ def urgency(record: Record) -> tuple[int, float, str, str]:
         record["measurement"],
         record["model"],
     )
+
+
+def p_name_of(records: Iterable[Record]) -> str:
+    """Return the name of a column of p-values: whether they are adjusted for the other gates."""
+    changes = [record.get("change") for record in records]
+    return "adj. p" if any(change and change["p_adjusted"] is not None for change in changes) else "p"

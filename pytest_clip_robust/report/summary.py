@@ -12,7 +12,7 @@ from pytest_clip_robust.gates.record import Record, p_value
 from pytest_clip_robust.report.document import Document
 from pytest_clip_robust.report.markdown import Block, code, fit, prose, table
 from pytest_clip_robust.report.numbers import count, number, probability, signed, span
-from pytest_clip_robust.report.order import headlines_first
+from pytest_clip_robust.report.order import headlines_first, p_name_of
 from pytest_clip_robust.system.files import write_whole
 
 LIMIT = 60_000
@@ -111,7 +111,7 @@ def _is_news(record: Record) -> bool:
 def _gate_table(records: Sequence[Record], *, above: str = "", below: str = "") -> Block:
     compared = any(record.get("change") for record in records)
     columns = ["", "gate", *(["before"] if compared else []), "now", "95 % interval"]
-    columns += ["difference", "adj. p"] if compared else []
+    columns += ["difference", p_name_of(records)] if compared else []
     columns += ["threshold", "n"]
     rows = [_cells(record, compared=compared) for record in records]
     return table(columns, rows, right=len(columns) - 2, above=above, below=below)

@@ -15,7 +15,7 @@ from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.conclusion import Blind, aspect_name, aspect_of
 from pytest_clip_robust.gates.record import Record, p_value
 from pytest_clip_robust.gates.threshold import headline_keys, keys_for
-from pytest_clip_robust.report.order import urgency
+from pytest_clip_robust.report.order import p_name_of, urgency
 from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 8
@@ -139,12 +139,8 @@ def empty_table() -> Table:
 
 
 def _table(records: Sequence[Record], *, compared: bool, with_model: bool) -> Table:
-    changes = [record.get("change") for record in records]
-    corrected = any(change is not None and change["p_adjusted"] is not None for change in changes)
     columns = (
-        ["before", "now", "difference", "95 % interval", "adj. p" if corrected else "p"]
-        if compared
-        else ["value", "95 % interval"]
+        ["before", "now", "difference", "95 % interval", p_name_of(records)] if compared else ["value", "95 % interval"]
     )
     columns += ["threshold", "n"]
     table = empty_table()

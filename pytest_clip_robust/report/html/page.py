@@ -20,7 +20,7 @@ from pytest_clip_robust.report.html.row import Row
 from pytest_clip_robust.report.html.samples import SampleList, sample_lists
 from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_strip
 from pytest_clip_robust.report.numbers import count, number
-from pytest_clip_robust.report.order import urgency
+from pytest_clip_robust.report.order import p_name_of, urgency
 
 MOST_DETAILS = 3
 """Details that speak for an aspect besides its headline gates: those that fail, or any where it has no headline."""
@@ -79,7 +79,7 @@ class GateLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The content of index.html. counts: of all gates."""
+    """The content of index.html. counts: of all gates. p_name: the name of the column of p-values."""
 
     title: str
     document: Document
@@ -89,6 +89,7 @@ class Page:
     aspects: list[tuple[str, str]]
     compared: bool
     pictures: Mapping[str, Picture]
+    p_name: str
 
 
 def build_page(document: Document, album: Album = EMPTY) -> Page:
@@ -115,6 +116,7 @@ def build_page(document: Document, album: Album = EMPTY) -> Page:
         aspects=sorted(aspects.items(), key=lambda item: item[1]),
         compared=any(record.get("change") for record in ordered),
         pictures=album.pictures,
+        p_name=p_name_of(ordered),
     )
 
 

@@ -26,6 +26,18 @@ MOST_TOLERANCES = 12.0
 LEAST_TOLERANCES = 3.0
 
 
+SHAPES = {
+    "error": "-5,-3 -3,-5 0,-2 3,-5 5,-3 2,0 5,3 3,5 0,2 -3,5 -5,3 -2,0",
+    "regressed": "-5.5,-4 5.5,-4 0,6",
+    "below_threshold": "-5,-5 5,-5 5,5 -5,5",
+    "inconclusive": "-5.5,0 0,-5.5 5.5,0 0,5.5",
+    "improved": "-5.5,4 5.5,4 0,-6",
+    "right": "-8,-5 0,0 -8,5",
+    "left": "8,-5 0,0 8,5",
+}
+"""Corners of marks around a value, in pixels, by verdict; others are dots. An arrow points to what is beyond an end."""
+
+
 def value_axis(rows: Sequence[Row]) -> Scale:
     """Return the axis of rows of one metric: 0 to 1 where all values are, else from the smallest to the largest."""
     values = list(chain.from_iterable(row.values for row in rows))
@@ -73,7 +85,6 @@ def _strip(parts: Sequence[Markup], *, lanes: int | None = None) -> Markup:
 
 
 def _value_lane(row: Row, axis: Scale, y: float) -> Markup:
-    x = axis(row.value)
     parts = [element("line", x1=_at(MARGIN), x2=_at(100 - MARGIN), y1=y, y2=y, class_="rail")]
     if row.low is not None and row.high is not None:
         parts.append(element("line", x1=_at(axis(row.low)), x2=_at(axis(row.high)), y1=y, y2=y, class_="whisker"))
@@ -84,7 +95,7 @@ def _value_lane(row: Row, axis: Scale, y: float) -> Markup:
     parts += [_dot(axis(value), y, f"{name}: {number(value)}", "point", 3) for name, value in row.points]
     if row.before is not None:
         parts.append(_dot(axis(row.before), y, f"before: {number(row.before)}", "before", 4))
-    parts.append(_dot(x, y, f"{row.label}: {number(row.value)}", f"now {row.verdict}", 4.5))
+    parts.append(_mark(axis(row.value), y, f"{row.label}: {number(row.value)}", row.verdict))
     return element("g", *parts)
 
 
@@ -95,10 +106,8 @@ def _change_lane(row: Row, axis: Scale, y: float) -> Markup:
     low, middle, high = found
     title = f"{row.label}: {signed(row.change['difference'])}, tolerance {number(row.change['tolerance'])}"
     whisker = element("line", x1=_at(axis(low)), x2=_at(axis(high)), y1=y, y2=y, class_="whisker")
-    outside = abs(middle) > axis.high
-    x = axis(middle)
-    mark = _arrow(middle > 0, y, title, row.verdict) if outside else _dot(x, y, title, f"now {row.verdict}", 4.5)
-    return element("g", whisker, mark)
+    end = ("right" if middle > 0 else "left") if abs(middle) > axis.high else row.verdict
+    return element("g", whisker, _mark(axis(middle), y, title, row.verdict, shape=end))
 
 
 def _change_in_tolerances(row: Row) -> tuple[float, float, float] | tuple[()]:
@@ -111,11 +120,16 @@ def _change_in_tolerances(row: Row) -> tuple[float, float, float] | tuple[()]:
     return min(low, high), middle, max(low, high)
 
 
-def _arrow(right: bool, y: float, title: str, verdict: str) -> Markup:  # noqa: FBT001 - a direction
-    """Return a triangle at an end of the strip; it is nested, as points cannot be percentages."""
-    points = "-8,-5 0,0 -8,5" if right else "8,-5 0,0 8,5"
-    mark = element("polygon", element("title", title), points=points, class_=f"now {verdict}")
-    return element("svg", mark, x="100%" if right else "0%", y=y, overflow="visible")
+def _mark(x: float, y: float, title: str, verdict: str, *, shape: str = "") -> Markup:
+    """Return the mark of a value now, with the shape of its verdict, so that colour is not needed to tell them apart.
+
+    `shape` is another one, for a value beyond an end. Shapes are nested, as their points cannot be percentages.
+    """
+    points = SHAPES.get(shape or verdict)
+    if points is None:
+        return _dot(x, y, title, f"now {verdict}", 4.5)
+    mark = element("polygon", element("title", title), points=points)
+    return element("svg", mark, x=_at(x), y=y, overflow="visible", class_=f"now {verdict}")
 
 
 def _tick(x: float, y: float, title: str, kind: str) -> Markup:

@@ -163,7 +163,8 @@ def test_tables_name_their_columns_and_rows(outline):
     assert outline.all("html")[0]["lang"] == "en"
     scrolled = [one for one in outline.all("div") if one.get("class") == "wide"]
     assert all(one["tabindex"] == "0" and one["aria-label"] for one in scrolled)
-    assert all(one.get("aria-hidden") == "true" or one.get("role") == "img" for one in outline.all("svg"))
+    drawings = [one for one in outline.all("svg") if not one.get("class", "").startswith("now")]
+    assert all(one.get("aria-hidden") == "true" or one.get("role") == "img" for one in drawings)
 
 
 def test_a_saved_run_gives_the_same_page(document, page, tmp_path):
@@ -176,6 +177,12 @@ def test_a_run_without_gates_and_one_without_comparisons_have_a_page():
     page = render_page(document_of([record(TOP1, 0.6, model="m")], exit_status=0))
     assert "Not judged" in page
     assert "adj. p" not in page
+
+
+def test_p_values_that_are_not_adjusted_are_not_called_so(records):
+    plain = [{**one, "change": {**one["change"], "p_adjusted": None}} for one in records[:2]]
+    assert "adj. p" not in render_page(document_of(plain, exit_status=1))
+    assert '<th scope="col" class="n">adj. p</th>' in render_page(document_of(records[:2], exit_status=1))
 
 
 def test_models_have_a_part_each_and_a_column():

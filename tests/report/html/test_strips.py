@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.report.html.row import Row
-from pytest_clip_robust.report.html.strips import centred_axis, change_limit, change_strip, value_axis, value_strip
+from pytest_clip_robust.report.html.strips import (
+    SHAPES,
+    centred_axis,
+    change_limit,
+    change_strip,
+    value_axis,
+    value_strip,
+)
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 rows = st.builds(
@@ -35,8 +43,8 @@ def positions(svg):
     """Return the places, in percent, of the drawing's elements by their class."""
     found = {}
     for one in ET.fromstring(svg).iter():
-        x = one.get("cx") or one.get("x1")
-        if one.get("class") and x:
+        x = one.get("cx") or one.get("x1") or one.get("x")
+        if one.get("class") and x and x.endswith("%"):
             found.setdefault(one.get("class").split()[0], []).append(float(x.removesuffix("%")))
     return found
 
@@ -87,8 +95,16 @@ def test_a_change_beyond_the_axis_is_an_arrow_at_its_end():
     assert change_limit([loss]) == 12
     drawing = ET.fromstring(change_strip([loss], 12.0))
     (arrow,) = drawing.iter("polygon")
-    assert "now" in arrow.get("class")
-    assert [one.get("x") for one in drawing.iter("svg") if one.get("x")] == ["0%"]
+    assert arrow.get("points") == SHAPES["left"]
+    assert positions(change_strip([loss], 12.0))["now"] == [2]
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_verdict_has_a_shape_of_its_own(verdict):
+    drawing = ET.fromstring(value_strip([Row(label="a", value=0.3, verdict=verdict)]))
+    shapes = [one.get("points") for one in drawing.iter("polygon")]
+    assert shapes == ([] if verdict == Verdict.PASSED else [SHAPES[verdict]])
+    assert positions(value_strip([Row(label="a", value=0.3, verdict=verdict)]))["now"] == [pytest.approx(2 + 96 * 0.3)]
 
 
 def test_a_row_without_a_change_or_a_tolerance_has_an_empty_lane():
