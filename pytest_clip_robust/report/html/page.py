@@ -16,7 +16,7 @@ from pytest_clip_robust.report.html.aspects import panels_of
 from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.panel import Panel
 from pytest_clip_robust.report.html.pictures import EMPTY, Album, Picture
-from pytest_clip_robust.report.html.row import Row
+from pytest_clip_robust.report.html.row import Row, row_of
 from pytest_clip_robust.report.html.samples import SampleList, sample_lists
 from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_strip
 from pytest_clip_robust.report.numbers import count, number
@@ -24,6 +24,13 @@ from pytest_clip_robust.report.order import p_name_of, urgency
 
 MOST_DETAILS = 3
 """Details that speak for an aspect besides its headline gates: those that fail, or any where it has no headline."""
+
+MOST_PLOTTED = 4
+"""Models of a run whose sections have plots and samples: one needs about 0.3 MB."""
+
+MOST_DETAILED = 1000
+MOST_LINES = 4000
+"""Gates that can be opened in the table of all gates, and gates in it; those that are least urgent are left out."""
 
 Counts = list[tuple[str, int]]
 """Verdicts, most urgent first, with the number of gates that got each."""
@@ -69,17 +76,21 @@ class ModelPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLine:
-    """One line of the table of all gates; `row` is None if nothing was measured."""
+    """One line of the table of all gates; `row` is None if nothing was measured. detailed: whether it can be opened."""
 
     anchor: str
     record: Record
     aspect: str
     row: Row | None
+    detailed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The content of index.html. counts: of all gates. p_name: the name of the column of p-values."""
+    """The content of index.html. counts: of all gates. p_name: the name of the column of p-values.
+
+    plotted: how many models have plots. left_out: how many gates are not in the table of all gates.
+    """
 
     title: str
     document: Document
@@ -90,6 +101,9 @@ class Page:
     compared: bool
     pictures: Mapping[str, Picture]
     p_name: str
+    headline: str
+    plotted: int
+    left_out: int
 
 
 def build_page(document: Document, album: Album = EMPTY) -> Page:
@@ -100,12 +114,13 @@ def build_page(document: Document, album: Album = EMPTY) -> Page:
         album: pictures of samples; samples without one are shown by their names only.
     """
     ordered = sorted(document["gates"], key=urgency)
-    anchors = {(record["test"], record["measurement"]): f"gate-{place}" for place, record in enumerate(ordered, 1)}
+    listed = ordered[:MOST_LINES]
+    anchors = {(record["test"], record["measurement"]): f"gate-{place}" for place, record in enumerate(listed, 1)}
     models = [
         _model_part(conclusion, document, anchors, place, album)
         for place, conclusion in enumerate(document["conclusions"], 1)
     ]
-    lines = [_line(record, anchors) for record in ordered]
+    lines = [_line(record, anchors, detailed=place < MOST_DETAILED) for place, record in enumerate(listed)]
     aspects = {line.aspect: aspect_name(line.aspect) for line in lines if line.aspect}
     return Page(
         title=", ".join(f"{part.label}: {part.verdict}" for part in models) or "no gate was judged",
@@ -117,7 +132,18 @@ def build_page(document: Document, album: Album = EMPTY) -> Page:
         compared=any(record.get("change") for record in ordered),
         pictures=album.pictures,
         p_name=p_name_of(ordered),
+        headline=_headline(models),
+        plotted=min(len(models), MOST_PLOTTED),
+        left_out=len(ordered) - len(listed),
     )
+
+
+def _headline(models: Sequence[ModelPart]) -> str:
+    """Return the title of a run of several models, or of none."""
+    if not models:
+        return "No gate was judged"
+    counts = Counter(part.verdict for part in models)
+    return f"{len(models)} models: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}"
 
 
 def counts_of(records: Sequence[Record]) -> Counts:
@@ -156,6 +182,7 @@ def _model_part(
                 limit=limit if compared else None,
                 blind=_blind(aspect, conclusion),
                 album=album,
+                plotted=place <= MOST_PLOTTED,
             )
             for aspect, rows in speakers.items()
         ],
@@ -171,7 +198,15 @@ def _speakers(records: Sequence[Record]) -> list[Record]:
 
 
 def _aspect_part(
-    aspect: str, gates: Gates, rows: list[Row], *, anchor: str, limit: float | None, blind: str, album: Album
+    aspect: str,
+    gates: Gates,
+    rows: list[Row],
+    *,
+    anchor: str,
+    limit: float | None,
+    blind: str,
+    album: Album,
+    plotted: bool,
 ) -> AspectPart:
     own = gates.of_aspect(aspect)
     order = [str(verdict) for verdict in Verdict]
@@ -186,8 +221,8 @@ def _aspect_part(
         values=value_strip(rows),
         changes=Markup() if limit is None else change_strip(rows, limit),
         blind=blind,
-        panels=panels_of(aspect, gates),
-        samples=sample_lists(own, gates, album),
+        panels=panels_of(aspect, gates) if plotted else [],
+        samples=sample_lists(own, gates, album) if plotted else [],
     )
 
 
@@ -205,12 +240,13 @@ def _blind(aspect: str, conclusion: Conclusion) -> str:
     return ""
 
 
-def _line(record: Record, anchors: Mapping[tuple[str, str], str]) -> GateLine:
+def _line(record: Record, anchors: Mapping[tuple[str, str], str], *, detailed: bool) -> GateLine:
     anchor = anchors[record["test"], record["measurement"]]
     measured = "value" in record
     return GateLine(
         anchor=anchor,
         record=record,
         aspect=aspect_of(record) if measured else "",
-        row=Gates([record], dict(anchors)).row(record) if measured else None,
+        row=row_of(record, anchor=anchor) if measured else None,
+        detailed=detailed,
     )

@@ -10,7 +10,7 @@ from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, 
 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.document import read_report, write_document
-from pytest_clip_robust.report.html.page import MOST_DETAILS, build_page
+from pytest_clip_robust.report.html.page import MOST_DETAILS, MOST_PLOTTED, build_page
 from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, Picture
 from pytest_clip_robust.report.html.render import TEMPLATES, render_page, write_page
 from pytest_clip_robust.report.html.samples import wanted_pictures
@@ -108,7 +108,7 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script(page, outline):
 
 def test_the_verdict_comes_first(page):
     assert page.index("<h1") < page.index("<h2")
-    assert re.search(r"<h1[^>]*>Not ready</h1>\s*<p class=\"reasons\">1 of 2 aspects got worse", page)
+    assert re.search(r"<h1 class=\"result\"[^>]*>Not ready</h1>\s*<p class=\"reasons\">1 of 2 aspects got worse", page)
     assert "<title>CLIP robustness: new: not ready</title>" in page
 
 
@@ -167,6 +167,12 @@ def test_tables_name_their_columns_and_rows(outline):
     assert all(one.get("aria-hidden") == "true" or one.get("role") == "img" for one in drawings)
 
 
+def test_no_level_of_headings_is_left_out(outline):
+    levels = [int(tag[1]) for tag, _ in outline.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
 def test_a_saved_run_gives_the_same_page(document, page, tmp_path):
     write_document(document, tmp_path / "report.json")
     assert render_page(read_report(tmp_path / "report.json")) == page
@@ -189,8 +195,30 @@ def test_models_have_a_part_each_and_a_column():
     both = [changed(record(TOP1, 0.6, model="a"), 0.6), changed(record(MEAN, 0.5, model="b"), 0.4, verdict="improved")]
     page = render_page(document_of(both, exit_status=0))
     assert page.count("<article") == 2
+    assert page.count("<h1") == 1
+    assert page.index("<h1>2 models: 2 ready</h1>") < page.index("<article")
     assert '<option value="2">b</option>' in page
     assert '<th scope="col">model</th>' in page
+
+
+def test_a_run_of_many_models_and_gates_leaves_out_what_is_least_urgent_and_says_so(monkeypatch):
+    monkeypatch.setattr("pytest_clip_robust.report.html.page.MOST_LINES", 40)
+    monkeypatch.setattr("pytest_clip_robust.report.html.page.MOST_DETAILED", 10)
+    records = [changed(record(f"zero_shot.m{i}[x]", 0.5, model=f"m{i % 6}"), 0.5, headline=i < 6) for i in range(60)]
+    lost = changed(record("zero_shot.lost[x]", 0.5, model="m5"), 0.9, verdict="regressed")
+    document = document_of([*records, lost], exit_status=1)
+    page = build_page(document)
+    assert [bool(part.aspects[0].panels) for part in page.models] == [True] * MOST_PLOTTED + [False] * 2
+    assert page.gates[0].record["measurement"] == "zero_shot.lost[x]"
+    assert (len(page.gates), page.left_out) == (40, 21)
+    assert sum(line.detailed for line in page.gates) == 10
+    written = render_page(document)
+    assert "6 models: 5 ready, 1 not ready" in written
+    assert "21 gates with the least urgent verdicts left out" in written
+    assert "The first 4 models have plots" in written
+    outline = Outline(written)
+    ids = {attributes["id"] for _, attributes in outline.elements if "id" in attributes}
+    assert {one["href"][1:] for one in outline.all("a")} <= ids
 
 
 def test_headlines_and_details_that_fail_speak_for_an_aspect():

@@ -73,7 +73,8 @@
     const row = location.hash.startsWith("#gate-") ? byId(location.hash.slice(1)) : null;
     if (!row) return;
     if (row.hidden) clear();
-    row.querySelector("details").open = true;
+    const details = row.querySelector("details");
+    if (details) details.open = true;
     row.scrollIntoView({ block: "center" });
   };
   addEventListener("hashchange", reveal);
