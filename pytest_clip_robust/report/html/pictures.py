@@ -33,6 +33,11 @@ class Picture(NamedTuple):
         """
         return f"data:image/webp;base64,{base64.b64encode(self.content).decode()}"
 
+    @property
+    def size(self) -> int:
+        """The bytes of the page that it takes, at most."""
+        return len(self.url) + OVERHEAD
+
 
 Pictures = Mapping[tuple[str, str], Picture]
 """Pictures by data set and sample, most wanted first."""
@@ -44,6 +49,11 @@ class Album:
 
     pictures: Mapping[str, Picture]
     names: Mapping[tuple[str, str], str]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the page that the pictures take, at most."""
+        return sum(picture.size for picture in self.pictures.values())
 
     def name_of(self, dataset: str, sample: str) -> str:
         """Return the id of a sample's picture, or ``""``."""
@@ -65,7 +75,7 @@ def album_of(pictures: Pictures, *, room: int) -> Album:
     names: dict[tuple[str, str], str] = {}
     for key, picture in pictures.items():
         if picture not in kept:
-            room -= len(picture.url) + OVERHEAD
+            room -= picture.size
             if room < 0:
                 break
             kept[picture] = f"picture-{len(kept) + 1}"

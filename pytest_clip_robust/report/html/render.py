@@ -28,10 +28,12 @@ def render_page(document: Document, pictures: Pictures | None = None) -> str:
         document: as `build_document` or `read_report` returns it.
         pictures: of samples, by data set and sample, most wanted first; those for which the page has room are shown.
     """
-    page = _render(document, EMPTY)
-    if not pictures:
-        return page
-    return _render(document, album_of(pictures, room=PAGE_LIMIT - len(page.encode())))
+    album = album_of(pictures, room=PAGE_LIMIT) if pictures else EMPTY
+    page = _render(document, album)
+    excess = len(page.encode()) - PAGE_LIMIT
+    if excess > 0 and album.pictures:
+        return _render(document, album_of(pictures or {}, room=album.size - excess))
+    return page
 
 
 def _render(document: Document, album: Album) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, record
@@ -170,7 +171,7 @@ def test_tables_name_their_columns_and_rows(outline):
 def test_no_level_of_headings_is_left_out(outline):
     levels = [int(tag[1]) for tag, _ in outline.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_a_saved_run_gives_the_same_page(document, page, tmp_path):
@@ -245,11 +246,12 @@ def test_pictures_are_shown_where_there_are_some(document):
 
 
 def test_pictures_are_left_out_before_the_page_gets_too_long(document):
-    large = {("photos", "row 7: cup_007.webp"): Picture(b"x" * 1_000_000, 96, 72)}
-    large |= {("photos", "row 9: cup_009.webp"): Picture(b"y" * 1_000_000, 96, 72)}
-    page = render_page(document, large)
-    assert page.count('<symbol id="picture-') == 1
-    assert len(page.encode()) < PAGE_LIMIT
+    names = ("row 7: cup_007.webp", "row 9: cup_009.webp")
+    for size, kept in ((400_000, 2), (710_000, 1), (1_000_000, 1), (1_500_000, 0)):
+        large = {("photos", name): Picture(name[:5].encode() * (size // 5), 96, 72) for name in names}
+        page = render_page(document, large)
+        assert page.count('<symbol id="picture-') == kept
+        assert len(page.encode()) < PAGE_LIMIT
 
 
 def test_headline_gates_want_twelve_pictures_each_and_the_most_urgent_come_first(records):
