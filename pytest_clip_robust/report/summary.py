@@ -92,14 +92,17 @@ def _gate_blocks(records: Sequence[Record], *, several: bool) -> list[Block]:
     changed = [record for record in records if _is_news(record)]
     headlines = sorted((one for one in records if one.get("headline")), key=lambda one: one["place"])
     unclear = [one for one in records if one["verdict"] == Verdict.INCONCLUSIVE and not one.get("headline")]
+    first = f"; the {FOLDED_ROWS} with the smallest p" if len(unclear) > FOLDED_ROWS else ""
     title = f"#### {code(records[0]['model'])}\n\n" if several and records[0]["model"] else ""
     blocks = [_gate_table(changed, above=title)] if changed else [Block(title)]
     for name, some in (
         (count(len(headlines), "headline gate"), headlines),
-        (f"{count(len(unclear), 'detail')} worse by at least the tolerance, which can be noise", unclear[:FOLDED_ROWS]),
+        (f"{count(len(unclear), 'detail')} worse by at least the tolerance, which can be noise{first}", unclear),
     ):
         if some:
-            blocks.append(_gate_table(some, above=f"<details><summary>{name}</summary>\n\n", below="\n</details>\n"))
+            blocks.append(
+                _gate_table(some[:FOLDED_ROWS], above=f"<details><summary>{name}</summary>\n\n", below="\n</details>\n")
+            )
     return blocks
 
 
@@ -129,14 +132,16 @@ def _cells(record: Record, *, compared: bool) -> list[str]:
     cells += [f"**{number(record['value'])}**", span(interval["low"], interval["high"])]
     if compared and change is not None:
         p = p_value(record, change) if change["p_adjusted"] is None else change["p_adjusted"]
-        cells += [signed(change["difference"]), probability(p)]
+        band = f"({signed(change['low'])} to {signed(change['high'])})"
+        cells += [f"{signed(change['difference'])} {band}", probability(p)]
     elif compared:
         cells += ["", ""]
     return [*cells, prose(record["threshold"] or "none"), f"{record['n']:,}"]
 
 
 def _about(document: Document) -> str:
-    counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in document["verdicts"].items() if n)
+    verdicts = document["verdicts"]
+    counts = ", ".join(f"{n} {one.replace('_', ' ')}" for one in Verdict if (n := verdicts.get(one, 0)))
     against = f", against {code(document['reference'])}" if document["reference"] else ""
     lines = [f"{counts or 'no gates'}; profile {code(document['profile'])}{against}, level {document['alpha']:g}"]
     lines += _list(

@@ -14,6 +14,7 @@ from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.markdown import Block, fit
 from pytest_clip_robust.report.summary import (
+    FOLDED_ROWS,
     LIMIT,
     REST,
     STEP_LIMIT,
@@ -66,8 +67,26 @@ def test_only_what_changed_is_not_folded(summary):
 def test_a_row_has_the_value_before_and_now_with_interval_p_and_n(summary):
     (row, *_) = (line for line in plain(summary).splitlines() if line.startswith("|") and TOP1 in line)
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
-        "**regressed**", TOP1, "0.710", "**0.610**", "0.570 to 0.650", "\N{MINUS SIGN}0.100", "0.004", "none", "100",
+        "**regressed**", TOP1, "0.710", "**0.610**", "0.570 to 0.650",
+        "\N{MINUS SIGN}0.100 (\N{MINUS SIGN}0.130 to \N{MINUS SIGN}0.070)", "0.004", "none", "100",
     ]  # fmt: skip
+
+
+def test_of_many_details_that_can_be_noise_those_with_the_smallest_p_are_shown():
+    records = [
+        changed(record(f"zero_shot.m{i}[x]", 0.5, model="m"), 0.6, verdict="inconclusive", p=i / 1000, headline=False)
+        for i in range(FOLDED_ROWS + 20)
+    ]
+    text = plain(render_summary(document_of(records, exit_status=0)))
+    assert f"{FOLDED_ROWS + 20} details worse by at least the tolerance, which can be noise; the 100 with" in text
+    shown = [line for line in text.splitlines() if line.startswith("| inconclusive")]
+    assert len(shown) == FOLDED_ROWS
+    assert "zero_shot.m0[x]" in shown[0]
+    assert f"zero_shot.m{FOLDED_ROWS}[x]" not in text
+
+
+def test_verdicts_are_counted_most_urgent_first(summary):
+    assert "1 error, 1 regressed, 1 inconclusive, 2 passed; profile p, against old, level 0.05" in plain(summary)
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(summary):
