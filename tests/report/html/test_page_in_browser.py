@@ -86,3 +86,13 @@ def test_a_phone_needs_no_sideways_scrolling(ask):
     probe = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     needed, there = ask(probe, flags=("--window-size=500,900",))
     assert needed <= there
+
+
+def test_what_is_printed_is_dark_on_light_in_every_theme(ask):
+    probe = (
+        "for (const sheet of document.styleSheets) for (const rule of [...sheet.cssRules])"
+        " if (rule.media && rule.media.mediaText === 'print') rule.media.mediaText = 'all';"
+        "document.documentElement.dataset.theme = 'dark'; const style = getComputedStyle(document.body);"
+        "return [style.backgroundColor, style.color]"
+    )
+    assert ask(probe) == ["rgb(255, 255, 255)", "rgb(28, 33, 39)"]
