@@ -17,13 +17,10 @@ from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.panel import Panel
 from pytest_clip_robust.report.html.pictures import EMPTY, Album, Picture
 from pytest_clip_robust.report.html.row import Row, row_of
-from pytest_clip_robust.report.html.samples import SampleList, sample_lists
+from pytest_clip_robust.report.html.samples import MOST_DETAILS, SampleList, sample_lists
 from pytest_clip_robust.report.html.strips import change_limit, change_strip, value_strip
 from pytest_clip_robust.report.numbers import count, number
 from pytest_clip_robust.report.order import p_name_of, urgency
-
-MOST_DETAILS = 3
-"""Details that speak for an aspect besides its headline gates: those that fail, or any where it has no headline."""
 
 MOST_PLOTTED = 4
 """Models of a run whose sections have plots and samples: one needs about 0.3 MB."""

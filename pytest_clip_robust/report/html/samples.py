@@ -11,6 +11,9 @@ from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.pictures import Album
 from pytest_clip_robust.report.order import headlines_first, urgency
 
+MOST_DETAILS = 3
+"""Details of an aspect that speak for it in addition to its headline gates."""
+
 PICTURED = 12
 """The number of samples of a gate that are shown with their picture."""
 
@@ -57,16 +60,20 @@ class SampleList:
 
 def wanted_pictures(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Return the data set and name of every sample that is to be shown with its picture, most urgent gate first."""
+    of_aspects: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if "value" in record:
+            of_aspects.setdefault((record["model"], aspect_of(record)), []).append(record)
     found: dict[tuple[str, str], None] = {}
-    for record in sorted(filter(_is_listed, records), key=headlines_first):
+    for record in sorted((one for own in of_aspects.values() for one in _listed(own)), key=headlines_first):
         found |= dict.fromkeys((record["dataset"], name) for name in _pictured(record))
     return list(found)
 
 
 def sample_lists(records: Sequence[Record], gates: Gates, album: Album) -> list[SampleList]:
-    """Return the samples of headline gates and of gates that fail, most urgent first; other gates have none."""
+    """Return the samples of the gates of an aspect that speak for it, most urgent first; other gates have none."""
     lists = []
-    for record in sorted(filter(_is_listed, records), key=urgency):
+    for record in _listed(records):
         shown = set(_pictured(record)) if album.pictures else set()
         flipped = [_flipped(record["dataset"], flip, album) for flip in _flips(record)]
         missed = [_missed(record["dataset"], miss, album) for miss in record["misses"]]
@@ -122,8 +129,13 @@ def _pictured(record: Record) -> list[str]:
     return list(dict.fromkeys(order))[:PICTURED]
 
 
-def _is_listed(record: Record) -> bool:
-    return "value" in record and (record["headline"] or record["failed"]) and bool(_flips(record) or record["misses"])
+def _listed(records: Sequence[Record]) -> list[Record]:
+    """Return the gates of an aspect with samples: its headlines and the details that fail, or any without headlines."""
+    anything = not any(record["headline"] for record in records)
+    found = sorted((one for one in records if _flips(one) or one["misses"]), key=urgency)
+    headlines = [record for record in found if record["headline"]]
+    details = [record for record in found if not record["headline"] and (record["failed"] or anything)]
+    return sorted(headlines + details[:MOST_DETAILS], key=urgency)
 
 
 def _flips(record: Record) -> list[FlipRecord]:

@@ -11,10 +11,10 @@ from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, 
 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.document import read_report, write_document
-from pytest_clip_robust.report.html.page import MOST_DETAILS, MOST_PLOTTED, build_page
+from pytest_clip_robust.report.html.page import MOST_PLOTTED, build_page
 from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, Picture
 from pytest_clip_robust.report.html.render import TEMPLATES, render_page, write_page
-from pytest_clip_robust.report.html.samples import wanted_pictures
+from pytest_clip_robust.report.html.samples import MOST_DETAILS, wanted_pictures
 
 VOID = {"meta", "br", "img", "input", "wbr"}
 
@@ -264,7 +264,17 @@ def test_headline_gates_want_twelve_pictures_each_and_the_most_urgent_come_first
     names = [name for _, name in wanted_pictures([passed, lost, detail, corrupted])]
     lost_first = [*(f"f{i}" for i in range(6)), *(f"m{i}" for i in range(6))]
     assert names == [*lost_first, *(f"m{i}" for i in range(6, 10))]
-    assert wanted_pictures([detail, corrupted, records[-1]]) == []
+    assert wanted_pictures([corrupted, records[-1]]) == []
+
+
+def test_an_aspect_without_headlines_shows_the_samples_of_its_most_urgent_details():
+    details = [
+        changed(record(f"zero_shot.d{i}[x]", 0.5, model="m"), 0.5 + i / 100, misses=[miss(f"m{i}")], headline=False)
+        for i in range(MOST_DETAILS + 2)
+    ]
+    assert [name for _, name in wanted_pictures(details)] == ["m4", "m3", "m2"]
+    (model,) = build_page(document_of(details, exit_status=0)).models
+    assert len(model.aspects[0].samples) == MOST_DETAILS
 
 
 def test_a_page_of_many_gates_stays_below_two_megabytes():
