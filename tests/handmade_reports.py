@@ -33,20 +33,68 @@ def record(key, value, *, model, tolerance=0.01, half=0.04, **origin):
     return record_judgement(judge(found, None), model=model, test=f"test_{key}")
 
 
-def document_of(records, *, exit_status):
-    """Return the document of a run of these records."""
-    return build_document(
-        records,
-        merge_summaries([]),
-        profile="p",
-        precision="fp32",
-        alpha=0.05,
-        correction="benjamini-hochberg",
-        headline_share=0.5,
-        conclusions=conclude(records),
-        reference="",
-        exit_status=exit_status,
-        not_applicable={},
+def changed(found, before, *, verdict="passed", flips=(), p=0.5, **fields):
+    """Return a record of `record` as if it had been compared with the value `before` of a reference."""
+    difference = found["value"] - before
+    trend = {"regressed": "worse", "improved": "better", "inconclusive": "unclear"}.get(verdict, "same")
+    change = {
+        "since": "reference parent",
+        "model": "parent",
+        "value": before,
+        "difference": difference,
+        "low": difference - 0.03,
+        "high": difference + 0.03,
+        "method": "Bonett-Price",
+        "p_worse": p,
+        "p_better": 1 - p,
+        "p_adjusted": p,
+        "alpha": 0.05,
+        "trend": trend,
+        "test": "McNemar, mid-p",
+        "tolerance": found["tolerance"],
+        "error": 0.01,
+        "step": 0.01,
+        "minimum_detectable_effect": 0.05,
+        "samples_needed": 1000,
+        "flips": list(flips),
+    }
+    return {**found, "change": change, "verdict": verdict, "failed": verdict == "regressed", **fields}
+
+
+def flip(sample, truth="cup", after="box"):
+    """Return a sample that was classified correctly before and is not any more."""
+    return {
+        "sample": sample,
+        "truth": truth,
+        "before": truth,
+        "after": after,
+        "confidence_before": 0.9,
+        "confidence_after": 0.1,
+    }
+
+
+def miss(sample, truth="cup", predicted="box"):
+    """Return a wrong decision."""
+    return {"sample": sample, "truth": truth, "predicted": predicted, "confidence": 0.8}
+
+
+def document_of(records, *, exit_status, **about):
+    """Return the document of a run of these records; `about` are parts of it that are not computed from them."""
+    return (
+        build_document(
+            records,
+            merge_summaries([]),
+            profile="p",
+            precision="fp32",
+            alpha=0.05,
+            correction="benjamini-hochberg",
+            headline_share=0.5,
+            conclusions=conclude(records),
+            reference="",
+            exit_status=exit_status,
+            not_applicable={},
+        )
+        | about
     )
 
 

@@ -10,6 +10,7 @@ from pytest_clip_robust.core.measurement import Direction
 from pytest_clip_robust.gates.regression import Change
 from pytest_clip_robust.gates.verdict import Judgement, Verdict
 from pytest_clip_robust.stats.paired import minimum_detectable_effect, times_more_samples
+from pytest_clip_robust.system.text import printable
 
 MOST_SAMPLES = 10**12
 """More samples than this are no help to anybody."""
@@ -210,7 +211,10 @@ def p_value(record: Record, change: ChangeRecord) -> float:
 
 
 def junit_properties(record: Record) -> list[tuple[str, object]]:
-    """Return the values of a record as JUnit properties, ``clip_value`` and so on, without nesting."""
+    """Return the values of a record as JUnit properties, ``clip_value`` and so on, without nesting.
+
+    Control characters are made visible: pytest escapes them in values only, and details are named after classes.
+    """
     plain = {name: value for name, value in record.items() if not isinstance(value, dict | list) and value is not None}
     nested: dict[str, object] = {}
     for name in ("interval", "details", "change", "provenance"):
@@ -218,7 +222,11 @@ def junit_properties(record: Record) -> list[tuple[str, object]]:
         kept = {key: value for key, value in part.items() if not isinstance(value, list) and value is not None}
         nested |= {f"{name}_{key}": value for key, value in kept.items()}
     hidden = {"message", "objection", "test", "place"}
-    return [(f"clip_{name}", value) for name, value in (plain | nested).items() if name not in hidden]
+    return [
+        (f"clip_{printable(name)}", printable(value) if isinstance(value, str) else value)
+        for name, value in (plain | nested).items()
+        if name not in hidden
+    ]
 
 
 def _record_change(change: Change, n: int) -> ChangeRecord:

@@ -1,4 +1,4 @@
-"""Collector of a run's results, in the process that owns the terminal; prints the tables and writes report.json.
+"""Collector of a run's results, in the process that owns the terminal; prints the tables and writes reports.
 
 Under xdist, a worker sends its summary of models, data and encoded samples when it ends.
 """
@@ -17,7 +17,6 @@ import pytest
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.config.shipped import shipped_suites
 from pytest_clip_robust.core.summary import RunSummary, changed_models, encoded_line, merge_summaries
-from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.models.card.sentence import card_lines
@@ -25,8 +24,10 @@ from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_c
 from pytest_clip_robust.plugin.item_hooks import NOT_FOR_MODEL
 from pytest_clip_robust.plugin.parametrize import NO_SET
 from pytest_clip_robust.plugin.results import Results, write_below
-from pytest_clip_robust.report.document import build_document, write_document
+from pytest_clip_robust.report.annotations import error_commands, in_github_job
+from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
+from pytest_clip_robust.report.summary import step_summary_file
 from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
 
 SUMMARY = "clip_robust_summary"
@@ -58,7 +59,7 @@ class Collector:
         self._summaries: list[RunSummary] = []
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
-        self._report_line = ""
+        self._report_lines: list[str] = []
         self._recorder = Recorder()
         self._recorded: list[str] = []
 
@@ -79,7 +80,7 @@ class Collector:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write baselines and report.json if asked to.
+        """Write baselines and reports if asked to.
 
         The run fails if one of them cannot be written, or if a model changed while it ran.
         """
@@ -96,29 +97,13 @@ class Collector:
             )
         if self._recorder.failed:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self._run.report is None:
-            return
-        document = build_document(
-            self._records,
-            self._summary(),
-            profile=self._run.profile.name,
-            precision=self._run.precision,
-            alpha=self._run.alpha,
-            correction=self._run.correction,
-            headline_share=self._run.profile.gates.headline_share,
-            conclusions=self._conclusions(int(session.exitstatus)),
-            reference="" if self._run.reference is None else self._run.reference.label,
-            exit_status=int(session.exitstatus),
-            not_applicable=self._results.not_applicable,
-        )
-        path = self._run.report / "report.json"
-        try:
-            write_document(document, path)
-        except ReportError as error:
-            self._report_line = str(error)
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        else:
-            self._report_line = f"report: {os.path.relpath(path, self._config.invocation_params.dir)}"
+        if self._run.report is not None or (self._records and step_summary_file()):
+            from pytest_clip_robust.plugin.reports import write_reports  # noqa: PLC0415 - needs jinja2
+
+            written = write_reports(self._config, self._document(int(session.exitstatus)), self._run.report)
+            self._report_lines = written.lines
+            if written.failed:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Print the tables and the conclusion, if anything was judged."""
@@ -157,8 +142,25 @@ class Collector:
             terminalreporter.write_line(line, red=True)
         for line in self._recorded:
             terminalreporter.write_line(line)
-        if self._report_line:
-            terminalreporter.write_line(self._report_line)
+        for line in self._report_lines:
+            terminalreporter.write_line(line)
+        for line in error_commands(self._records) if in_github_job() else ():
+            terminalreporter.write_line(line)
+
+    def _document(self, exit_status: int) -> Document:
+        return build_document(
+            self._records,
+            self._summary(),
+            profile=self._run.profile.name,
+            precision=self._run.precision,
+            alpha=self._run.alpha,
+            correction=self._run.correction,
+            headline_share=self._run.profile.gates.headline_share,
+            conclusions=self._conclusions(exit_status),
+            reference="" if self._run.reference is None else self._run.reference.label,
+            exit_status=exit_status,
+            not_applicable=self._results.not_applicable,
+        )
 
     def _conclusions(self, exit_status: int) -> list[Conclusion]:
         """Return the conclusion of each model; `exit_status` is that of the run."""

@@ -51,7 +51,7 @@ OPTIONS = (
         "Correction for many gates: benjamini-hochberg, at the end of the run, or bonferroni (default: the first)",
     ),
     ("cache", "DIR|URL", "", "Feature store: a directory or fsspec URL (default: the user cache directory)"),
-    ("report", "DIR", "", "Write report.json to this directory"),
+    ("report", "DIR", "", "Write report.json, index.html, summary.md and results.parquet to this directory"),
     ("device", "DEVICE", "auto", "Device that encodes: auto, cpu, cuda, cuda:N or mps (default: auto)"),
     ("precision", "P", "fp32", "Precision of the model: fp32, bf16 or fp16 (default: fp32)"),
     ("batch-size", "N", "", "Images per batch (default: as many as fit on a GPU, 16 on CPU)"),

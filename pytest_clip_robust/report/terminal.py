@@ -15,6 +15,7 @@ from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.conclusion import Blind, aspect_name, aspect_of
 from pytest_clip_robust.gates.record import Record, p_value
 from pytest_clip_robust.gates.threshold import headline_keys, keys_for
+from pytest_clip_robust.report.order import p_name_of, urgency
 from pytest_clip_robust.system.text import printable
 
 ROWS_SHOWN = 8
@@ -40,7 +41,7 @@ def render_gates(records: Sequence[Record], *, width: int, colour: bool, every: 
     """
     compared = any(record.get("change") for record in records)
     headlines = sorted((record for record in records if record.get("headline")), key=lambda one: one["place"])
-    details = sorted((record for record in records if not record.get("headline")), key=_urgency)
+    details = sorted((record for record in records if not record.get("headline")), key=urgency)
     rows_left = {Verdict.PASSED: 0 if compared else ROWS_SHOWN, Verdict.INCONCLUSIVE: ROWS_SHOWN}
     shown: list[Record] = []
     for record in details:
@@ -138,12 +139,8 @@ def empty_table() -> Table:
 
 
 def _table(records: Sequence[Record], *, compared: bool, with_model: bool) -> Table:
-    changes = [record.get("change") for record in records]
-    corrected = any(change is not None and change["p_adjusted"] is not None for change in changes)
     columns = (
-        ["before", "now", "difference", "95 % interval", "adj. p" if corrected else "p"]
-        if compared
-        else ["value", "95 % interval"]
+        ["before", "now", "difference", "95 % interval", p_name_of(records)] if compared else ["value", "95 % interval"]
     )
     columns += ["threshold", "n"]
     table = empty_table()
@@ -208,30 +205,6 @@ def _tally(records: Sequence[Record], shown: Sequence[Record]) -> str:
         more = f" and {len(guessed) - NAMES_SHOWN} more" if len(guessed) > NAMES_SHOWN else ""
         line += f"\n= no better than guessing: {named}{more}"
     return line
-
-
-def _urgency(record: Record) -> tuple[int, float, str, str]:
-    """Return a sort key: verdict, then p, the change in tolerances, or the threshold's distance in half-intervals."""
-    verdicts = list(Verdict)
-    margin = float("inf")
-    bound = record.get("bound")
-    if bound is not None:
-        half_width = (record["interval"]["high"] - record["interval"]["low"]) / 2
-        margin = abs(record["value"] - bound) / half_width if half_width else 0.0
-    change = record.get("change")
-    if change and record["verdict"] == Verdict.INCONCLUSIVE:
-        p = change["p_adjusted"]
-        margin = change["p_worse"] if p is None else p
-    elif change:
-        margin = -abs(change["difference"]) / change["tolerance"] if change["tolerance"] else -abs(change["difference"])
-    elif record["failed"]:
-        margin = -margin
-    return (
-        verdicts.index(Verdict(record["verdict"])),
-        margin,
-        record["measurement"],
-        record["model"],
-    )
 
 
 def draw(parts: Sequence[Table | Text], *, width: int, colour: bool) -> str:

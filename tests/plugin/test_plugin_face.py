@@ -268,7 +268,7 @@ def test_junit_has_every_number(colours):
 
 def test_the_report_has_what_the_terminal_shows(colours):
     result = colours.runpytest(MODEL, "--clip-profile=profile.toml", "--clip-report=out")
-    result.stdout.fnmatch_lines(["report: out/report.json"])
+    result.stdout.fnmatch_lines(["report: out/report.json, out/index.html, out/summary.md, out/results.parquet"])
     report = json.loads((colours.path / "out" / "report.json").read_text())
     (gate,) = report["gates"]
     assert (gate["verdict"], gate["value"], gate["n"]) == ("passed", 1.0, 12)
