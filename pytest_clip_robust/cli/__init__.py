@@ -24,6 +24,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "cache": Command("pytest_clip_robust.cli.cache", "show, verify or prune stored features"),
+    "comment": Command(
+        "pytest_clip_robust.cli.comment",
+        "write the summary of a run as the one comment on a pull request, if something changed",
+    ),
+    "compare": Command("pytest_clip_robust.cli.compare", "print what changed between two runs"),
     "features": Command(
         "pytest_clip_robust.cli.features",
         "export a model's stored features as a folder that takes the model's place",
@@ -32,6 +37,7 @@ COMMANDS = {
         "pytest_clip_robust.cli.series",
         "find the first checkpoint of a training run at which a headline property broke",
     ),
+    "show": Command("pytest_clip_robust.cli.show", "print the tables of a saved run, or write its page"),
     "tolerances": Command(
         "pytest_clip_robust.cli.tolerances",
         "measure how much equally good checkpoints differ, and write tolerances to a profile",

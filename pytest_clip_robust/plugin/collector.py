@@ -111,30 +111,7 @@ class Collector:
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._whole_run:
             terminalreporter.write_line(how_to_run_suites(self._config.invocation_params.args))
         if self._records:
-            terminalreporter.section("clip robustness")
-            # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
-            width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
-            colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
-            every = terminalreporter.verbosity > 0
-            conclusions = self._conclusions(exitstatus)
-            for line in card_lines(self._summary()["models"], width=width):
-                terminalreporter.write_line(line)
-            terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
-            terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
-            gates = self._run.profile.gates
-            terminalreporter.write_line(
-                level_line(
-                    self._records,
-                    alpha=self._run.alpha,
-                    correction=self._run.correction,
-                    headline_share=gates.headline_share,
-                )
-            )
-            for line in self._closing_lines():
-                terminalreporter.write_line(line)
-            for one in conclusions:
-                bad = one["verdict"] == "not ready"
-                terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)
+            self._write_tables(terminalreporter, exitstatus)
         elif self._none_judged():
             terminalreporter.section("clip robustness")
             terminalreporter.write_line(self._none_judged())
@@ -146,6 +123,33 @@ class Collector:
             terminalreporter.write_line(line)
         for line in error_commands(self._records) if in_github_job() else ():
             terminalreporter.write_line(line)
+
+    def _write_tables(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+        """Write the models, the gates, what else is to be said, and the conclusion on each model."""
+        terminalreporter.section("clip robustness")
+        # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
+        width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
+        colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
+        every = terminalreporter.verbosity > 0
+        conclusions = self._conclusions(exitstatus)
+        for line in card_lines(self._summary()["models"], width=width):
+            terminalreporter.write_line(line)
+        terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
+        terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
+        gates = self._run.profile.gates
+        terminalreporter.write_line(
+            level_line(
+                self._records,
+                alpha=self._run.alpha,
+                correction=self._run.correction,
+                headline_share=gates.headline_share,
+            )
+        )
+        for line in self._closing_lines():
+            terminalreporter.write_line(line)
+        for one in conclusions:
+            bad = one["verdict"] == "not ready"
+            terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)
 
     def _document(self, exit_status: int) -> Document:
         return build_document(

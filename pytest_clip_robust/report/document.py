@@ -121,6 +121,11 @@ def write_document(document: Document, path: Path) -> None:
         raise ReportError(f"--clip-report {path.parent}: cannot write report.json: {error}") from error
 
 
+def find_report(path: Path) -> Path:
+    """Return the report.json that a path names: the file itself, or that in a folder of ``--clip-report``."""
+    return path / "report.json" if path.is_dir() else path
+
+
 def read_report(path: Path) -> Document:
     """Return the content of a report.json.
 
