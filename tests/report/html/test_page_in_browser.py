@@ -96,3 +96,8 @@ def test_what_is_printed_is_dark_on_light_in_every_theme(ask):
         "return [style.backgroundColor, style.color]"
     )
     assert ask(probe) == ["rgb(255, 255, 255)", "rgb(28, 33, 39)"]
+
+
+def test_the_page_is_dark_where_the_system_is(ask):
+    probe = "return getComputedStyle(document.body).backgroundColor"
+    assert ask(probe, flags=("--force-dark-mode",)) == "rgb(17, 20, 23)"
