@@ -27,7 +27,7 @@ from pytest_clip_robust.plugin.collector import SUMMARY, Summarise
 from pytest_clip_robust.plugin.finding_reports import finding_of, with_result
 from pytest_clip_robust.plugin.held_reports import HeldReports
 from pytest_clip_robust.plugin.results import Results, write_below
-from pytest_clip_robust.properties.findings.registry import evaluate_findings, not_tested
+from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings, not_tested
 from pytest_clip_robust.report.panel_files import table_from, write_table
 from pytest_clip_robust.report.study import render_findings, write_findings
 
@@ -133,7 +133,8 @@ class PanelStudy:
             obstacle = f"the panel has no table: {error}"
             self._lines.append(obstacle)
         held = [self._held.withdraw(nodeid) for nodeid in self._held.tests()]
-        names = dict.fromkeys(finding_of(reports[0]) for reports in held)
+        asked = {finding_of(reports[0]) for reports in held}
+        names = [name for name in FINDINGS if name in asked]  # workers report in any order
         if obstacle or self._table is None:
             self._findings = not_tested(names, obstacle)
         else:
