@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from pytest_clip_robust.core.evidence import columns_digest
 from pytest_clip_robust.core.finding import Effect, Status
 from pytest_clip_robust.core.panel_table import PanelTable
-from pytest_clip_robust.names import FACTORS
+from pytest_clip_robust.properties.findings.factor_lines import factor_residuals
 from pytest_clip_robust.properties.findings.paired import ECE, SCALED_ECE, SHAPE_BIAS, difference
 from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings
 from pytest_clip_robust.properties.findings.result import directed, unchanged
@@ -189,16 +189,19 @@ def test_a_multimodal_model_must_gain_only_where_its_tower_is_weak(weak, others,
     assert "on the others" in found.why
 
 
-def factors(gain, *, references=12, clips=4):
-    """Return reference models on a line, and zero-shot models `gain` above it, for every factor."""
+MEASURED = ("texture", "pose")
+
+
+def factors(gain, *, references=12, clips=4, error=0.001):
+    """Return reference models on a line, and zero-shot models `gain` above it, for some factors."""
     values = {}
     for i in range(references + clips):
         average, clip = 0.4 + 0.4 * i / (references + clips), i % (1 + references // clips) == 1
         keys = {"visual_factors.average[x]": average}
         accuracy = ndtr(0.9 * ndtri(average) - 0.2) + 0.003 * (i % 2) + (gain if clip else 0)
-        keys |= {f"visual_factors.accuracy_top[x/{factor}]": accuracy for factor in FACTORS}
+        keys |= {f"visual_factors.accuracy_top[x/{factor}]": accuracy for factor in MEASURED}
         values[model(f"m{i:02}", fine_tuning="zero-shot" if clip else "supervised")] = keys
-    return table(values, error=0.001)
+    return table(values, error=error)
 
 
 @pytest.mark.parametrize(("gain", "gains", "loses"), [(0.1, HOLDS, NOT), (-0.1, NOT, HOLDS), (0.0, NOT, NOT)])
@@ -209,10 +212,30 @@ def test_factors_are_judged_by_the_line_of_the_reference_models(gain, gains, los
     assert result(panel, "clip_gains_on_texture").answer.effect.value == pytest.approx(100 * gain, abs=1)
 
 
+def test_the_residual_of_every_model_is_its_distance_from_the_line():
+    found = [one for one in factor_residuals(factors(0.1)) if one.factor == "texture"]
+    assert len(found) == 16
+    assert sum(one.reference for one in found) == 12
+    for one in found:
+        assert one.residual == pytest.approx(0 if one.reference else 10, abs=0.6)
+        assert one.residual == pytest.approx(100 * (one.accuracy - one.expected))
+        assert one.low < one.residual < one.high
+        assert one.high - one.low < 3
+
+
+def test_the_interval_of_a_residual_widens_with_the_errors_of_its_images():
+    """The images with the factor are all images here, and the slope is below 1, so part of the errors cancels."""
+    few, many = (
+        next(one for one in factor_residuals(factors(0.1, error=error)) if one.factor == "pose" and not one.reference)
+        for error in (0.05, 0.001)
+    )
+    assert 3 * (many.high - many.low) < few.high - few.low < 100 * 2 * 1.96 * 0.05
+
+
 def test_a_line_needs_reference_models():
     assert (
         "5 or more families for a line, and the panel has 4"
-        in result(factors(0.1, references=4), "clip_gains_on_larger").why
+        in result(factors(0.1, references=4), "clip_gains_on_texture").why
     )
 
 
@@ -251,7 +274,7 @@ def test_the_order_of_rows_does_not_matter(random):
 
 def test_the_order_of_rows_does_not_change_a_resampled_line():
     panel = factors(0.05)
-    assert result(PanelTable(rows=panel.rows[::-1]), "clip_gains_on_color") == result(panel, "clip_gains_on_color")
+    assert result(PanelTable(rows=panel.rows[::-1]), "clip_gains_on_texture") == result(panel, "clip_gains_on_texture")
 
 
 def test_findings_of_all_paragraphs_are_there():
