@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_clip_robust.models.dense import dense_encoder
     from pytest_clip_robust.models.protocols import Classifies, DualEncoder, PreprocessSteps
     from pytest_clip_robust.report.document import read_report
+    from pytest_clip_robust.report.panel_files import read_panel_table
     from pytest_clip_robust.scoring.confidence import probability_confidences
     from pytest_clip_robust.stats.intervals import mean_interval, wilson
     from pytest_clip_robust.stats.resampling import interval_of
@@ -63,6 +64,7 @@ __all__ = [
     "mean_evidence",
     "mean_interval",
     "probability_confidences",
+    "read_panel_table",
     "read_report",
     "sums_evidence",
     "wilson",
@@ -87,6 +89,7 @@ _MODULES = {
     "models.dense": ("dense_encoder",),
     "models.protocols": ("Classifies", "DualEncoder", "PreprocessSteps"),
     "report.document": ("read_report",),
+    "report.panel_files": ("read_panel_table",),
     "scoring.confidence": ("probability_confidences",),
     "stats.intervals": ("mean_interval", "wilson"),
     "stats.resampling": ("interval_of",),

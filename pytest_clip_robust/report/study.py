@@ -30,19 +30,26 @@ FINDING_COLUMNS = (
 
 
 def render_findings(results: Sequence[FindingResult], *, width: int, colour: bool) -> str:
-    """Return one row per finding with its status, effect and interval, and how many have each status."""
+    """Return one row per finding with its status, effect and interval, and the number of findings of each status.
+
+    `models` are the numbers of models, or pairs of models, and of independent ones among them.
+    """
     table = empty_table()
     table.add_column("status", no_wrap=True)
     table.add_column("finding", overflow="fold")
-    for name in ("effect", "95 % interval"):
+    for name in ("effect", "95 % interval", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for one in results:
         status = Text(str(one.status), style=STYLES[one.status])
-        cells, why = [Text("-"), Text("-")], one.why
+        cells, why = [Text("-")] * 3, one.why
         if one.answer is not None:
             effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
-            cells = [Text(f"{effect.value:+.3f}{unit}", style="bold"), Text(f"{effect.low:+.3f} to {effect.high:+.3f}")]
+            cells = [
+                Text(f"{effect.value:+.3f}{unit}", style="bold"),
+                Text(f"{effect.low:+.3f} to {effect.high:+.3f}"),
+                Text(f"{effect.models} ({effect.units})"),
+            ]
             why = one.answer.reason
         table.add_row(status, Text(printable(one.claim)), *cells, Text(printable(why)))
     counts = Counter(one.status for one in results)
