@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ReportError,
         StoreError,
     )
+    from pytest_clip_robust.evaluation.notebook import evaluate
     from pytest_clip_robust.models.checkpoint import content_digest
     from pytest_clip_robust.models.dense import dense_encoder
     from pytest_clip_robust.models.protocols import Classifies, DualEncoder, PreprocessSteps
@@ -60,6 +61,7 @@ __all__ = [
     "content_digest",
     "corrupt",
     "dense_encoder",
+    "evaluate",
     "interval_of",
     "mean_evidence",
     "mean_interval",
@@ -85,6 +87,7 @@ _MODULES = {
         "ReportError",
         "StoreError",
     ),
+    "evaluation.notebook": ("evaluate",),
     "models.checkpoint": ("content_digest",),
     "models.dense": ("dense_encoder",),
     "models.protocols": ("Classifies", "DualEncoder", "PreprocessSteps"),

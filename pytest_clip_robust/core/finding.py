@@ -50,7 +50,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a panel answers: the status, the estimate in `unit` that decided it, and the reason in words.
+    """An answer of a panel: the status, the estimate in `unit` that decided it, and the reason in words.
 
     statistic: what was estimated, such as ``"ECE in distribution minus that after temperature scaling"``.
     """

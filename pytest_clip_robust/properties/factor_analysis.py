@@ -39,7 +39,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorShare:
-    """How much of the variation of a property one factor explains, or ``all`` factors together.
+    """The share of a property's variation that one factor explains, or ``all`` factors together.
 
     alone: R² with this factor only, or with all. unique: the fall of R² if only this factor is left out; None for
     ``all``. Both are None for a factor that has one level in the panel. models, families: the numbers of those that

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from pytest_clip_robust.core.finding import FindingResult, Status
@@ -22,7 +23,6 @@ STYLES = {
     Status.HOLDS: "green",
     Status.DOES_NOT_HOLD: "red",
     Status.NOT_DECIDED: "yellow",
-    Status.NOT_TESTED: "dim",
 }
 FINDING_COLUMNS = (
     "finding", "status", "statistic", "value", "low", "high", "unit", "values", "independent", "covers", "claim", "why",
@@ -30,7 +30,7 @@ FINDING_COLUMNS = (
 
 
 def render_findings(results: Sequence[FindingResult], *, width: int, colour: bool) -> str:
-    """Return one row per finding with its status, effect and interval, and the number of findings of each status.
+    """Return one row per finding that was tested, and one line per reason why others were not.
 
     `models` are the numbers of models, or pairs of models, and of independent ones among them.
     """
@@ -40,21 +40,27 @@ def render_findings(results: Sequence[FindingResult], *, width: int, colour: boo
     for name in ("effect", "95 % interval", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
-    for one in results:
-        status = Text(str(one.status), style=STYLES[one.status])
-        cells, why = [Text("-")] * 3, one.why
-        if one.answer is not None:
-            effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
-            cells = [
-                Text(f"{effect.value:+.3f}{unit}", style="bold"),
-                Text(f"{effect.low:+.3f} to {effect.high:+.3f}"),
-                Text(f"{effect.models} ({effect.units})"),
-            ]
-            why = one.answer.reason
-        table.add_row(status, Text(printable(one.claim)), *cells, Text(printable(why)))
+    tested = [one for one in results if one.answer is not None]
+    for one in tested:
+        assert one.answer is not None  # noqa: S101 - mypy does not see the line above
+        effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
+        table.add_row(
+            Text(str(one.status), style=STYLES[one.status]),
+            Text(printable(one.claim)),
+            Text(f"{effect.value:+.3f}{unit}", style="bold"),
+            Text(f"{effect.low:+.3f} to {effect.high:+.3f}"),
+            Text(f"{effect.models} ({effect.units})"),
+            Text(printable(one.answer.reason)),
+        )
+    parts: list[Table | Text] = [table] if tested else []
+    reasons = Counter(one.why for one in results if one.answer is None)
+    parts += [
+        Text(f"{Status.NOT_TESTED} ({count} finding{'' if count == 1 else 's'}): {printable(why)}")
+        for why, count in reasons.items()
+    ]
     counts = Counter(one.status for one in results)
     tally = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return draw([table, Text(f"\nfindings: {tally}")], width=width, colour=colour)
+    return draw([*parts, Text(f"findings: {tally}")], width=width, colour=colour)
 
 
 def write_findings(results: Iterable[FindingResult], folder: Path) -> None:

@@ -59,7 +59,7 @@ def factor_residuals(table: PanelTable) -> list[FactorResidual]:
     Factors for which no line can be fitted are left out.
 
     Raises:
-        MeasurementError: there is no line for any factor; the message says why there is none for the first.
+        MeasurementError: no factor has a line; the message gives the reason for the first.
     """
     found, reasons = [], []
     for factor in FACTORS:
