@@ -91,9 +91,8 @@ def _blocks(table: PanelTable) -> Iterator[tuple[tuple[str, ...], list[tuple[str
 
 
 def _analyse(table: PanelTable, labels: Sequence[str], keys: Sequence[tuple[str, str]]) -> Iterator[FactorShare]:
-    values = np.array(
-        [[value_of(table.rows_of(metric)[f"{where}/"][label]) for metric, where in keys] for label in labels]
-    )
+    columns = [table.rows_of(metric)[f"{where}/"] for metric, where in keys]
+    values = np.array([[value_of(rows[label]) for rows in columns] for label in labels])
     spread = values.std(axis=0)
     kept = np.flatnonzero(spread > 1e-12 * np.maximum(1, np.abs(values).max(axis=0)))
     if not len(kept):

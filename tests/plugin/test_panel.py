@@ -253,6 +253,17 @@ def test_a_folder_that_cannot_be_written_fails_the_run(world):
     result.stdout.fnmatch_lines(["*cannot write panel.*"])
 
 
+def test_the_models_of_a_panel_can_be_checked(world):
+    result = run(world, "--clip-check")
+    result.stdout.fnmatch_lines(["*py:colour_clip:load_other*", "*py:colour_clip:load_forgetful*"])
+
+
+def test_a_panel_can_be_compared_with_a_reference(world):
+    result = run(with_findings(world, 0.05), "--clip-reference=py:colour_clip:load", "--clip-report=out")
+    result.assert_outcomes(passed=4, skipped=1)
+    assert len(table(world).rows) == 3
+
+
 def test_the_command_line_takes_precedence_over_the_ini_file(world):
     ini = world.path / "tox.ini"
     ini.write_text(ini.read_text() + "\nclip_panel = panel.toml\nclip_model = py:colour_clip:load_broken\n")

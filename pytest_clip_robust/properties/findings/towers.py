@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pytest_clip_robust.core.finding import Answer
 from pytest_clip_robust.core.panel_table import PanelTable
 from pytest_clip_robust.properties.findings.lines import FEWEST_REFERENCES, Points, mean_residual
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import (
     CONVOLUTIONAL,
     TOP_1,
@@ -112,11 +112,10 @@ def _points(table: PanelTable, labels: Sequence[str], x: dict[str, Point], y: di
     )
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "convolutional_towers_withstand_corruption",
-        "At equal clean accuracy, convolutional towers hold up better than ViTs under 3D corruption at severity 5.",
-        convolutions_withstand_corruption,
+FINDINGS = (
+    Finding(
+        name="convolutional_towers_withstand_corruption",
+        claim="At equal clean accuracy, convolutional towers withstand 3D corruption at severity 5 better than ViTs.",
+        test=convolutions_withstand_corruption,
     ),
 )
-"""Name, claim and test of each finding."""
