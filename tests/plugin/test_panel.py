@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
+from pytest_clip_robust.properties.findings import FINDINGS
 from pytest_clip_robust.report.panel_files import COLUMNS, read_panel_table
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 PANEL = """
 [[models]]
@@ -214,6 +218,13 @@ def test_without_a_panel_findings_are_skipped_with_the_way_out(world):
     result = world.runpytest("--model=py:colour_clip:load", "--clip-profile=profile.toml", "-rs")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*name them in a panel file: --clip-panel FILE"])
+
+
+def test_the_shipped_suite_has_every_finding_on_a_panel_and_one_skipped_test_without(world):
+    suite = REPOSITORY / "suites" / "test_findings.py"
+    run(world, suite).assert_outcomes(skipped=len(FINDINGS))
+    alone = world.runpytest("--model=py:colour_clip:load", "--clip-profile=profile.toml", suite)
+    alone.assert_outcomes(skipped=1)
 
 
 def test_an_unknown_finding_is_an_error_with_the_nearest_names(world):
