@@ -136,13 +136,13 @@ def test_a_temperature_that_lowers_the_error_is_found(after, status, where):
     assert result(calibrated(after), f"temperature_calibrates_{where}").status is status
 
 
-def towers(advantage):
-    """Return 8 ViT and 4 convolutional towers; the latter are `advantage` above the line at severity 5."""
+def towers(advantage, *, vits="ViT", others="ResNet"):
+    """Return 8 towers of one kind and 4 of another; the latter are `advantage` above the line at severity 5."""
     values = {}
     for i, clean in enumerate(np.linspace(0.4, 0.8, 12)):
         cnn = i % 3 == 0
         corrupted = ndtr(0.9 * ndtri(clean) - 0.5) + 0.002 * (i % 2) + advantage * cnn
-        values[model(f"m{i:02}", family="ResNet" if cnn else "ViT")] = {
+        values[model(f"m{i:02}", family=others if cnn else vits)] = {
             "corruption.mean_top1[id]": 0.7 * clean,
             "corruption.relative_robustness[id]": 0.7,
             "corruption.top1[id/fog/3]": 0.1,
@@ -158,6 +158,19 @@ def test_towers_are_compared_at_their_clean_accuracy_and_severity_5(advantage, s
     assert found.status is status
     assert found.answer.effect.value == pytest.approx(100 * advantage, abs=1)
     assert found.answer.effect.models == 4
+
+
+def test_with_few_vits_the_line_is_that_of_the_convolutional_towers():
+    """Four ViTs, 10 points above eight ResNets."""
+    panel = table(towers(0.1, vits="ResNet", others="ViT"), error=0.001)
+    found = result(panel, "convolutional_towers_withstand_corruption")
+    assert (found.status, found.answer.effect.models) == (NOT, 4)
+    assert found.answer.effect.value == pytest.approx(-10, abs=1)
+
+
+def test_hybrid_towers_are_neither():
+    found = result(table(towers(0.1, others="CoAtNet")), "convolutional_towers_withstand_corruption")
+    assert found.why == "needs 1 or more zero-shot models with a convolutional tower, and the panel has none"
 
 
 @pytest.mark.parametrize(
