@@ -98,8 +98,8 @@ class PanelStudy:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files of the panel; the run fails if there is no table, or if they cannot be written."""
-        if not self._closed:
-            return
+        if not self._closed or (self._table is not None and not self._table.rows):
+            return  # nothing was measured, as with --collect-only: files of an earlier run stay
         if self._table is None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
@@ -113,7 +113,8 @@ class PanelStudy:
             self._lines.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
-            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}")
+            note = "" if self._complete else " (incomplete: the run ended before all models were measured)"
+            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}{note}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -146,6 +146,15 @@ def test_models_are_compared_in_pairs_on_the_samples_that_workers_send(world, fo
         assert [len(values) for columns in table(world).outcomes.values() for *_, values in columns] == [40] * 4
 
 
+@pytest.mark.parametrize("option", ["--collect-only", "-knothing"])
+def test_a_run_that_measures_nothing_keeps_the_files_of_an_earlier_one(world, option):
+    run(world)
+    path = world.path / "panel-results" / "panel.csv"
+    before = path.read_bytes()
+    run(world, option)
+    assert path.read_bytes() == before
+
+
 def test_without_a_report_the_files_are_next_to_the_run_under_the_name_of_the_panel(world):
     run(world).stdout.fnmatch_lines(["panel: panel-results/panel.parquet"])
     assert (world.path / "panel-results" / "panel.csv").exists()
@@ -211,6 +220,7 @@ def test_findings_of_a_run_that_breaks_off_are_skipped(world):
     result = run(world, "-x", "-rs")
     result.assert_outcomes(passed=3, failed=1, skipped=2)
     result.stdout.fnmatch_lines(["*the run ended before all models were measured; run it again"])
+    result.stdout.fnmatch_lines(["panel: panel-results/panel.parquet (incomplete: *"])
 
 
 def test_without_a_panel_findings_are_skipped_with_the_way_out(world):
