@@ -25,14 +25,14 @@ STYLES = {
     Status.NOT_DECIDED: "yellow",
 }
 FINDING_COLUMNS = (
-    "finding", "status", "statistic", "value", "low", "high", "unit", "values", "independent", "covers", "claim", "why",
+    "finding", "status", "statistic", "value", "low", "high", "unit", "values", "units", "covers", "claim", "why",
 )  # fmt: skip
 
 
 def render_findings(results: Sequence[FindingResult], *, width: int, colour: bool) -> str:
     """Return one row per finding that was tested, and one line per reason why others were not.
 
-    `models` are the numbers of models, or pairs of models, and of independent ones among them.
+    The column `models` has the number of models, or pairs of models, and in brackets that of units (`Effect.units`).
     """
     table = empty_table()
     table.add_column("status", no_wrap=True)
@@ -64,7 +64,7 @@ def render_findings(results: Sequence[FindingResult], *, width: int, colour: boo
 
 
 def write_findings(results: Iterable[FindingResult], folder: Path) -> None:
-    """Write findings.csv: one row per finding. `values` is the number of models or pairs, `independent` of families.
+    """Write findings.csv: one row per finding. `values` and `units` are `models` and `units` of its effect.
 
     Raises:
         ReportError: the folder cannot be written.
@@ -105,6 +105,6 @@ def _finding_row(result: FindingResult) -> dict[str, Any]:
         "low": effect.low,
         "high": effect.high,
         "values": effect.models,
-        "independent": effect.units,
+        "units": effect.units,
         "covers": effect.of,
     }

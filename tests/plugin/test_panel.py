@@ -180,7 +180,7 @@ def test_a_finding_that_holds_passes_and_one_without_measurements_is_skipped_wit
     )
     with (world.path / "out" / "findings.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
-    assert (first["status"], first["independent"], second["status"]) == ("holds", "2", "not tested")
+    assert (first["status"], first["units"], second["status"]) == ("holds", "2", "not tested")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_nothing_tested_has_no_table():
 def test_the_sentence_has_the_numbers_and_what_the_interval_covers():
     assert ANSWER.sentence == (
         "holds: a minus b is +0.500 points (95 % interval +0.250 to +0.750, over other families of models and other "
-        "images; values: 7, independent: 3): it is above 0"
+        "images; values: 7, units: 3): it is above 0"
     )
 
 
@@ -52,7 +52,7 @@ def test_the_csv_file_has_a_row_per_finding(tmp_path):
     with (tmp_path / "findings.csv").open(newline="") as file:
         first, second, *_ = csv.DictReader(file)
     assert tuple(first) == FINDING_COLUMNS
-    assert (first["value"], first["values"], first["independent"], first["covers"]) == ("0.5", "7", "3", "families")
+    assert (first["value"], first["values"], first["units"], first["covers"]) == ("0.5", "7", "3", "families")
     assert (second["finding"], second["value"], second["why"]) == ("two", "", "needs x")
 
 
