@@ -27,6 +27,7 @@ from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.report.annotations import error_commands, in_github_job
 from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
+from pytest_clip_robust.report.series import headline_records, render_series
 from pytest_clip_robust.report.summary import step_summary_file
 from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
 
@@ -147,6 +148,10 @@ class Collector:
         )
         for line in self._closing_lines():
             terminalreporter.write_line(line)
+        for series in self._run.series:
+            labels = [spec.label for spec in series]
+            measured = {place: headline_records(self._records, label) for place, label in enumerate(labels)}
+            terminalreporter.write(render_series(labels, measured, width=width, colour=colour))
         for one in conclusions:
             bad = one["verdict"] == "not ready"
             terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)

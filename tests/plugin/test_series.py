@@ -45,6 +45,22 @@ def test_bisection_names_the_first_broken_epoch(training, capfd):
     assert "zero_shot.top1[photos]: broke at epoch_2.csv (regressed, 1 -> 0.6667); sound at epoch_1.csv" in table
 
 
+def test_one_run_can_measure_all_of_them_in_order(training):
+    result = training.runpytest(
+        "--model=predictions:runs/epoch_*.csv",
+        "--clip-profile=profile.toml",
+        "--clip-reference=predictions:runs/epoch_1.csv",
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    names = [line for line in result.outlines if line.startswith("test_suite.py")]
+    assert names
+    result.stdout.fnmatch_lines([
+        "3 of 3 checkpoints measured: epoch_1.csv, epoch_2.csv, epoch_3.csv",
+        "zero_shot.top1[[]photos[]]*1*0.6667*█▁▁*",
+        "zero_shot.top1[[]photos[]]: broke at epoch_2.csv (regressed, 1 -> 0.6667); sound at epoch_1.csv",
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
