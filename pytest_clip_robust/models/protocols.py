@@ -64,8 +64,8 @@ class DualEncoder(EncodesImages, EncodesTexts, Protocol):
 class Classifies(Protocol):
     """Part of an image encoder in place of a text encoder: a head of its own, such as that of an ImageNet model.
 
-    classes: the C classes in the order of the head's logits: the name of a class list, such as ``"imagenet-1k"``, or
-        the classes themselves, as WordNet ids or names.
+    The attribute `classes` has the C classes in the order of the head's logits: the name of a class list, such as
+    ``"imagenet-1k"``, or the classes themselves, as WordNet ids or names.
     """
 
     classes: str | Sequence[str]
