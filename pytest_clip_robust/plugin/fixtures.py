@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.plugin.baseline_folders import baseline_folder
+from pytest_clip_robust.plugin.baselines import columns_in, entries_in
 from pytest_clip_robust.plugin.gate import Gate
-from pytest_clip_robust.plugin.items import has_gate
+from pytest_clip_robust.plugin.items import has_gate, model_spec
 from pytest_clip_robust.plugin.keys import MODELS, RUN
 from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_published, no_set, sets_by_group
 from pytest_clip_robust.plugin.session import session_of
@@ -16,6 +19,7 @@ from pytest_clip_robust.system.quiet import quiet
 
 if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
+    from pytest_clip_robust.core.evidence import Column
     from pytest_clip_robust.evaluation.model import EvaluatedModel
     from pytest_clip_robust.models.spec import ModelSpec
     from pytest_clip_robust.properties.reference_panels.lines import PanelLine
@@ -106,6 +110,26 @@ def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
     if dataset not in clip_profile.observers:
         pytest.skip(no_observers(dataset))
     return read_observers(clip_profile.observers[dataset])
+
+
+@pytest.fixture
+def stored_columns(request: pytest.FixtureRequest) -> Callable[[str], dict[tuple[str, str], Column]]:
+    """Return a function that reads the evidence of a stored baseline: the key of a measurement -> its columns.
+
+    Columns are named by stratum and column. There are none without a baseline; a damaged one raises a BaselineError.
+    """
+    item, run = request.node, request.config.stash[RUN]
+    folder = baseline_folder(run, model_spec(item))
+
+    def columns(key: str) -> dict[tuple[str, str], Column]:
+        path = None if folder is None else folder / f"{item.path.stem}.json"
+        entry = None if path is None else entries_in(path).get(key)
+        if path is None or entry is None:
+            return {}
+        stored = columns_in(path.with_suffix(".parquet")).get(entry["outcomes"], ())
+        return {(stratum, name): values for stratum, name, values in stored}
+
+    return columns
 
 
 @pytest.fixture
