@@ -128,7 +128,7 @@ class InvarianceSettings:
     images: Count = 200
     seed: Count = 0
     combinations: Count = 4
-    searched: Count = 16
+    searched: Count = 32
     agreement: float = 0.8
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ fewer transformations and smaller strengths.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,6 +15,11 @@ from pytest_clip_robust.corruptions.transformed_images import Combination, in_or
 from pytest_clip_robust.names import STRENGTH_STEPS, TRANSFORMATIONS, Transformation
 
 MOST_COMBINED = 3
+PRESENCE_BITS, STEP_BITS, NAME_BITS = 2, 8, 4
+"""Random bits of a transformation: it is left out if all of the first are 0, and stronger the more of the next are 1."""
+
+EXAMPLES = 300
+"""Combinations that hypothesis generates at most; most of them need no answer, because it follows from others."""
 
 
 class Search(NamedTuple):
@@ -50,30 +55,51 @@ def drawn_combinations(count: int, seed: int) -> tuple[Combination, ...]:
 def mildest_combination(
     breaks: Callable[[Combination], bool], *, known: Iterable[Combination] = (), most: int, seed: int = 0
 ) -> Search:
-    """Return the mildest combination found for which `breaks` is true, trying `most` at most.
+    """Return the mildest combination found for which `breaks` is true.
 
-    Those `known` from an earlier run are tried first. Then hypothesis generates half of `most`, and the others are for
-    shrinking. Milder is: fewer transformations, then fewer steps of strength. Equal arguments give equal results.
+    First come the single transformations at their largest mild strength, and those `known` from an earlier run. Then
+    hypothesis generates combinations, and shrinks those that break; it tries `most` at most. Milder is: fewer
+    transformations, then fewer steps of strength. Equal arguments give equal results.
+
+    What follows from what was tried is not tried: a combination is taken to break if a weaker one does, and not to if a
+    stronger one does not. So a combination that breaks can be missed; the one returned was tried itself.
     """
-    verdicts: dict[Combination, bool] = {}
+    tried: dict[Combination, bool] = {}
+    said: dict[Combination, bool] = {}
+    for one in [*(((name, mild_steps(name)),) for name in TRANSFORMATIONS), *map(in_order, known)]:
+        tried[one] = breaks(one)
+    most += len(tried)
+
+    def verdict(combination: Combination) -> bool:
+        if any(not broke and _is_weaker(combination, than=one) for one, broke in tried.items()):
+            return False
+        if any(broke and _is_weaker(one, than=combination) for one, broke in tried.items()):
+            return True
+        if len(tried) == most:
+            return False
+        tried[combination] = breaks(combination)
+        return tried[combination]
 
     def condition(combination: Combination) -> bool:
-        if combination not in verdicts:
-            if len(verdicts) >= most:
-                return False
-            verdicts[combination] = breaks(combination)
-        return verdicts[combination]
+        # Hypothesis asks again, and later knowledge must not change an answer.
+        if combination not in said:
+            said[combination] = verdict(combination)
+        return said[combination]
 
-    for combination in known:
-        condition(in_order(combination))
-    if len(verdicts) < most:
-        _shrink(condition, examples=max(1, most // 2), seed=seed)
-    broken = [combination for combination, broke in verdicts.items() if broke]
-    return Search(min(broken, key=_strength, default=None), len(verdicts))
+    if len(tried) < most:
+        _shrink(condition, examples=EXAMPLES, seed=seed)
+    broken = [combination for combination, broke in tried.items() if broke]
+    return Search(min(broken, key=_strength, default=None), len(tried))
+
+
+def _is_weaker(combination: Combination, *, than: Combination) -> bool:
+    """Return whether a combination is the same or weaker: no other transformation, and none at a larger step."""
+    steps = dict(than)
+    return all(step <= steps.get(name, 0) for name, step in combination)
 
 
 def _shrink(condition: Callable[[Combination], bool], *, examples: int, seed: int) -> None:
-    """Let hypothesis look for the smallest combination that satisfies `condition`, which remembers what it saw."""
+    """Let hypothesis look for the smallest combination that satisfies `condition`, which remembers what it tried."""
     from hypothesis import Phase, Verbosity, find, settings  # noqa: PLC0415 - takes 0.2 s, and few tests search
     from hypothesis.errors import NoSuchExample  # noqa: PLC0415
 
@@ -93,25 +119,29 @@ def _shrink(condition: Callable[[Combination], bool], *, examples: int, seed: in
 
 
 def _combinations() -> Any:
-    """Return a strategy for one to three transformations at mild strengths, the mildest first.
+    """Return a strategy for combinations of up to three transformations at mild strengths, mostly the largest of them.
 
     It is made of booleans only. Hypothesis also draws integers that occur in the user's own modules, so the result
-    would depend on which of them are imported. The bits of the strength come before those of the name, because earlier
-    choices are shrunk first.
+    would depend on which of them are imported. Each transformation has a place of its own in a choice of fixed length,
+    with bits that leave it out: hypothesis then shrinks to fewer transformations first, and to smaller steps second.
     """
     from hypothesis import strategies as st  # noqa: PLC0415 - as above
 
-    def number(bits: tuple[bool, ...]) -> int:
-        return sum(bit << place for place, bit in enumerate(reversed(bits)))
+    def combination(parts: tuple[tuple[Any, ...], ...]) -> Combination:
+        found: dict[Transformation, int] = {}
+        for *present, bits in parts:
+            name = TRANSFORMATIONS[_binary(bits[STEP_BITS:]) % len(TRANSFORMATIONS)]
+            if any(present) and name not in found:
+                found[name] = min(1 + sum(bits[:STEP_BITS]), mild_steps(name))
+        return in_order(tuple(found.items()))
 
-    def part(bits: tuple[tuple[bool, ...], tuple[bool, ...]]) -> tuple[Transformation, int]:
-        step, place = map(number, bits)
-        name = TRANSFORMATIONS[place % len(TRANSFORMATIONS)]
-        return name, 1 + step % mild_steps(name)
+    bit = st.booleans()
+    part = st.tuples(*[bit] * PRESENCE_BITS, st.tuples(*[bit] * (STEP_BITS + NAME_BITS)))
+    return st.tuples(*[part] * MOST_COMBINED).map(combination)
 
-    bits = [st.tuples(*[st.booleans()] * count) for count in (2, 4)]
-    parts = st.lists(st.tuples(*bits).map(part), min_size=1, max_size=MOST_COMBINED, unique_by=lambda one: one[0])
-    return parts.map(lambda found: in_order(tuple(found)))
+
+def _binary(bits: Sequence[bool]) -> int:
+    return sum(bit << place for place, bit in enumerate(reversed(bits)))
 
 
 def _strength(combination: Combination) -> tuple[int, int, Combination]:

@@ -115,7 +115,8 @@ def radius(found: BreakingSteps) -> Measurement:
         interval_of(evidence, bounds=(0.0, float(strengths[-1])), size=int(right.sum())),
         evidence=evidence,
         misses=_misses(found.before, found.after, found.confidence, rows),
-        details={"right_before": float(right.sum()), "never_changed": float(stays[-1])},
+        n=int(right.sum()),
+        details={"never_changed": float(stays[-1])},
         remark=_radius_remark(found, rows),
         plot={"strength": strengths, "share_kept": stays},
     )
@@ -232,7 +233,7 @@ def _mildest_remark(answers: CombinedAnswers) -> str:
     found = answers.mildest
     if found is None:
         return (
-            f"no combination of {answers.tried} that the search tried leaves fewer than {answers.demanded:.0%} of the "
+            f"none of the {answers.tried} combinations that were tried leaves fewer than {answers.demanded:.0%} of the "
             "answers"
         )
     by = " and ".join(described(*one) for one in found.combination)
