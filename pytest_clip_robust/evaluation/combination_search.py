@@ -16,7 +16,7 @@ from pytest_clip_robust.names import STRENGTH_STEPS, TRANSFORMATIONS, Transforma
 
 MOST_COMBINED = 3
 PRESENCE_BITS, STEP_BITS, NAME_BITS = 2, 8, 4
-"""Random bits of a transformation: it is left out if all of the first are 0, and stronger the more of the next are 1."""
+"""Random bits of a transformation: it is left out if all of the first are 0; each 1 of the next makes it stronger."""
 
 EXAMPLES = 300
 """Combinations that hypothesis generates at most; most of them need no answer, because it follows from others."""

@@ -29,11 +29,9 @@ def needs(*parts):
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_one_transformation_is_shrunk_to_its_mildest_strength(name, seed):
-    for step in {1, mild_steps(name)}:
-        found = mildest_combination(needs((name, step)), most=32, seed=seed)
-        assert found.mildest == ((name, step),)
+def test_one_transformation_is_shrunk_to_its_mildest_strength(name):
+    step = max(1, mild_steps(name) // 2)
+    assert mildest_combination(needs((name, step)), most=32).mildest == ((name, step),)
 
 
 def test_two_transformations_that_break_together_alone_are_found():
