@@ -157,34 +157,32 @@ class Invariance:
         features = self._session.encoder.images(self._features.loaded, clean)
         return Asked(images, decide(self._features.predictions(images, features)))
 
-    def _search(self, dataset: str) -> dict[str, tuple[Ints, Ints, Floats]]:
-        """Return steps, answers and confidences of the mildest changes, by transformation."""
-        images, before = (found := self._asked(dataset)).images, found.before
+    def _search(self, dataset: str) -> dict[Transformation, tuple[Ints, Ints, Floats]]:
+        """Return steps, answers and confidences of the mildest changes of right answers, by transformation."""
+        asked = self._asked(dataset)
+        images, before = asked.images, asked.before
         assert before.answers is not None  # noqa: S101 - decided from logits
-        right = np.flatnonzero(before.correct)
-        items = [(name, int(row)) for name in TRANSFORMATIONS for row in right]
+        items = [(name, row) for name in TRANSFORMATIONS for row in np.flatnonzero(before.correct).tolist()]
 
-        def requests(which: Ints, steps: Ints) -> list[tuple[int, Combination]]:
-            pairs = zip((items[i] for i in which.tolist()), steps.tolist(), strict=True)
-            return [(row, ((name, step),)) for (name, row), step in pairs]
+        def ask(which: Ints, steps: Ints) -> tuple[Ints, Floats]:
+            chosen = zip((items[i] for i in which.tolist()), steps.tolist(), strict=True)
+            return self._ask(images, [(row, ((name, step),)) for (name, row), step in chosen])
 
         def changes(which: Ints, steps: Ints) -> NDArray[np.bool_]:
-            after, _ = self._ask(images, requests(which, steps))
-            return np.asarray(after != before.labels[[items[i][1] for i in which.tolist()]])
+            return np.asarray(ask(which, steps)[0] != before.labels[[items[i][1] for i in which.tolist()]])
 
-        steps = find_breaking_steps([STRENGTH_STEPS[name] for name, _ in items], changes)
-        breaking = np.array([step <= STRENGTH_STEPS[name] for (name, _), step in zip(items, steps, strict=True)], bool)
-        after, confidence = self._ask(images, requests(np.flatnonzero(breaking), steps[breaking]))
-        result: dict[str, tuple[Ints, Ints, Floats]] = {}
-        for name in TRANSFORMATIONS:
-            of_name = np.array([one == name for one, _ in items], bool)
-            columns = np.full(len(images), STRENGTH_STEPS[name] + 1), before.answers.copy(), np.zeros(len(images))
-            rows = np.array([row for one, row in items if one == name], np.int64)
-            columns[0][rows] = steps[of_name]
-            changed = rows[breaking[of_name]]
-            columns[1][changed], columns[2][changed] = (one[of_name[breaking]] for one in (after, confidence))
-            result[name] = columns
-        return result
+        sizes = np.array([STRENGTH_STEPS[name] for name, _ in items], np.int64)
+        steps = find_breaking_steps(sizes.tolist(), changes)
+        broken = np.flatnonzero(steps <= sizes)
+        found = {
+            name: (np.full(len(images), STRENGTH_STEPS[name] + 1), before.answers.copy(), np.zeros(len(images)))
+            for name in TRANSFORMATIONS
+        }
+        for i, step, answer, sure in zip(broken, steps[broken], *ask(broken, steps[broken]), strict=True):
+            name, row = items[i]
+            for column, value in zip(found[name], (step, answer, sure), strict=True):
+                column[row] = value
+        return found
 
     def _example(self, asked: Asked, combination: Combination, kept: NDArray[np.bool_]) -> Mildest:
         """Return a combination with the first image whose answer changes, a right one if there is one."""

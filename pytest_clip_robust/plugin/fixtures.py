@@ -116,7 +116,10 @@ def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
 def stored_columns(request: pytest.FixtureRequest) -> Callable[[str], dict[tuple[str, str], Column]]:
     """Return a function that reads the evidence of a stored baseline: the key of a measurement -> its columns.
 
-    Columns are named by stratum and column. Without a baseline the result is empty; a damaged one raises a BaselineError.
+    Columns are named by stratum and column. Without a baseline the result is empty.
+
+    Raises:
+        BaselineError: when called, if the baseline is damaged.
     """
     item, run = request.node, request.config.stash[RUN]
     folder = baseline_folder(run, model_spec(item))

@@ -233,8 +233,7 @@ def _mildest_remark(answers: CombinedAnswers) -> str:
     found = answers.mildest
     if found is None:
         return (
-            f"none of the {answers.tried} combinations that were tried leaves fewer than {answers.demanded:.0%} of the "
-            "answers"
+            f"none of {answers.tried} combinations that were tried leaves fewer than {answers.demanded:.0%} of answers"
         )
     by = " and ".join(described(*one) for one in found.combination)
     return f"mildest: {by} leaves {found.kept:.0%}, such as {found.sample}: {found.before} -> {found.after}"
@@ -247,9 +246,7 @@ def described(transformation: str, step: int) -> str:
     'rotation (12 degrees)'
     """
     name = TRANSFORMATIONS[_place(transformation)]
-    if STRENGTH_STEPS[name] == 1:
-        return name
-    return f"{name} ({strength_at(name, step):g} {STRENGTH_UNITS[name]})"
+    return name if STRENGTH_STEPS[name] == 1 else f"{name} ({strength_at(name, step):g} {STRENGTH_UNITS[name]})"
 
 
 def _place(transformation: str) -> int:

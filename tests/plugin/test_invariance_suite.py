@@ -12,6 +12,7 @@ from PIL import Image
 
 import pytest_clip_robust.evaluation.combination_search
 import pytest_clip_robust.evaluation.invariance  # noqa: F401 - before pytester forgets imports
+from pytest_clip_robust.cli import main
 from pytest_clip_robust.names import strength_at
 
 SUITE = str(Path(__file__).resolve().parents[2] / "suites" / "test_invariance.py")
@@ -59,6 +60,25 @@ class CaseSensitive(Brightness):
 
     def read(self, text):
         return text
+
+
+class Head:
+    """The same answers, by a head of its own."""
+    identity = "brightness head 1"
+    classes = ["red", "green", "blue"]
+
+    def preprocess(self, image):
+        return Brightness().preprocess(image)
+
+    def encode_image(self, pixels):
+        return Brightness().encode_image(pixels)
+
+    def classify(self, features):
+        return 10 * features[:, :3]
+
+
+def load_head():
+    return Head()
 
 
 def load():
@@ -174,6 +194,33 @@ def test_processes_and_batches_do_not_change_the_results(world):
     result, gates = run(world, "--clip-cache=other", "--clip-workers=2", "--clip-batch-size=3")
     result.assert_outcomes(passed=24, skipped=2)
     assert plain(gates) == plain(alone)
+
+
+def test_a_feature_pack_gives_the_numbers_of_its_model(world, monkeypatch):
+    _, alone = run(world, "--clip-cache=cache")
+    monkeypatch.chdir(world.path)
+    assert main(["features", "export", "--model", "py:brightness_clip:load", "--clip-cache", "cache", "pack"]) == 0
+    result, gates = run(world, model="features:pack")
+    result.assert_outcomes(passed=24, skipped=2)
+    assert plain(gates) == plain(alone)
+
+
+def test_a_classifier_with_a_head_is_measured_on_images_alone(world):
+    _, alone = run(world)
+    result, gates = run(world, "-rs", model="py:brightness_clip:load_head")
+    result.assert_outcomes(passed=19, skipped=7)
+    result.stdout.fnmatch_lines(["*has no text encoder, which a change of prompts needs*"])
+    values = {name: one["value"] for name, one in gates.items()}
+    assert values == {name: one["value"] for name, one in alone.items() if "text_agreement" not in name}
+
+
+def test_saved_predictions_are_skipped_with_the_reason(world):
+    names = sorted(path.name for path in (world.path / "photos").rglob("*.png"))
+    rows = [f"{name},{name.partition('_')[0]}" for name in names]
+    (world.path / "answers.csv").write_text("\n".join(["file,answer", *rows]) + "\n")
+    result, _ = run(world, "-rs", model="predictions:answers.csv")
+    result.assert_outcomes(skipped=26)
+    result.stdout.fnmatch_lines(["*images of 'photos' are changed by the run: no answers to them are saved*"])
 
 
 def test_a_model_that_depends_on_casing_is_found(world):
