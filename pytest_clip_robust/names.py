@@ -14,6 +14,7 @@ ROLES = {
     "corruptions": "sets that are corrupted on the fly; kinds that use the scene's geometry need its depth",
     "corrupted": "sets that were corrupted before, as KIND/SEVERITY/CLASS/IMAGE",
     "typographic": "sets on whose images the name of a wrong class is painted",
+    "invariance": "sets whose images and prompts are changed in ways that should not change an answer",
     "captions": "sets of images with captions, measured by retrieval in both directions",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views, measured by geometric correspondence",
@@ -66,6 +67,52 @@ AlsoUnderCorruption = Literal["calibration", "ood"]
 ALSO_UNDER_CORRUPTION: tuple[AlsoUnderCorruption, ...] = get_args(AlsoUnderCorruption)
 """What can be measured under corruption in addition to accuracy."""
 
+Transformation = Literal["flip", "rotation", "crop", "occluder", "hue", "darken", "brighten", "resize", "jpeg"]
+TRANSFORMATIONS: tuple[Transformation, ...] = get_args(Transformation)
+"""Transformations of images that should not change an answer, in the order in which a combination applies them."""
+
+LARGEST_STRENGTHS: dict[Transformation, float] = {
+    "flip": 1.0,
+    "rotation": 48.0,
+    "crop": 0.64,
+    "occluder": 0.48,
+    "hue": 180.0,
+    "darken": 2.4,
+    "brighten": 2.4,
+    "resize": 0.88,
+    "jpeg": 96.0,
+}
+"""The largest strength of each transformation, in its own units (`STRENGTH_UNITS`); 0 changes nothing."""
+
+STRENGTH_UNITS: dict[Transformation, str] = {
+    "flip": "mirrored",
+    "rotation": "degrees",
+    "crop": "of the area cut away",
+    "occluder": "of the area hidden",
+    "hue": "degrees of hue",
+    "darken": "doublings of gamma",
+    "brighten": "halvings of gamma",
+    "resize": "of the pixels per side lost",
+    "jpeg": "below JPEG quality 100",
+}
+
+STRENGTH_STEPS: dict[Transformation, int] = {name: 1 if name == "flip" else 8 for name in TRANSFORMATIONS}
+"""The number of equal steps from 0 to the largest strength; an image is flipped or not, so that is one step."""
+
+
+def strength_at(transformation: Transformation, step: int) -> float:
+    """Return the strength of a step, 0 to the number of steps, in the units of the transformation.
+
+    >>> strength_at("rotation", 2), strength_at("flip", 1)
+    (12.0, 1.0)
+    """
+    return LARGEST_STRENGTHS[transformation] * step / STRENGTH_STEPS[transformation]
+
+
+TextChange = Literal["paraphrase", "lower_case", "upper_case", "no_article", "plural", "synonym", "class_order"]
+TEXT_CHANGES: tuple[TextChange, ...] = get_args(TextChange)
+"""Changes of prompts that should not change an answer."""
+
 OodScore = Literal["mcm", "msp", "max_logit", "energy", "entropy", "neglabel", "knn10", "mahalanobis"]
 OOD_SCORES: tuple[OodScore, ...] = get_args(OodScore)
 
@@ -110,6 +157,7 @@ ASPECTS = {
     "correspondence": "3D correspondence",
     "corruption": "corruptions",
     "features": "geometry of the features",
+    "invariance": "invariance",
     "multimodal": "large multimodal models",
     "ood": "OOD detection",
     "prompts": "prompts",

@@ -16,6 +16,7 @@ from pytest_clip_robust.config.sections import (
     CorrespondenceSettings,
     CorruptionSettings,
     GateSettings,
+    InvarianceSettings,
     MultimodalSettings,
     OodSettings,
     PromptSettings,
@@ -44,6 +45,7 @@ SECTIONS = (
     "ood",
     "corruptions",
     "typographic",
+    "invariance",
     "correspondence",
     "multimodal",
 )
@@ -67,6 +69,7 @@ class Profile:
     ood_scores: the scores that OOD detection is measured by; empty for all.
     corruptions: which kinds and severities, on how many images.
     typographic: on how many images wrong class names are painted.
+    invariance: how many images are transformed, and how many combinations of transformations are tried.
     correspondence: image size, number of pairs, and bins of view angles.
     multimodal: what large multimodal models are asked, about how many images.
     """
@@ -85,6 +88,7 @@ class Profile:
     ood_scores: tuple[str, ...] = ()
     corruptions: CorruptionSettings = field(default_factory=CorruptionSettings)
     typographic: TypographicSettings = field(default_factory=TypographicSettings)
+    invariance: InvarianceSettings = field(default_factory=InvarianceSettings)
     correspondence: CorrespondenceSettings = field(default_factory=CorrespondenceSettings)
     multimodal: MultimodalSettings = field(default_factory=MultimodalSettings)
 
@@ -160,6 +164,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         ood_scores=ood.scores,
         corruptions=replace(corruptions, depth=_resolve_folder(corruptions.depth, folder)),
         typographic=read_section(TypographicSettings, table("typographic"), where=f"{source}: typographic"),
+        invariance=read_section(InvarianceSettings, table("invariance"), where=f"{source}: invariance"),
         correspondence=read_section(CorrespondenceSettings, table("correspondence"), where=f"{source}: correspondence"),
         multimodal=read_section(MultimodalSettings, table("multimodal"), where=f"{source}: multimodal"),
     )

@@ -115,6 +115,30 @@ class TypographicSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InvarianceSettings:
+    """The section ``[invariance]``.
+
+    images: how many images of each set are transformed, spread evenly over its classes; 0 for all.
+    seed: of directions and places, of the drawn combinations and of the search.
+    combinations: how many combinations of transformations are drawn, the same for every model; at least 1.
+    searched: how many combinations the search for the mildest one tries at most; 0 for no search.
+    agreement: the share of answers (0-1) that must stay the same; the search looks for fewer.
+    """
+
+    images: Count = 200
+    seed: Count = 0
+    combinations: Count = 4
+    searched: Count = 32
+    agreement: float = 0.8
+
+    def __post_init__(self) -> None:
+        if self.combinations < 1:
+            raise ConfigError(f"combinations={self.combinations}; expected at least 1")
+        if not 0 < self.agreement <= 1:
+            raise ConfigError(f"agreement={self.agreement}; expected a share above 0 and up to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorrespondenceSettings:
     """The section ``[correspondence]``.
 

@@ -14,6 +14,7 @@ from pytest_clip_robust.evaluation.correspondence import Correspondence
 from pytest_clip_robust.evaluation.corruptions import Corruptions
 from pytest_clip_robust.evaluation.cues import ShapeBias
 from pytest_clip_robust.evaluation.features import ModelFeatures
+from pytest_clip_robust.evaluation.invariance import Invariance
 from pytest_clip_robust.evaluation.multimodal import Multimodal
 from pytest_clip_robust.evaluation.ood import OodDetection
 from pytest_clip_robust.evaluation.prompts import PromptSensitivity
@@ -27,7 +28,8 @@ class EvaluatedModel:
     """One model on the data sets of the profile; only samples that were never encoded before are encoded.
 
     spec, scale, bias: the model's own; logits are ``scale * cosine + bias``. Each aspect has an attribute: shape_bias,
-    ood, calibration, prompts, retrieval, composition, corruptions, typographic, correspondence and multimodal.
+    ood, calibration, prompts, retrieval, composition, corruptions, typographic, invariance, correspondence and
+    multimodal.
 
     Every method raises a ClipRobustError if a set cannot be read or encoded, or nothing can be measured on it.
     """
@@ -44,6 +46,7 @@ class EvaluatedModel:
         self.composition = Composition(features, session)
         self.corruptions = Corruptions(features, session)
         self.typographic = Typographic(features, session)
+        self.invariance = Invariance(features, session)
         self.correspondence = Correspondence(features, session)
         self.multimodal = Multimodal(features, session)
 

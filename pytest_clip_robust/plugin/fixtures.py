@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clip_robust.errors import ConfigError, did_you_mean
+from pytest_clip_robust.plugin.baseline_folders import baseline_folder
+from pytest_clip_robust.plugin.baselines import columns_in, entries_in
 from pytest_clip_robust.plugin.gate import Gate
-from pytest_clip_robust.plugin.items import has_gate
+from pytest_clip_robust.plugin.items import has_gate, model_spec
 from pytest_clip_robust.plugin.keys import FINDING, MODELS, RUN
 from pytest_clip_robust.plugin.parametrize import (
     NO_PANEL_FILE,
@@ -24,6 +26,7 @@ from pytest_clip_robust.system.quiet import quiet
 
 if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
+    from pytest_clip_robust.core.evidence import Column
     from pytest_clip_robust.evaluation.model import EvaluatedModel
     from pytest_clip_robust.models.spec import ModelSpec
     from pytest_clip_robust.properties.reference_panels.lines import PanelLine
@@ -134,6 +137,29 @@ def decide_on_panel(request: pytest.FixtureRequest) -> Callable[[str], None]:
         request.node.user_properties.append((FINDING, name))
 
     return decide
+
+
+@pytest.fixture
+def stored_columns(request: pytest.FixtureRequest) -> Callable[[str], dict[tuple[str, str], Column]]:
+    """Return a function that reads the evidence of a stored baseline: the key of a measurement -> its columns.
+
+    Columns are named by stratum and column. Without a baseline the result is empty.
+
+    Raises:
+        BaselineError: when called, if the baseline is damaged.
+    """
+    item, run = request.node, request.config.stash[RUN]
+    folder = baseline_folder(run, model_spec(item))
+
+    def columns(key: str) -> dict[tuple[str, str], Column]:
+        path = None if folder is None else folder / f"{item.path.stem}.json"
+        entry = None if path is None else entries_in(path).get(key)
+        if path is None or entry is None:
+            return {}
+        stored = columns_in(path.with_suffix(".parquet")).get(entry["outcomes"], ())
+        return {(stratum, name): values for stratum, name, values in stored}
+
+    return columns
 
 
 @pytest.fixture

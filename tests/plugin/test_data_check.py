@@ -104,7 +104,7 @@ def test_every_role_is_looked_at_with_its_own_reader(colours):
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "there id, corruptions, typographic showroom-id *384 images, 24 classes",
+            "there id, corruptions, typographic, invariance showroom-id *384 images, 24 classes",
             "there factors *showroom-factors *1,224 images, 24 classes, 16 factors",
             "there captions, composition *showroom-captions *120 images, 592 captions; 120 images, 503 captions",
             "there views *showroom-views *144 views, 504 pairs",
