@@ -96,6 +96,9 @@ REFERENCE_PANELS = {
 PUBLISHED_SETS = ("imagenet-1k", *dict.fromkeys(name for sets in REFERENCE_PANELS.values() for name in sets))
 """Sets with published accuracies; the first one is the ID set of all panels."""
 
+SUGARCREPE_PP, WHATSUP_PAIR, WHATSUP_SET = "sugarcrepe_pp_image_to_text", "whatsup_pair", "whatsup_set"
+"""Scores of hard pairs that count whole groups of pairs: the last parts of their ids."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 CORRECTIONS = ("benjamini-hochberg", "bonferroni")

@@ -16,7 +16,7 @@ from scipy.special import expit
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Miss
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.scoring.pairs import Contrasts, Matches
+from pytest_clip_robust.scoring.pairs import Contrasts, Matches, Paraphrases
 from pytest_clip_robust.scoring.rankings import MISSES_KEPT, shorten
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import wilson
@@ -127,7 +127,7 @@ def winoground(found: Matches, score: str) -> Measurement:
         wilson(int(right.sum()), len(right)),
         outcomes=right,
         samples=found.samples,
-        details=details | _truncated(found),
+        details=details | truncation(found),
         chance=WINOGROUND[score],
     )
 
@@ -196,10 +196,11 @@ def _measurement(
         samples=[found.samples[row] for row in rows.tolist()],
         evidence=clusters.mean_evidence(found.dataset, values, found.images[rows]),
         misses=misses,
-        details=dict(details or {}) | _truncated(found),
+        details=dict(details or {}) | truncation(found),
         chance=chance,
     )
 
 
-def _truncated(found: Contrasts | Matches) -> dict[str, float]:
+def truncation(found: Contrasts | Matches | Paraphrases) -> dict[str, float]:
+    """Return the number of captions that the model truncated as a detail, if there are any."""
     return {"captions_truncated": found.truncated} if found.truncated else {}
