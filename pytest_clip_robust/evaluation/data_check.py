@@ -102,7 +102,7 @@ def _captions(entry: DataEntry, _role: str, cache: Path | None) -> Described:
 
 def _composition(entry: DataEntry, _role: str, cache: Path | None) -> Described:
     found = load_contrast_set(entry, cache_dir=cache)
-    return f"{len(found.images):,} images, {len(found.texts):,} captions", 0
+    return f"{len(found.images):,} images, {len(found.texts):,} captions", len(found.images)
 
 
 def _views(entry: DataEntry, _role: str, cache: Path | None) -> Described:

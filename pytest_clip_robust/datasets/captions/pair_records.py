@@ -146,7 +146,7 @@ def _paraphrased(record: Record) -> list[HardPair]:
     caption, false = _true_and_false(record)
     second = texts_in(values[PARAPHRASE], f"{where}: {PARAPHRASE}")[0]
     if len(false) != 1:
-        raise DataError(f"{where}: {len(false)} false captions; expected one beside {PARAPHRASE!r}")
+        raise DataError(f"{where}: {len(false)} false captions; expected one with {PARAPHRASE!r}")
     kind = _kind_of(record, value_of(values, KIND_KEYS))
     return [HardPair(true, (false[0],), kind, {SUGARCREPE_PP: (where,)}) for true in (caption, second)]
 

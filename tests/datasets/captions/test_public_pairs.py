@@ -229,7 +229,7 @@ def test_colorswap_is_read_as_winoground(pairs, folder, tmp_path, png):
     ("records", "message"),
     [
         ([TRIPLET | {"caption2": ""}], "entry 0: caption2: caption 0 is empty"),
-        ([TRIPLET | {"negative_caption": ["a", "b"]}], "entry 0: 2 false captions; expected one beside 'caption2'"),
+        ([TRIPLET | {"negative_caption": ["a", "b"]}], "entry 0: 2 false captions; expected one with 'caption2'"),
         (
             [TRIPLET, {key: value for key, value in TRIPLET.items() if key != "caption2"}],
             "entry 1 is not of the layout of .*entry 0; give them as two data sets",
