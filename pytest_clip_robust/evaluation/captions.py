@@ -10,7 +10,7 @@ from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, Match
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
-from pytest_clip_robust.names import SUGARCREPE_PP
+from pytest_clip_robust.names import PHOTO, SUGARCREPE_PP
 from pytest_clip_robust.scoring.pairs import Contrasts, Matches, Paraphrases, contrast, match, paraphrase
 from pytest_clip_robust.scoring.rankings import CaptionedImages, Ranking, Way, rank
 
@@ -113,6 +113,8 @@ class Composition:
         found = library.word_order(dataset) if metric == WORD_ORDER else library.contrasts(dataset)
         if isinstance(found, MatchSet):
             raise ConfigError(f"{dataset!r} has pairs of images with pairs of captions; use its matches")
+        if PHOTO in found.groups:
+            raise ConfigError(f"{dataset!r} has words on notes and no captions; give it the role 'attacked'")
         return contrast(
             self._session.encoder.images(self._features.loaded, found.images),
             self._features.texts(found.texts),

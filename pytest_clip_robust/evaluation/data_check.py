@@ -105,6 +105,11 @@ def _composition(entry: DataEntry, _role: str, cache: Path | None) -> Described:
     return f"{len(found.images):,} images, {len(found.texts):,} captions", len(found.images)
 
 
+def _attacked(entry: DataEntry, _role: str, cache: Path | None) -> Described:
+    found = load_contrast_set(entry, cache_dir=cache)
+    return f"{len(found.images):,} images, {len(found.texts):,} names and words", len(found.images)
+
+
 def _views(entry: DataEntry, _role: str, cache: Path | None) -> Described:
     found = load_view_set(entry, cache_dir=cache)
     return f"{len(found.images):,} views, {len(found.pairs):,} pairs", 0
@@ -123,6 +128,7 @@ def _questions(entry: DataEntry, _role: str, cache: Path | None) -> Described:
 _DESCRIBERS: Mapping[str, Callable[[DataEntry, str, Path | None], Described]] = {
     "corrupted": _corrupted,
     "captions": _captions,
+    "attacked": _attacked,
     "composition": _composition,
     "views": _views,
     "keypoints": _keypoints,

@@ -55,7 +55,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: no item is of `kind`.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     right = found.right[rows]
     return _measurement(
         found,
@@ -64,7 +64,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
         right.astype(np.float64),
         clusters.proportion_interval(right, found.images[rows]),
         kind=kind,
-        misses=_worst_misses(found, rows[~right]),
+        misses=worst_misses(found, rows[~right]),
         details=_baselines(found, rows) | ({} if kind else _by_kind(found)),
         chance=_chance(found, rows),
     )
@@ -76,7 +76,7 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: as for `accuracy`.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     gains = found.right[rows].astype(np.float64) - found.blind_right[rows]
     interval = clusters.mean_interval(gains, found.images[rows], bounds=(-1.0, 1.0))
     details = {"accuracy": float(found.right[rows].mean())} | _baselines(found, rows)
@@ -92,7 +92,7 @@ def text_only(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: as for `accuracy`, or the captions were not classified.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     if found.text_only is None:
         raise MeasurementError(f"{found.dataset!r}: the captions alone were not classified")
     values = found.text_only[rows]
@@ -132,7 +132,12 @@ def winoground(found: Matches, score: str) -> Measurement:
     )
 
 
-def _rows(found: Contrasts, kind: str) -> Ints:
+def rows_of(found: Contrasts, kind: str) -> Ints:
+    """Return the positions of the items of a kind, or of all items for ``""``.
+
+    Raises:
+        MeasurementError: no item is of `kind`.
+    """
     rows = np.flatnonzero([one == kind for one in found.kinds]) if kind else np.arange(len(found))
     if not len(rows):
         raise MeasurementError(
@@ -159,7 +164,8 @@ def _by_kind(found: Contrasts) -> dict[str, float]:
     return {f"accuracy.{kind}": float(found.right[kinds == kind].mean()) for kind in sorted(set(found.kinds))}
 
 
-def _worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
+def worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
+    """Return the misses among the items at the positions `wrong`, the most confident first."""
     leads = found.false - found.true
     worst = wrong[np.argsort(-leads[wrong], kind="stable")[:MISSES_KEPT]]
     return tuple(

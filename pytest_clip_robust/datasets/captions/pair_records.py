@@ -12,9 +12,9 @@ from typing import Any
 
 from pytest_clip_robust.datasets.captions.captions import texts_in
 from pytest_clip_robust.datasets.captions.spatial import scene_groups, side_in
-from pytest_clip_robust.datasets.sources.listings import Record, value_of
+from pytest_clip_robust.datasets.sources.listings import Record, image_of, value_of
 from pytest_clip_robust.errors import DataError
-from pytest_clip_robust.names import SUGARCREPE_PP
+from pytest_clip_robust.names import PHOTO, SUGARCREPE_PP
 from pytest_clip_robust.system.text import printable
 
 TRUE_KEYS = ("true_caption", "positive_caption", "caption")
@@ -22,6 +22,7 @@ FALSE_KEYS = ("negatives", "negative_captions", "negative_caption", "false_capti
 KIND_KEYS = ("negative_kinds", "kinds", "kind")
 TAG_KEYS = ("collapsed_tag", "tag")
 PARAPHRASE, OPTIONS, ANSWER, ANSWER_KIND = "caption2", "caption_options", "correct_answer", "correct_answer_template"
+OBJECT, WORD, VERSION, ID = "object_label", "attack_word", "type", "id"
 NUMBERED = re.compile(r"caption_\d+")
 
 IMAGE_PAIRS = (("image_0", "image_1"), ("image_1", "image_2"))
@@ -71,6 +72,8 @@ def hard_pairs(record: Record) -> list[HardPair]:
     Raises:
         DataError: a caption is missing or empty, a false caption is the true one, or the true one is not named.
     """
+    if WORD in record.values:
+        return [_attacked(record)]
     if OPTIONS in record.values:
         return [_first_of_options(record)]
     if ANSWER in record.values:
@@ -121,6 +124,7 @@ def canonical_kind(text: str) -> str:
 def caption_columns(names: Iterable[str], own: str = "") -> list[str]:
     """Return those `names` of a table's columns that can be part of a record; `own` is one that the user names."""
     known = {*TRUE_KEYS, *FALSE_KEYS, *KIND_KEYS, *TAG_KEYS, PARAPHRASE, OPTIONS, ANSWER, ANSWER_KIND, "split", own}
+    known |= {OBJECT, WORD, VERSION, ID}
     return [name for name in names if name in known or NUMBERED.fullmatch(name)]
 
 
@@ -149,6 +153,18 @@ def _paraphrased(record: Record) -> list[HardPair]:
         raise DataError(f"{where}: {len(false)} false captions; expected one with {PARAPHRASE!r}")
     kind = _kind_of(record, value_of(values, KIND_KEYS))
     return [HardPair(true, (false[0],), kind, {SUGARCREPE_PP: (where,)}) for true in (caption, second)]
+
+
+def _attacked(record: Record) -> HardPair:
+    """Read SCAM: the name of the object, and the word that is on the note, or was before it was removed."""
+    values, where = record.values, record.where
+    name, word = (texts_in(values.get(key), f"{where}: {key}")[0] for key in (OBJECT, WORD))
+    _refuse_true(where, name, [word])
+    version = str(values.get(VERSION) or "").strip()
+    if not version:
+        raise DataError(f"{where}: no {VERSION!r}; expected the version of the photograph, such as SCAM or NoSCAM")
+    photo = str(values.get(ID) or image_of(values) or where)
+    return HardPair(name, (word,), version, {PHOTO: (photo.removeprefix(f"{version}_"),)})
 
 
 def _first_of_options(record: Record) -> HardPair:

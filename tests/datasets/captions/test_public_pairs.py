@@ -225,6 +225,28 @@ def test_colorswap_is_read_as_winoground(pairs, folder, tmp_path, png):
         assert [pickle.loads(pickle.dumps(found.images.read))(i) for i in (0, 1)] == [png(0), png(1)]
 
 
+NOTE = {"file_name": "a.png", "type": "SCAM", "id": "SCAM_7", "object_label": "clock", "attack_word": "taxi"}
+
+
+def test_scam_has_versions_of_photographs(pairs, folder, tmp_path, png):
+    import datasets
+
+    versions = ("NoSCAM", "SCAM", "SynthSCAM")
+    images = folder("images/train/a.png", "images/train/b.png", "images/train/c.png") / "images" / "train"
+    lines = [
+        NOTE | {"file_name": f"{letter}.png", "type": version, "id": f"{version}_7", "postit_area_pct": 3.1}
+        for letter, version in zip("abc", versions, strict=True)
+    ]
+    (images / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    columns = {key: [line[key] for line in lines] for key in ("type", "id", "object_label", "attack_word")}
+    table = datasets.Dataset.from_dict({"image": [{"bytes": png(i), "path": None} for i in range(3)], **columns})
+    table.cast_column("image", datasets.Image(decode=False)).to_parquet(tmp_path / "scam.parquet")
+    for found in (pairs(f"scam={images}?table=metadata.jsonl"), pairs(f"scam={tmp_path / 'scam.parquet'}")):
+        assert [one[1:] for one in choices(found)] == [(version, "clock", ["taxi"]) for version in versions]
+        assert found.groups["photo"].tolist() == [0, 0, 0]
+        assert len(found.images) == 3
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
@@ -254,6 +276,9 @@ def test_colorswap_is_read_as_winoground(pairs, folder, tmp_path, png):
         ([QUESTION | {"correct_answer": None}], "entry 0: correct_answer is None; expected one of 0, 1, 2, 3"),
         ([QUESTION | {"caption_1": "  "}], "entry 0: caption_1: caption 0 is empty"),
         ([QUESTION | {"caption_1": "No cat"}], "entry 0: two captions to choose from are 'No cat'; expected different"),
+        ([NOTE | {"attack_word": "clock"}], "entry 0: the false caption 'clock' is the true one"),
+        ([NOTE | {"object_label": None}], "entry 0: object_label has no caption"),
+        ([NOTE | {"type": ""}], "entry 0: no 'type'; expected the version of the photograph, such as SCAM or NoSCAM"),
         ([[139, "one"]], r"entry 0: \"\[139, 'one'\]\"; expected an object with an image and captions"),
         ([[140, "one", "two"]], "entry 0: no image 140 in "),
         ([[True, "one", "two"]], "entry 0: image True; expected the name of an image file"),
