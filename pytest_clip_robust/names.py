@@ -14,6 +14,7 @@ ROLES = {
     "corruptions": "sets that are corrupted on the fly; kinds that use the scene's geometry need its depth",
     "corrupted": "sets that were corrupted before, as KIND/SEVERITY/CLASS/IMAGE",
     "typographic": "sets on whose images the name of a wrong class is painted",
+    "attacked": "sets of photographs with a wrong word on a note, each with the name of its object and the word",
     "invariance": "sets whose images and prompts are changed in ways that should not change an answer",
     "captions": "sets of images with captions, measured by retrieval in both directions",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
@@ -142,6 +143,12 @@ REFERENCE_PANELS = {
 
 PUBLISHED_SETS = ("imagenet-1k", *dict.fromkeys(name for sets in REFERENCE_PANELS.values() for name in sets))
 """Sets with published accuracies; the first one is the ID set of all panels."""
+
+SUGARCREPE_PP, WHATSUP_PAIR, WHATSUP_SET = "sugarcrepe_pp_image_to_text", "whatsup_pair", "whatsup_set"
+"""Scores of hard pairs that count whole groups of pairs: the last parts of their ids."""
+
+PHOTO = "photo"
+"""The group of the versions of one photograph with and without a word on a note. Texts of such sets are names."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.properties import composition
+from pytest_clip_robust.names import SUGARCREPE_PP
+from pytest_clip_robust.properties import caption_groups, composition
 
 pytestmark = pytest.mark.clip_suite
 
@@ -48,6 +49,21 @@ def test_winoground(model, dataset, score, gate):
     if not model.composition.has_matches(dataset):
         pytest.skip(f"{dataset!r} has no pairs of images with pairs of captions")
     gate(composition.winoground(model.composition.matches(dataset), score))
+
+
+@pytest.mark.clip_role("composition")
+@pytest.mark.parametrize("score", caption_groups.GROUP_SCORES)
+def test_whole_groups(contrasts, score, gate):
+    if score not in contrasts.groups:
+        pytest.skip(f"{contrasts.dataset!r} has no groups of pairs for {score}")
+    gate(caption_groups.whole_groups(contrasts, score))
+
+
+@pytest.mark.clip_role("composition")
+def test_text_only_task(model, contrasts, gate):
+    if SUGARCREPE_PP not in contrasts.groups:
+        pytest.skip(f"{contrasts.dataset!r} has no second true captions")
+    gate(caption_groups.text_only_task(model.composition.paraphrases(contrasts.dataset)))
 
 
 @pytest.mark.clip_role("captions")

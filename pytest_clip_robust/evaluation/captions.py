@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
-from pytest_clip_robust.scoring.pairs import Contrasts, Matches, contrast, match
+from pytest_clip_robust.names import PHOTO, SUGARCREPE_PP
+from pytest_clip_robust.scoring.pairs import Contrasts, Matches, Paraphrases, contrast, match, paraphrase
 from pytest_clip_robust.scoring.rankings import CaptionedImages, Ranking, Way, rank
 
 COMPOSITION, WORD_ORDER = "composition", "word_order"
@@ -80,6 +83,29 @@ class Composition:
         """
         return self._matches(dataset)
 
+    def paraphrases(self, dataset: str) -> Paraphrases:
+        """Return the cosines between an image's two true captions and its false one, as in SugarCrepe++.
+
+        Raises:
+            ConfigError: the set has no second true captions.
+        """
+        self._features.require_texts("every property of captions")
+        found = self._session.library.contrasts(dataset)
+        if not isinstance(found, ContrastSet) or SUGARCREPE_PP not in found.groups:
+            raise ConfigError(f"{dataset!r} has no second true captions; use its contrasts or matches")
+        # The two items of a triplet follow each other.
+        first, second = (np.arange(side, len(found.samples), 2) for side in (0, 1))
+        return paraphrase(
+            self._features.texts(found.texts),
+            triplets=np.stack([found.true_of[first], found.true_of[second], found.false_of[first]], axis=1),
+            dataset=dataset,
+            images=found.image_of[first],
+            kinds=[found.kinds[i] for i in first.tolist()],
+            samples=[found.samples[i] for i in first.tolist()],
+            truncated=self._features.count_truncated(found.texts, dataset),
+            provenance=self._features.provenance(found.fingerprint),
+        )
+
     def _contrast(self, dataset: str, metric: str) -> Contrasts:
         self._features.require_texts("every property of captions")
         library = self._session.library
@@ -87,6 +113,8 @@ class Composition:
         found = library.word_order(dataset) if metric == WORD_ORDER else library.contrasts(dataset)
         if isinstance(found, MatchSet):
             raise ConfigError(f"{dataset!r} has pairs of images with pairs of captions; use its matches")
+        if PHOTO in found.groups:
+            raise ConfigError(f"{dataset!r} has words on notes and no captions; give it the role 'attacked'")
         return contrast(
             self._session.encoder.images(self._features.loaded, found.images),
             self._features.texts(found.texts),
@@ -102,6 +130,7 @@ class Composition:
             text_only=library.text_only(found),
             scale=self._features.scale,
             truncated=self._features.count_truncated(found.texts, dataset),
+            groups=found.groups,
             provenance=self._features.provenance(found.fingerprint),
         )
 

@@ -102,7 +102,12 @@ def _captions(entry: DataEntry, _role: str, cache: Path | None) -> Described:
 
 def _composition(entry: DataEntry, _role: str, cache: Path | None) -> Described:
     found = load_contrast_set(entry, cache_dir=cache)
-    return f"{len(found.images):,} images, {len(found.texts):,} captions", 0
+    return f"{len(found.images):,} images, {len(found.texts):,} captions", len(found.images)
+
+
+def _attacked(entry: DataEntry, _role: str, cache: Path | None) -> Described:
+    found = load_contrast_set(entry, cache_dir=cache)
+    return f"{len(found.images):,} images, {len(found.texts):,} names and words", len(found.images)
 
 
 def _views(entry: DataEntry, _role: str, cache: Path | None) -> Described:
@@ -123,6 +128,7 @@ def _questions(entry: DataEntry, _role: str, cache: Path | None) -> Described:
 _DESCRIBERS: Mapping[str, Callable[[DataEntry, str, Path | None], Described]] = {
     "corrupted": _corrupted,
     "captions": _captions,
+    "attacked": _attacked,
     "composition": _composition,
     "views": _views,
     "keypoints": _keypoints,

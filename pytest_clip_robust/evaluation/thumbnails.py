@@ -13,7 +13,7 @@ from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.evaluation.library import Library
 
 QUALITY = 60
-NOT_IMAGES_WITH_LABELS = ("captions", "composition", "views", "keypoints", "questions")
+NOT_IMAGES_WITH_LABELS = ("attacked", "captions", "composition", "views", "keypoints", "questions")
 
 
 class Thumbnail(NamedTuple):
@@ -81,7 +81,12 @@ def _thumbnail(images: ImageSet, place: int, side: int) -> Thumbnail | None:
 
 def _image_sets(dataset: str, library: Library, profile: Profile) -> Iterator[ImageSet]:
     """Return the images of a data set for each of its roles; a role whose data cannot be read has none."""
-    of_role = {"captions": library.captions, "composition": library.contrasts, "questions": library.questions}
+    of_role = {
+        "attacked": library.contrasts,
+        "captions": library.captions,
+        "composition": library.contrasts,
+        "questions": library.questions,
+    }
     roles = [role for role, names in profile.roles.items() if dataset in names]
     try:
         if any(role not in NOT_IMAGES_WITH_LABELS for role in roles):

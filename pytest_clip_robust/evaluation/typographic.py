@@ -1,4 +1,4 @@
-"""Answers of one model to photographs with painted words."""
+"""Answers of one model to photographs with painted words, and with words on notes that were there before."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import numpy as np
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.corruptions.notes import VERSION
 from pytest_clip_robust.corruptions.painted_images import PaintedImages
+from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.errors import NotApplicableError
+from pytest_clip_robust.errors import ConfigError, NotApplicableError
 from pytest_clip_robust.evaluation.corrupted_images import take_evenly
 from pytest_clip_robust.evaluation.features import Array, ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
+from pytest_clip_robust.names import PHOTO
 from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.scoring.painted import PaintedAnswers
+from pytest_clip_robust.scoring.pairs import Contrasts, contrast
 
 
 class Typographic:
-    """Answers to the images of a set with the name of a wrong class on them."""
+    """Answers to images with a wrong word on them: painted by the run, or in the photograph."""
 
     def __init__(self, features: ModelFeatures, session: Session) -> None:
         self._features, self._session = features, session
         self.answers = lru_cache(maxsize=None)(self._answers)
+        self.notes = lru_cache(maxsize=None)(self._notes)
 
     def _answers(self, dataset: str) -> PaintedAnswers:
         """Return the answers to a set's images with a word, with a blank note, and without either.
@@ -48,6 +52,37 @@ class Typographic:
             blank=self._decided(images, blank, f"{made}, blank"),
             clean=self._decided(images, encode(loaded, images), ""),
             words=painted.words,
+        )
+
+    def _notes(self, dataset: str) -> Contrasts:
+        """Return the cosines of photographs with the name of their object and with the word on the note, as in SCAM.
+
+        Both go into the templates of the profile's prompts, as class names do.
+
+        Raises:
+            ConfigError: the set has no words on notes.
+            NotApplicableError: the model has no text encoder.
+        """
+        self._features.require_texts("a choice between an object and a word")
+        found = self._session.library.contrasts(dataset)
+        if not isinstance(found, ContrastSet) or PHOTO not in found.groups:
+            raise ConfigError(f"{dataset!r} has no words on notes, which the role 'attacked' is for")
+        prompts = self._session.prompts
+        return contrast(
+            self._session.encoder.images(self._features.loaded, found.images),
+            self._features.weights(tuple((name,) for name in found.texts), prompts),
+            texts=found.texts,
+            image_of=found.image_of,
+            true_of=found.true_of,
+            false_items=found.false_items,
+            false_of=found.false_of,
+            dataset=dataset,
+            metric="typographic",
+            kinds=found.kinds,
+            samples=found.samples,
+            scale=self._features.scale,
+            groups=found.groups,
+            provenance=self._features.provenance(found.fingerprint, prompts),
         )
 
     def _decided(self, images: ImageSet, features: Array, made: str) -> Decisions:

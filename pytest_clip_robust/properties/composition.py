@@ -16,7 +16,7 @@ from scipy.special import expit
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Miss
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
-from pytest_clip_robust.scoring.pairs import Contrasts, Matches
+from pytest_clip_robust.scoring.pairs import Contrasts, Matches, Paraphrases
 from pytest_clip_robust.scoring.rankings import MISSES_KEPT, shorten
 from pytest_clip_robust.stats import clusters
 from pytest_clip_robust.stats.intervals import wilson
@@ -55,7 +55,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: no item is of `kind`.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     right = found.right[rows]
     return _measurement(
         found,
@@ -64,7 +64,7 @@ def accuracy(found: Contrasts, kind: str = "") -> Measurement:
         right.astype(np.float64),
         clusters.proportion_interval(right, found.images[rows]),
         kind=kind,
-        misses=_worst_misses(found, rows[~right]),
+        misses=worst_misses(found, rows[~right]),
         details=_baselines(found, rows) | ({} if kind else _by_kind(found)),
         chance=_chance(found, rows),
     )
@@ -76,7 +76,7 @@ def gain_over_blind(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: as for `accuracy`.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     gains = found.right[rows].astype(np.float64) - found.blind_right[rows]
     interval = clusters.mean_interval(gains, found.images[rows], bounds=(-1.0, 1.0))
     details = {"accuracy": float(found.right[rows].mean())} | _baselines(found, rows)
@@ -92,7 +92,7 @@ def text_only(found: Contrasts, kind: str = "") -> Measurement:
     Raises:
         MeasurementError: as for `accuracy`, or the captions were not classified.
     """
-    rows = _rows(found, kind)
+    rows = rows_of(found, kind)
     if found.text_only is None:
         raise MeasurementError(f"{found.dataset!r}: the captions alone were not classified")
     values = found.text_only[rows]
@@ -127,12 +127,17 @@ def winoground(found: Matches, score: str) -> Measurement:
         wilson(int(right.sum()), len(right)),
         outcomes=right,
         samples=found.samples,
-        details=details | _truncated(found),
+        details=details | truncation(found),
         chance=WINOGROUND[score],
     )
 
 
-def _rows(found: Contrasts, kind: str) -> Ints:
+def rows_of(found: Contrasts, kind: str) -> Ints:
+    """Return the positions of the items of a kind, or of all items for ``""``.
+
+    Raises:
+        MeasurementError: no item is of `kind`.
+    """
     rows = np.flatnonzero([one == kind for one in found.kinds]) if kind else np.arange(len(found))
     if not len(rows):
         raise MeasurementError(
@@ -159,7 +164,8 @@ def _by_kind(found: Contrasts) -> dict[str, float]:
     return {f"accuracy.{kind}": float(found.right[kinds == kind].mean()) for kind in sorted(set(found.kinds))}
 
 
-def _worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
+def worst_misses(found: Contrasts, wrong: Ints) -> tuple[Miss, ...]:
+    """Return the misses among the items at the positions `wrong`, the most confident first."""
     leads = found.false - found.true
     worst = wrong[np.argsort(-leads[wrong], kind="stable")[:MISSES_KEPT]]
     return tuple(
@@ -196,10 +202,11 @@ def _measurement(
         samples=[found.samples[row] for row in rows.tolist()],
         evidence=clusters.mean_evidence(found.dataset, values, found.images[rows]),
         misses=misses,
-        details=dict(details or {}) | _truncated(found),
+        details=dict(details or {}) | truncation(found),
         chance=chance,
     )
 
 
-def _truncated(found: Contrasts | Matches) -> dict[str, float]:
+def truncation(found: Contrasts | Matches | Paraphrases) -> dict[str, float]:
+    """Return the number of captions that the model truncated as a detail, if there are any."""
     return {"captions_truncated": found.truncated} if found.truncated else {}

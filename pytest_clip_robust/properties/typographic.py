@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
+from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Subject
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.painted import PaintedAnswers
@@ -79,17 +80,44 @@ def word_effect(answers: PaintedAnswers) -> Measurement:
     in both. The interval is Student's for paired differences. `details` have the number of images that are correct in
     one version only, and McNemar's mid-p for the hypothesis that the word costs nothing.
     """
-    lost = answers.blank.correct.astype(np.float64) - answers.word.correct
-    paired = mcnemar(answers.blank.correct, answers.word.correct, direction="higher")
-    return Measurement.of(
+    return loss_of(
         answers,
         EFFECT,
+        answers.blank.correct,
+        answers.word.correct,
+        samples=answers.samples,
+        details=_accuracies(answers),
+    )
+
+
+def loss_of(
+    subject: Subject,
+    metric: Metric,
+    before: NDArray[np.bool_],
+    after: NDArray[np.bool_],
+    *,
+    samples: Sequence[str],
+    details: Mapping[str, float],
+    subset: str = "",
+) -> Measurement:
+    """Measure the accuracy lost between two versions of N images: the mean of ``before - after``, both (N,), -1 to 1.
+
+    The interval is Student's for paired differences. The number of images lost and gained, and McNemar's mid-p for no
+    loss, are added to `details`.
+    """
+    lost = before.astype(np.float64) - after
+    paired = mcnemar(before, after, direction="higher")
+    changes = {"lost": float((lost > 0).sum()), "gained": float((lost < 0).sum()), "p_no_loss": paired.p_worse}
+    return Measurement.of(
+        subject,
+        metric,
         float(lost.mean()),
         mean_interval(lost, bounds=(-1.0, 1.0)),
+        n=len(lost),
+        subset=subset,
         outcomes=lost,
-        samples=answers.samples,
-        details=_accuracies(answers)
-        | {"lost": float((lost > 0).sum()), "gained": float((lost < 0).sum()), "p_no_loss": paired.p_worse},
+        samples=samples,
+        details=dict(details) | changes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,7 @@ class Contrasts:
     true_texts, false_texts: I captions each. truncated: the number of captions longer than the model's context.
     text_only: (I,) 1 if a classifier of the captions alone is correct, 0 if it is wrong, 0.5 if it is undecided; None
         if the set has too few images to fit one. metric: the first part of every metric's id.
+    groups: (I,) the number of each item's group, from 0, by the name of a score that counts whole groups.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class Contrasts:
     metric: str = "composition"
     scale: float = 1.0
     truncated: int = 0
+    groups: Mapping[str, Ints] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
 
     def __len__(self) -> int:
@@ -79,6 +81,35 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.cosines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paraphrases:
+    """Cosines between the captions of T triplets: two true ones of an image, and a false one.
+
+    same: (T,) of the two true captions with each other; first, second: (T,) of each of them with the false one.
+    images: (T,) positions of images; kinds: T names of what the false caption changes. truncated: the number of
+        captions longer than the model's context.
+    """
+
+    dataset: str
+    same: Floats
+    first: Floats
+    second: Floats
+    images: Ints
+    kinds: Sequence[str]
+    samples: Sequence[str]
+    truncated: int = 0
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(T,) whether the true captions are closer to each other than each of them is to the false one."""
+        won: NDArray[np.bool_] = (self.same > self.first) & (self.same > self.second)
+        return won
 
 
 def contrast(
@@ -140,6 +171,21 @@ def match(
     )
     build: Callable[..., Matches] = Matches
     return build(cosines=found.reshape(-1, 2, 2), **about)
+
+
+def paraphrase(captions: NDArray[np.floating], *, triplets: Ints, **about: object) -> Paraphrases:
+    """Compare the captions of T triplets with each other, given the features of M captions (M, D) of any length.
+
+    triplets: (T, 3) positions of two true captions and a false one. `about` are the other fields of Paraphrases.
+
+    Raises:
+        MeasurementError: a feature cannot be normalised.
+    """
+    known = unit_rows(captions, "caption")
+    pairs = {"same": (0, 1), "first": (0, 2), "second": (1, 2)}
+    found = {name: cosines(known, known, triplets[:, a], triplets[:, b]) for name, (a, b) in pairs.items()}
+    build: Callable[..., Paraphrases] = Paraphrases
+    return build(**found, **about)
 
 
 def tell_texts_apart(true_texts: Sequence[str], false_texts: Sequence[str], groups: Ints) -> Floats | None:

@@ -244,3 +244,114 @@ def test_a_suite_of_one_s_own_asks_for_what_is_there(world, pytester):
     pytester.runpytest("test_own.py", "--model=py:colour_clip:load", "--clip-profile=roles.toml").assert_outcomes(
         passed=1
     )
+
+
+NEWER = """
+name = "newer"
+[roles]
+composition = ["scpp", "whatsup", "negbench", "colorswap"]
+[data.scpp]
+location = "pictures"
+table = "swap_att.json"
+[data.whatsup]
+location = "pictures"
+table = "controlled_images_dataset.json"
+[data.negbench]
+location = "pictures"
+table = "mcq.csv"
+[data.colorswap]
+location = "pictures"
+table = "test.json"
+"""
+
+
+@pytest.fixture
+def newer(world):
+    """Run the suites on four small sets in the layouts of SugarCrepe++, What'sUp, NegBench and ColorSwap."""
+    folder = Path("pictures")
+    names = list(PAINT)
+    of = {colour: [f"{i}.png" for i in range(36) if names[i % 3] == colour] for colour in names}
+    scpp, asked, swaps, scenes = (
+        [],
+        ["image_path,caption_0,caption_1,caption_2,caption_3,correct_answer,correct_answer_template"],
+        [],
+        [],
+    )
+    for i in range(12):
+        red, green = of["red"][i], of["green"][i]
+        scpp.append(
+            {"filename": red, "caption": "red thing", "caption2": "a red one", "negative_caption": "a green thing"}
+        )
+        asked.append(f"data/x/{green},red,blue,green,red or blue,2,positive")
+        asked.append(f"data/x/{red},red,blue,green,blue or green,0,negative")
+        swaps.append({"id": i, "image_1": red, "image_2": green, "caption_1": "the red", "caption_2": "the green"})
+    for i in range(3):
+        texts = [
+            f"{c} {where} {i}"
+            for c, where in (("red", "on"), ("green", "under"), ("blue", "left of"), ("red", "right of"))
+        ]
+        files = (of["red"][i], of["green"][i], of["blue"][i], of["red"][i + 6])
+        scenes += [
+            {
+                "image_path": f"data/controlled_images/{file}",
+                "caption_options": [text, *(t for t in texts if t != text)],
+            }
+            for file, text in zip(files, texts, strict=True)
+        ]
+    for name, content in (("swap_att", scpp), ("controlled_images_dataset", scenes), ("test", swaps)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "mcq.csv").write_text("\n".join(asked) + "\n")
+    Path("roles.toml").write_text(NEWER)
+    return world
+
+
+def test_newer_sets_are_measured_by_their_own_scores(newer):
+    result, report = newer("-rs")
+    assert result.ret == 0, result.stdout
+    found = values(report)
+    assert found["composition.accuracy[scpp]"] == 1
+    assert found["composition.sugarcrepe_pp_image_to_text[scpp]"] == 1
+    assert found["composition.accuracy[negbench]"] == 1
+    assert found["composition.winoground_group[colorswap]"] == 1
+    # In a set of four, the two red captions are alike for red images: a tie is wrong, and so is every set.
+    assert found["composition.accuracy[whatsup]"] == 0.5
+    assert found["composition.whatsup_pair[whatsup]"] == found["composition.whatsup_set[whatsup]"] == 0
+    gates = {gate["measurement"]: gate for gate in report["gates"]}
+    assert gates["composition.sugarcrepe_pp_image_to_text[scpp]"]["n"] == 12
+    assert gates["composition.sugarcrepe_pp_text_only[scpp]"]["chance"] == pytest.approx(1 / 3)
+    assert gates["composition.whatsup_pair[whatsup]"]["n"] == 6
+    details = gates["composition.accuracy[negbench]"]["details"]
+    assert (details["accuracy.affirmation"], details["accuracy.negation"]) == (1, 1)
+    assert gates["composition.accuracy[negbench]"]["chance"] == 0.25
+    groups = ("sugarcrepe_pp_image_to_text", "sugarcrepe_pp_text_only", "whatsup_pair", "whatsup_set")
+    assert {name for name in found if name.startswith(tuple(f"composition.{one}[" for one in groups))} == {
+        "composition.sugarcrepe_pp_image_to_text[scpp]",
+        "composition.sugarcrepe_pp_text_only[scpp]",
+        "composition.whatsup_pair[whatsup]",
+        "composition.whatsup_set[whatsup]",
+    }
+    result.stdout.fnmatch_lines(
+        [
+            "*'negbench' has no groups of pairs for whatsup_pair*",
+            "*'whatsup' has no second true captions*",
+            "*'colorswap' has pairs of images with pairs of captions, and no false captions*",
+        ],
+        consecutive=False,
+    )
+
+
+def test_paraphrases_are_only_of_sets_that_have_them(newer, pytester):
+    pytester.makepyfile(
+        test_own="""
+        import pytest
+        from pytest_clip_robust.errors import ConfigError
+
+        def test_it(model):
+            assert len(model.composition.paraphrases("scpp")) == 12
+            for name in ("whatsup", "colorswap"):
+                with pytest.raises(ConfigError, match=f"'{name}' has no second true captions; use its"):
+                    model.composition.paraphrases(name)
+        """
+    )
+    run = pytester.runpytest("test_own.py", "--model=py:colour_clip:load", "--clip-profile=roles.toml")
+    run.assert_outcomes(passed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import pytest_clip_robust.evaluation.data_check
@@ -140,6 +142,17 @@ def test_a_local_copy_replaces_that_of_the_hub(profile):
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         ["differs id   imagenet-1k 1 images, 1,000 classes of which 1 have images; the published set has 50,000 images"]
+    )
+
+
+def test_a_set_of_hard_pairs_that_lacks_images_differs(profile):
+    world = profile('composition = "whatsup-a"', '[data.whatsup-a]\nlocation = "photos"\ntable = "a.json"')
+    for name in ("red_0.png", "green_0.png"):
+        (world.path / "photos" / name.split("_")[0] / name).rename(world.path / "photos" / name)
+    entries = [{"image_path": f"data/x/{name}_0.png", "caption_options": [name, "grey"]} for name in ("red", "green")]
+    (world.path / "photos" / "a.json").write_text(json.dumps(entries))
+    world.runpytest(*CHECK).stdout.fnmatch_lines(
+        ["differs composition whatsup-a 2 images, 3 captions; the published set has 412 images"]
     )
 
 

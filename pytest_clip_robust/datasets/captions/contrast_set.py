@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.datasets.images.image_set import ImageSet, SetOfImages
@@ -16,6 +16,8 @@ class ContrastSet(SetOfImages):
     texts: M distinct captions. image_of, true_of: (I,) positions in images and texts.
     false_items, false_of: (F,) the items of the false captions, ascending, and the positions of the captions in texts.
     kinds: I names for the change that makes the captions false. samples: I names of items.
+    groups: (I,) the number of each item's group, from 0, by the name of a score that counts whole groups, such as
+        ``whatsup_pair``; empty for most sets.
     """
 
     images: ImageSet
@@ -27,6 +29,7 @@ class ContrastSet(SetOfImages):
     kinds: Sequence[str]
     samples: Sequence[str]
     fingerprint: str
+    groups: Mapping[str, Ints] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,45 +12,31 @@ import numpy as np
 
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.datasets.captions.captions import texts_in
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.captions.crops import Box, CropReader
+from pytest_clip_robust.datasets.captions.pair_records import (
+    CaptionPair,
+    HardPair,
+    caption_columns,
+    caption_pair,
+    hard_pairs,
+    image_keys,
+)
+from pytest_clip_robust.datasets.captions.spatial import check_scenes
 from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
 from pytest_clip_robust.datasets.sources.arrow import Opened, table_images
-from pytest_clip_robust.datasets.sources.listings import (
-    ImageFinder,
-    Record,
-    find_listings,
-    image_of,
-    read_records,
-    value_of,
-)
+from pytest_clip_robust.datasets.sources.listings import ImageFinder, Record, find_listings, image_of, read_records
 from pytest_clip_robust.datasets.sources.reading import open_table
 from pytest_clip_robust.datasets.sources.rows import Rows, file_rows
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.names import WHATSUP_SET
 from pytest_clip_robust.system.text import printable
 
-TRUE_KEYS = ("true_caption", "positive_caption", "caption")
-FALSE_KEYS = ("negatives", "negative_captions", "negative_caption", "false_caption", "false_captions")
-KIND_KEYS = ("negative_kinds", "kinds", "kind")
 BOX_KEYS = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
-TAG_KEYS = ("collapsed_tag", "tag")
-WORDS = {
-    "replaced": "replace",
-    "swapped": "swap",
-    "added": "add",
-    "obj": "object",
-    "att": "attribute",
-    "rel": "relation",
-}
-CHANGES = ("replace", "replaced", "swap", "swapped", "add", "added")
-WHOLE_KINDS = ("attribution", "relation", "order")
-"""Kinds that are the last word of a file name, such as ``visual_genome_attribution.json``."""
-
-IMAGE, FIRST, SECOND = "image", "image_0", "image_1"
+IMAGE = "image"
 
 
 class _Images(Protocol):
@@ -65,21 +51,19 @@ class _Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """The content of a record: an image, its caption, and false captions that differ by one kind of change."""
+    """A hard pair with the position of its image, and the place of its record for messages."""
 
     image: int
-    caption: str
-    false: tuple[str, ...]
-    kind: str
+    pair: HardPair
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """The content of a record: two images and their two captions."""
+    """Two captions with the positions of their images."""
 
     images: tuple[int, int]
-    captions: tuple[str, str]
-    kind: str
+    pair: CaptionPair
 
 
 def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ContrastSet | MatchSet:
@@ -99,22 +83,11 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
         opened = open_table(entry, prepared_folder(cache_dir))
         records = _table_records(entry, opened.table)
         images = _TableImages(entry, opened)
-    if FIRST in records[0].values or FIRST in getattr(images, "columns", ()):
-        return _match_set(entry, [_match(i, one, images) for i, one in enumerate(records)], images, cache_dir)
+    keys = image_keys({*records[0].values, *getattr(images, "columns", ())})
+    if keys is not None:
+        return _match_set(entry, [_match(i, one, images, keys) for i, one in enumerate(records)], images, cache_dir)
     items = [item for i, one in enumerate(records) for item in _items(i, one, images)]
     return _contrast_set(entry, items, images, cache_dir)
-
-
-def canonical_kind(text: str) -> str:
-    """Return the name that the suites use for a kind of false caption.
-
-    >>> canonical_kind("replaced object"), canonical_kind("swap_att"), canonical_kind("visual_genome_relation")
-    ('replace_object', 'swap_attribute', 'relation')
-    """
-    words = text.strip().lower().replace("-", "_").replace(" ", "_").split("_")
-    if words[-1] in WHOLE_KINDS and words[0] not in CHANGES:
-        return words[-1]
-    return "_".join(WORDS.get(word, word) for word in words)
 
 
 class _ListedImages:
@@ -158,7 +131,7 @@ class _TableImages:
     """Images in one column of a table, or in two columns."""
 
     def __init__(self, entry: DataEntry, opened: Opened) -> None:
-        self.columns = [column for column in (FIRST, SECOND) if column in opened.table.features] or [entry.image]
+        self.columns = [*(image_keys(opened.table.features) or (entry.image,))]
         self._tables = [table_images(entry, opened, column=column) for column in self.columns]
         self._size = len(opened.table)
 
@@ -203,8 +176,7 @@ class _Chain:
 
 def _table_records(entry: DataEntry, table: Any) -> list[Record]:
     """Return the rows of a table without their images."""
-    known = {*TRUE_KEYS, *FALSE_KEYS, *KIND_KEYS, *TAG_KEYS, "caption_0", "caption_1", "split", entry.caption}
-    columns = {name: list(table[name]) for name in table.features if name in known}
+    columns = {name: list(table[name]) for name in caption_columns(table.features, entry.caption)}
     if not columns:
         raise DataError(f"data set {entry.name!r}: no column holds captions; it has {', '.join(table.features)}")
     where = f"data set {entry.name!r}: row"
@@ -215,43 +187,65 @@ def _table_records(entry: DataEntry, table: Any) -> list[Record]:
 
 
 def _items(number: int, record: Record, images: _Images) -> list[_Item]:
-    """Return one item per record, or one per false caption if each has its own kind."""
-    values, where = record.values, record.where
-    (caption,) = texts_in(value_of(values, TRUE_KEYS), f"{where}: the true caption")[:1]
-    false = texts_in(value_of(values, FALSE_KEYS), f"{where}: the false caption")
-    same = next((text for text in false if text == caption), None)
-    if same is not None:
-        raise DataError(f"{where}: the false caption {printable(same)!r} is the true one")
+    pairs = hard_pairs(record)
     image = images.place(number, record, IMAGE)
-    kinds = value_of(values, KIND_KEYS)
-    if not isinstance(kinds, list):
-        return [_Item(image, caption, tuple(false), canonical_kind(str(kinds or record.part or "all")))]
-    if len(kinds) != len(false):
-        raise DataError(f"{where}: {len(kinds)} kinds for {len(false)} false captions")
-    return [_Item(image, caption, (text,), canonical_kind(str(kind))) for text, kind in zip(false, kinds, strict=True)]
+    return [_Item(image, pair, record.where) for pair in pairs]
 
 
-def _match(number: int, record: Record, images: _Images) -> _Match:
-    values, where = record.values, record.where
-    first, second = (texts_in(values.get(key), f"{where}: {key}")[0] for key in ("caption_0", "caption_1"))
-    if first == second:
-        raise DataError(f"{where}: both captions are {printable(first)!r}")
-    places = (images.place(number, record, FIRST), images.place(number, record, SECOND))
-    return _Match(places, (first, second), canonical_kind(str(value_of(values, TAG_KEYS) or "all")))
+def _match(number: int, record: Record, images: _Images, keys: tuple[str, str]) -> _Match:
+    pair = caption_pair(record, keys)
+    first, second = (images.place(number, record, key) for key in keys)
+    return _Match((first, second), pair)
+
+
+def _groups(entry: DataEntry, items: Sequence[_Item]) -> dict[str, Ints]:
+    """Return the (I,) group numbers of the items, by the name of the score that counts whole groups.
+
+    Raises:
+        DataError: an item has no group of a score that others have, or a set of images is not whole.
+    """
+    found: dict[str, Ints] = {}
+    scores = dict.fromkeys(score for item in items for score in item.pair.groups)
+    for score in scores:
+        other = next((item for item in items if score not in item.pair.groups), None)
+        if other is not None:
+            one = next(item for item in items if score in item.pair.groups)
+            raise DataError(f"{other.where} is not of the layout of {one.where}; give them as two data sets")
+        numbers: dict[tuple[str, ...], int] = {}
+        found[score] = np.array([numbers.setdefault(i.pair.groups[score], len(numbers)) for i in items], np.int64)
+    if WHATSUP_SET in found:
+        sets: dict[int, list[HardPair]] = {}
+        for number, item in zip(found[WHATSUP_SET].tolist(), items, strict=True):
+            sets.setdefault(number, []).append(item.pair)
+        scenes = [((pairs[0].caption, *pairs[0].false), [pair.caption for pair in pairs]) for pairs in sets.values()]
+        check_scenes(scenes, f"data set {entry.name!r}")
+    return found
+
+
+def _never_right(entry: DataEntry, items: Sequence[_Item]) -> tuple[str, ...]:
+    """Return a remark on items whose false caption is their true one; a model cannot be right on them."""
+    tied = [item for item in items if item.pair.caption in item.pair.false]
+    if not tied:
+        return ()
+    such = f"{len(tied)}, such as {printable(tied[0].pair.caption)!r}"
+    return (f"data set {entry.name!r}: items that count as wrong because their false caption is the true one: {such}",)
 
 
 def _contrast_set(entry: DataEntry, items: list[_Item], images: _Images, cache_dir: Path | None) -> ContrastSet:
-    pictures, places = distinct_image_set(entry, images.rows(), cache_dir=cache_dir)
+    groups = _groups(entry, items)
+    rows = images.rows()
+    rows = replace(rows, remarks=(*rows.remarks, *_never_right(entry, items)))
+    pictures, places = distinct_image_set(entry, rows, cache_dir=cache_dir)
     text_of: dict[str, int] = {}
-    true_of = [text_of.setdefault(item.caption, len(text_of)) for item in items]
-    false = [(i, text_of.setdefault(text, len(text_of))) for i, item in enumerate(items) for text in item.false]
+    true_of = [text_of.setdefault(item.pair.caption, len(text_of)) for item in items]
+    false = [(i, text_of.setdefault(text, len(text_of))) for i, item in enumerate(items) for text in item.pair.false]
     columns = {
         "image_of": places[[item.image for item in items]],
         "true_of": np.array(true_of, np.int64),
         "false_items": np.array([i for i, _ in false], np.int64),
         "false_of": np.array([text for _, text in false], np.int64),
     }
-    kinds = [item.kind for item in items]
+    kinds = [item.pair.kind for item in items]
     numbers: dict[tuple[int, str], int] = {}
     samples = []
     for image, kind in zip(columns["image_of"].tolist(), kinds, strict=True):
@@ -263,22 +257,23 @@ def _contrast_set(entry: DataEntry, items: list[_Item], images: _Images, cache_d
         **columns,
         kinds=kinds,
         samples=samples,
-        fingerprint=_fingerprint(pictures, text_of, columns, kinds),
+        groups=groups,
+        fingerprint=_fingerprint(pictures, text_of, columns | groups, kinds),
     )
 
 
 def _match_set(entry: DataEntry, matches: list[_Match], images: _Images, cache_dir: Path | None) -> MatchSet:
     pictures, places = distinct_image_set(entry, images.rows(), cache_dir=cache_dir)
     text_of: dict[str, int] = {}
-    texts = [[text_of.setdefault(text, len(text_of)) for text in match.captions] for match in matches]
+    texts = [[text_of.setdefault(text, len(text_of)) for text in match.pair.captions] for match in matches]
     columns = {"image_of": places[[match.images for match in matches]], "text_of": np.array(texts, np.int64)}
-    kinds = [match.kind for match in matches]
+    kinds = [match.pair.kind for match in matches]
     return MatchSet(
         images=pictures,
         texts=list(text_of),
         **columns,
         kinds=kinds,
-        samples=[f"{i}: {match.captions[0]}" for i, match in enumerate(matches)],
+        samples=[f"{i}: {match.pair.captions[0]}" for i, match in enumerate(matches)],
         fingerprint=_fingerprint(pictures, text_of, columns, kinds),
     )
 

@@ -24,6 +24,7 @@ from pytest_clip_robust.system.text import printable
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".txt")
 USUAL_NAMES = ("captions.json", "captions.csv", "captions.txt", "results.csv", "examples.jsonl")
 IMAGE_KEYS = ("image", "filename", "file_name", "file", "image_path", "image_name", "img", "path")
+COCO_DIGITS = 12
 IMAGE_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -112,12 +113,16 @@ def _listings_in(entry: DataEntry, root: Path, *, named: bool) -> list[Path]:
 
 
 class ImageFinder:
-    """Finds listed images in a folder or in its folder ``images``, and numbers them in the order of the listing."""
+    """Finds listed images in a folder or in its folder ``images``, and numbers them in the order of the listing.
+
+    Of a listed path that does not exist there, the last folder with the file is looked for, and then the file alone. A
+    number is the name of an image as in Visual Genome, or COCO's name with twelve digits.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._places: dict[str, int] = {}
-        self._by_bare_name: dict[str, str] = {}
+        self._by_path: dict[str, str] = {}
         self.paths: list[str] = []
 
     @property
@@ -131,6 +136,8 @@ class ImageFinder:
         Raises:
             DataError: no image has that name.
         """
+        if isinstance(file, int) and not isinstance(file, bool):
+            file = str(file)
         if not isinstance(file, str) or not file:
             raise DataError(f"{where}: image {file!r}; expected the name of an image file")
         if file not in self._places:
@@ -139,14 +146,16 @@ class ImageFinder:
         return self._places[file]
 
     def _find(self, file: str, where: str) -> Path:
-        bare = Path(file).name
-        for candidate in (file, f"images/{file}", bare):
+        parts = Path(file).parts
+        shorter = ("/".join(parts[-2:]), parts[-1]) if len(parts) > 1 else ()
+        padded = (file.zfill(COCO_DIGITS),) if file.isdecimal() else ()
+        for candidate in (file, f"images/{file}", *shorter, *padded):
             for suffix in IMAGE_SUFFIXES:
                 path = spelled_file(self._root / f"{candidate}{suffix}")
                 if path is None:
                     continue
-                if candidate == bare != file and self._by_bare_name.setdefault(str(path), file) != file:
-                    other = printable(self._by_bare_name[str(path)])
+                if candidate in shorter and self._by_path.setdefault(str(path), file) != file:
+                    other = printable(self._by_path[str(path)])
                     raise DataError(
                         f"{where}: {printable(file)} and {other} would both be {path}; give the folder that contains "
                         "the folders of the listed images"
@@ -235,7 +244,9 @@ def _from_json(content: Any, where: str, part: str) -> Iterator[Record]:
 def _keyed(key: str, value: Any, where: str, part: str) -> Iterator[Record]:
     if isinstance(value, dict):
         yield Record(
-            value if image_of(value) is not None or "image_0" in value else {"image": key, **value}, where, part
+            value if image_of(value) is not None or {"image_0", "image_1"} & set(value) else {"image": key, **value},
+            where,
+            part,
         )
     elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         for i, one in enumerate(value):
@@ -273,6 +284,8 @@ def _from_csv(text: str, where: str, part: str) -> Iterator[Record]:
 
 
 def _record(value: Any, where: str, part: str) -> Record:
+    if isinstance(value, list) and len(value) > 2 and isinstance(value[0], int | str):
+        return Record({"image": value[0], "caption_options": value[1:]}, where, part)
     if not isinstance(value, dict):
         raise DataError(f"{where}: {str(value)[:40]!r}; expected an object with an image and captions")
     return Record(value, where, part)

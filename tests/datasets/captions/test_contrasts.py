@@ -15,7 +15,8 @@ from PIL import Image
 
 from pytest_clip_robust.datasets.captions.captions import load_caption_set
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
-from pytest_clip_robust.datasets.captions.contrasts import canonical_kind, load_contrast_set
+from pytest_clip_robust.datasets.captions.contrasts import load_contrast_set
+from pytest_clip_robust.datasets.captions.pair_records import canonical_kind
 from pytest_clip_robust.datasets.captions.word_order import PUNCTUATION, other_orders, word_order_set
 from pytest_clip_robust.datasets.entry import parse_data_option
 from pytest_clip_robust.errors import DataError
