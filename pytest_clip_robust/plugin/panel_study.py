@@ -113,13 +113,14 @@ class PanelStudy:
             if self._complete:
                 study = study_of(self._table, self._results.records)
                 self._lines += write_study(study, self.folder)
-            write_panel_page(self._table, self._findings, study, self.folder, complete=self._complete)
+            page = write_panel_page(self._table, self._findings, study, self.folder, complete=self._complete)
         except ClipRobustError as error:
             self._lines.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
             note = "" if self._complete else " (incomplete: the run ended before all models were measured)"
-            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}{note}")
+            for name, written in (("panel", path), ("panel page", page)):
+                self._lines.append(f"{name}: {os.path.relpath(written, self._config.invocation_params.dir)}{note}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

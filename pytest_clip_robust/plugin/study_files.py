@@ -41,7 +41,7 @@ def study_of(table: PanelTable, records: Iterable[Record] = ()) -> StudyResults:
         shares=tuple(shares),
         no_shares=no_shares,
         warnings=factor_warnings(table.models) if shares else {},
-        published=tuple(_published(records)),
+        published=tuple(sorted(set(_published(records)), key=lambda one: (one.dataset, one.panel, one.model))),
     )
 
 

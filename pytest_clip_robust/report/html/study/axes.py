@@ -45,7 +45,7 @@ def probit(share: float) -> float:
 def fitted(values: Iterable[float], name: str, *, on_probit: bool = False) -> ValueAxis:
     """Return an axis on which all values have a place, with some space at both ends.
 
-    `on_probit` takes shares (0-1); a straight axis is used if a value is none.
+    `on_probit` takes shares (0-1); the axis is straight if any value is not a share.
     """
     known = list(values)
     bent = on_probit and all(0 <= value <= 1 for value in known)
@@ -54,7 +54,7 @@ def fitted(values: Iterable[float], name: str, *, on_probit: bool = False) -> Va
     space = max(SPACE * (ends[1] - ends[0]), 0.02 * abs(ends[1]), 1e-3)
     low, high = ends[0] - space, ends[1] + space
     marks = _probit_marks(low, high) if bent else rounded(low, high)
-    return ValueAxis(Axis(low, high, tuple((place(mark), _words(mark, marks)) for mark in marks), name), place)
+    return ValueAxis(Axis(low, high, tuple((place(mark), _words(mark)) for mark in marks), name), place)
 
 
 def rounded(low: float, high: float) -> list[float]:
@@ -102,5 +102,5 @@ def _probit_marks(low: float, high: float) -> list[float]:
     return inside
 
 
-def _words(mark: float, marks: Sequence[float]) -> str:
-    return f"{mark:.4g}".replace("-", MINUS) if marks else ""
+def _words(mark: float) -> str:
+    return f"{mark:.6f}".rstrip("0").rstrip(".").replace("-", MINUS)

@@ -17,7 +17,7 @@ MIDDLE = HEIGHT / 2
 MARGIN = 3.0
 """Free space at both ends of an axis, in percent of its width."""
 
-LEAST, MOST = 3.0, 10.0
+LEAST, MOST = 3.0, 6.0
 """Least and most smallest effects that the axis has to each side of zero; an arrow is drawn for what is beyond."""
 
 SHAPES = {
@@ -30,7 +30,10 @@ ARROWS = {True: "-7,-5 1,0 -7,5", False: "7,-5 -1,0 7,5"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
-    """A finding that was tested, in words. kind: class of the style sheet, such as ``does-not-hold``."""
+    """A finding that was tested, in words. kind: class of the style sheet, such as ``does-not-hold``.
+
+    models: their number, or that of pairs. units: such as ``"16 families"``, or ``""`` if each model is a unit.
+    """
 
     name: str
     claim: str
@@ -42,6 +45,7 @@ class FindingRow:
     smallest: str
     covers: str
     models: str
+    units: str
     reason: str
     strip: Markup
 
@@ -89,11 +93,8 @@ def kind_of(status: Status) -> str:
 
 def _row(result: FindingResult, answer: Answer, limit: float) -> FindingRow:
     effect, unit = answer.effect, f" {answer.unit}" if answer.unit else ""
-    units = (
-        ""
-        if effect.units == effect.models
-        else f" ({effect.units} {'families' if effect.of == 'families' else 'units'})"
-    )
+    units = "" if effect.units == effect.models else f"{effect.units} {effect.of if effect.of != 'images' else 'units'}"
+    smallest_unit = unit.removesuffix("s") if answer.smallest == 1 else unit
     return FindingRow(
         name=result.name,
         claim=result.claim,
@@ -102,9 +103,10 @@ def _row(result: FindingResult, answer: Answer, limit: float) -> FindingRow:
         statistic=answer.statistic.rstrip(","),
         effect=f"{signed(effect.value)}{unit}",
         interval=f"{signed(effect.low)} to {signed(effect.high)}",
-        smallest=f"{answer.smallest:g}{unit}",
+        smallest=f"{answer.smallest:g}{smallest_unit}",
         covers=OF[effect.of],
-        models=f"{effect.models}{units}",
+        models=str(effect.models),
+        units=units,
         reason=answer.reason,
         strip=finding_strip(answer, limit),
     )
@@ -119,7 +121,7 @@ def finding_strip(answer: Answer, limit: float) -> Markup:
     """Return the drawing of an effect with its interval, from ``-limit`` to ``limit`` smallest effects.
 
     The band is what does not count: 0 to the smallest effect for a claim of an effect above 0, and the smallest effect
-    to each side of 0 for a claim that there is none.
+    to each side of 0 for a claim that nothing changes.
     """
     axis = Scale(-limit, limit, MARGIN, 100 - MARGIN)
     low, middle, high = (end / answer.smallest for end in (answer.effect.low, answer.effect.value, answer.effect.high))

@@ -32,13 +32,15 @@ def render_panel_page(
 
 def write_panel_page(
     table: PanelTable, findings: Sequence[FindingResult], study: StudyResults, folder: Path, *, complete: bool = True
-) -> None:
-    """Write panel.html whole or not at all.
+) -> Path:
+    """Write panel.html whole or not at all, and return its path.
 
     Raises:
         ReportError: the folder cannot be written.
     """
+    path = folder / PANEL_PAGE
     try:
-        write_whole(folder / PANEL_PAGE, render_panel_page(table, findings, study, complete=complete).encode())
+        write_whole(path, render_panel_page(table, findings, study, complete=complete).encode())
     except OSError as error:
         raise ReportError(f"{folder}: cannot write {PANEL_PAGE}: {error}") from error
+    return path

@@ -85,7 +85,7 @@ def numbers_at(places: Sequence[Point], size: tuple[int, int]) -> dict[int, Poin
     """Return where the numbers of marks are written: next to each mark that has free space around it, inside the frame.
 
     >>> numbers_at([(100, 100), (101, 100)], (330, 260))
-    {0: (88, 103), 1: (113, 103)}
+    {0: (112, 103), 1: (89, 103)}
     """
     width, height = LABEL
     taken = list(places)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_clip_robust.core.study_results import FactorResidual, FactorShare, Share
 from pytest_clip_robust.report.html.study.headlines import HEADLINES, Headline, Value
 from pytest_clip_robust.report.html.study.models import UNKNOWN, PanelModel, large
-from pytest_clip_robust.report.numbers import number, signed, span
+from pytest_clip_robust.report.numbers import MINUS, number, span
 
 FULL = 10.0
 """Points of residual at which a cell has its full shade."""
@@ -16,13 +16,13 @@ FULL = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell: text, a second line, what it says at length, and its shade from -1 to 1. sure: not by chance alone.
+    """A cell: text, smaller lines below it, all of it at length, and its shade from -1 to 1. sure: not by chance alone.
 
     key: what the column is sorted by, or None.
     """
 
     text: str = ""
-    below: str = ""
+    below: tuple[str, ...] = ()
     title: str = ""
     shade: float = 0.0
     sure: bool = False
@@ -131,21 +131,27 @@ def model_grid(models: Mapping[str, PanelModel], values: Mapping[Headline, Mappi
 def _share_cell(one: FactorShare | None) -> Cell:
     if one is None or one.alone is None:
         return Cell(text="not known", title=one.warning if one else "")
-    below = "" if one.unique is None else f"{signed(one.unique.value)} only it"
+    interval = f"{_short(one.alone.low)} to {_short(one.alone.high)}"
     title = f"alone {_words(one.alone)}" if one.unique is not None else f"all factors {_words(one.alone)}"
     title += "" if one.unique is None else f"; only this factor {_words(one.unique)}"
     title += f"; {one.warning}" if one.warning else ""
     return Cell(
         text=_short(one.alone.value),
-        below=f"{_short(one.alone.low)} to {_short(one.alone.high)}{f'; {below}' if below else ''}",
+        below=(interval,) if one.unique is None else (interval, f"only it {_short(one.unique.value, sign=True)}"),
         title=title,
         shade=min(max(one.alone.value, 0.0), 1.0),
         sure=one.alone.low > 0,
     )
 
 
-def _short(value: float) -> str:
-    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+def _short(value: float, *, decimals: int = 2, sign: bool = False) -> str:
+    """Return a value with few decimals; what is rounded to zero has no sign.
+
+    >>> _short(0.756), _short(0.756, sign=True), _short(-0.001, sign=True)
+    ('0.76', '+0.76', '0.00')
+    """
+    rounded = round(value, decimals)
+    return f"{rounded or 0:{'+' if sign and rounded else ''}.{decimals}f}".replace("-", MINUS)
 
 
 def _words(share: Share) -> str:
@@ -157,8 +163,8 @@ def _residual_cell(one: FactorResidual | None) -> Cell:
         return Cell()
     half = (one.high - one.low) / 2
     return Cell(
-        text=f"{one.residual:+.1f}".replace("-", "\N{MINUS SIGN}"),
-        below=f"\N{PLUS-MINUS SIGN} {half:.1f}",
+        text=_short(one.residual, decimals=1, sign=True),
+        below=(f"\N{PLUS-MINUS SIGN} {half:.1f}",),
         title=f"accuracy {number(one.accuracy)}, line {number(one.expected)}, {one.n:,} images",
         shade=min(max(one.residual / FULL, -1.0), 1.0),
         sure=one.low > 0 or one.high < 0,
@@ -180,4 +186,4 @@ def _factor_cells(model: PanelModel) -> list[Cell]:
 def _value_cell(value: Value | None) -> Cell:
     if value is None:
         return Cell()
-    return Cell(text=number(value.value), below=span(*value.span) if value.span else "", key=value.value)
+    return Cell(text=number(value.value), below=(span(*value.span),) if value.span else (), key=value.value)
