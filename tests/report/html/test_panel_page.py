@@ -102,7 +102,17 @@ def test_shares_residuals_and_warnings_are_in_tables():
     assert "accuracy under natural shift, imagenet-a 9 models, 7 families 0.75 0.50 to 0.90" in text
     assert "0.75 0.50 to 0.90 only it 0.00 not known" in text
     assert "Prompts has one level." in text
+    assert "prompts\N{NO-BREAK SPACE}*" in "".join(page_of(panel(3)).texts)
     assert "+2.0 ± 1.0" in text
+
+
+def test_the_table_of_models_has_their_factors_and_means_over_data_sets():
+    one = model(
+        "m", architecture="ViT-B/32", parameters=151_277_313, training_pairs=2e9, samples_seen=34e9, prompts="p"
+    )
+    found = table({one: {"zero_shot.top1[s]": 0.5, "shift.top1[a]": 0.25, "shift.top1[b]": 0.75}}, error=0.0)
+    text = page_of(found, results=NOTHING).text
+    assert "m ViT-B/32 151M LAION-2B 2B pairs, 34B seen zero-shot softmax p 0.500 0.500 to 0.500 0.500" in text
 
 
 def test_a_residual_is_bold_only_if_its_interval_excludes_zero():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_clip_robust.core.study_results import FactorResidual, FactorShare, Share
 from pytest_clip_robust.report.html.study.headlines import HEADLINES, Headline, Value
@@ -104,9 +104,7 @@ def residual_grid(residuals: Iterable[FactorResidual], models: Mapping[str, Pane
 MODEL_COLUMNS = (
     ("architecture", "architecture of the image tower"),
     ("parameters", "number of parameters"),
-    ("training data", "pre-training data"),
-    ("pairs", "number of different image-text pairs"),
-    ("seen", "image-text pairs drawn in pre-training"),
+    ("training data", "pre-training data, number of different image-text pairs, and of pairs drawn in pre-training"),
     ("fine-tuning", "training after the pre-training"),
     ("loss", "loss of the pre-training"),
     ("prompts", "prompt set of the run"),
@@ -173,14 +171,16 @@ def _residual_cell(one: FactorResidual | None) -> Cell:
 
 def _factor_cells(model: PanelModel) -> list[Cell]:
     one = model.factors
-    numbers = (one.parameters, one.training_pairs, one.samples_seen)
-    parameters, pairs, seen = (Cell(text=large(value) or UNKNOWN, key=value) for value in numbers)
     architecture, data, tuning, loss = (
         Cell(text=value or UNKNOWN, key=value)
         for value in (one.architecture or one.family, one.training_data, one.fine_tuning, one.loss)
     )
+    sizes = ((one.training_pairs, "pairs"), (one.samples_seen, "seen"))
+    words = ", ".join(f"{large(value)} {noun}" for value, noun in sizes if value is not None)
+    data = replace(data, below=(words,) if words else ())
+    parameters = Cell(text=model.size or UNKNOWN, key=one.parameters)
     prompts = Cell(text=one.prompts or "none", key=one.prompts)
-    return [architecture, parameters, data, pairs, seen, tuning, loss, prompts]
+    return [architecture, parameters, data, tuning, loss, prompts]
 
 
 def _value_cell(value: Value | None) -> Cell:
