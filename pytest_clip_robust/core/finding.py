@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
 OF = {
     "families": "other families of models and other images",
@@ -53,6 +54,7 @@ class Answer:
     """An answer of a panel: the status, the estimate in `unit` that decided it, and the reason in words.
 
     statistic: what was estimated, such as ``"ECE in distribution minus that after temperature scaling"``.
+    smallest: the smallest effect that counts, in `unit`. predicts: the effect that the claim predicts.
     """
 
     status: Status
@@ -60,6 +62,8 @@ class Answer:
     statistic: str
     unit: str
     reason: str
+    smallest: float
+    predicts: Literal["above 0", "none"]
 
     @property
     def sentence(self) -> str:

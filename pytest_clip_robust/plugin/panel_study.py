@@ -18,6 +18,7 @@ from pytest_clip_robust.config.panel import ModelPanel
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.core.finding import FindingResult
 from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable, StoredColumns
+from pytest_clip_robust.core.study_results import StudyResults
 from pytest_clip_robust.core.summary import RunSummary, merge_summaries
 from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.gates.baseline_files import unpack_columns
@@ -27,8 +28,9 @@ from pytest_clip_robust.plugin.collector import SUMMARY, Summarise
 from pytest_clip_robust.plugin.finding_reports import finding_of, with_result
 from pytest_clip_robust.plugin.held_reports import HeldReports
 from pytest_clip_robust.plugin.results import Results, write_below
-from pytest_clip_robust.plugin.study_files import write_study
+from pytest_clip_robust.plugin.study_files import study_of, write_study
 from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings, not_tested
+from pytest_clip_robust.report.html.study.render import write_panel_page
 from pytest_clip_robust.report.panel_files import table_from, write_table
 from pytest_clip_robust.report.study import render_findings, write_findings
 
@@ -107,14 +109,18 @@ class PanelStudy:
             path = write_table(self._table, self.folder)
             if self._findings:
                 write_findings(self._findings, self.folder)
+            study = StudyResults()
             if self._complete:
-                self._lines += write_study(self._table, self.folder)
+                study = study_of(self._table, self._results.records)
+                self._lines += write_study(study, self.folder)
+            page = write_panel_page(self._table, self._findings, study, self.folder, complete=self._complete)
         except ClipRobustError as error:
             self._lines.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
             note = "" if self._complete else " (incomplete: the run ended before all models were measured)"
-            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}{note}")
+            for name, written in (("panel", path), ("panel page", page)):
+                self._lines.append(f"{name}: {os.path.relpath(written, self._config.invocation_params.dir)}{note}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

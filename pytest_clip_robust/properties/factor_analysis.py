@@ -7,13 +7,13 @@ those is the share that the factors explain; without one factor it is smaller by
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable
+from pytest_clip_robust.core.study_results import FactorShare, Share
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.factor_design import SIX, Design, confounding, design_of
 from pytest_clip_robust.properties.findings.selection import value_of
@@ -26,34 +26,6 @@ SEED = 0
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 
 ALL = "all"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A share of variation, 1 for all of it, with its 95 % interval; below 0, the mean predicts better."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactorShare:
-    """The share of a property's variation that one factor explains, or ``all`` factors together.
-
-    alone: R² with this factor only, or with all. unique: the fall of R² if only this factor is left out; None for
-    ``all``. Both are None for a factor that has one level in the panel. models, families: the numbers of those that
-    were measured. warning: why the shares mean little, or ``""``.
-    """
-
-    metric: str
-    dataset: str
-    factor: str
-    alone: Share | None
-    unique: Share | None
-    models: int
-    families: int
-    warning: str
 
 
 def analyse_factors(table: PanelTable) -> list[FactorShare]:

@@ -109,6 +109,16 @@ def test_the_models_of_the_file_run_and_one_table_has_their_factors_and_results(
     assert by_model[forgetful.model].low < by_model[forgetful.model].value < by_model[forgetful.model].high
 
 
+def test_the_page_has_the_models_and_the_findings(world):
+    result = run(with_findings(world, 0.05), "--clip-report=out")
+    result.stdout.fnmatch_lines(["panel page: out/panel.html"])
+    page = (world.path / "out" / "panel.html").read_text()
+    assert page.count('class="depth"') == 3
+    assert "A panel of 3 models in 2 families" in page
+    assert 'id="finding-fewer_templates_help_ood_detection"' in page
+    assert "Fewer prompt templates help calibration." in page
+
+
 def test_the_csv_file_has_the_same_columns_and_values(world):
     run(world, "--clip-report=out")
     with (world.path / "out" / "panel.csv").open(newline="") as file:
@@ -129,7 +139,7 @@ def test_workers_make_the_same_table_and_findings(world, forked_workers):
     with_findings(world, 0.05)
     run(world, "--clip-report=out")
     run(world, "--clip-report=workers", "-n2").assert_outcomes(passed=4, skipped=1)
-    for name in ("panel.csv", "findings.csv"):
+    for name in ("panel.csv", "findings.csv", "panel.html"):
         assert (world.path / "out" / name).read_bytes() == (world.path / "workers" / name).read_bytes()
 
 
@@ -221,6 +231,7 @@ def test_findings_of_a_run_that_breaks_off_are_skipped(world):
     result.assert_outcomes(passed=3, failed=1, skipped=2)
     result.stdout.fnmatch_lines(["*the run ended before all models were measured; run it again"])
     result.stdout.fnmatch_lines(["panel: panel-results/panel.parquet (incomplete: *"])
+    assert "Incomplete: the run ended before all models" in (world.path / "panel-results/panel.html").read_text()
 
 
 def test_without_a_panel_findings_are_skipped_with_the_way_out(world):

@@ -6,9 +6,11 @@ import csv
 
 import pytest
 from handmade_panels import model, table
+from handmade_reports import record
 
 from pytest_clip_robust.errors import ReportError
-from pytest_clip_robust.plugin.study_files import ANALYSIS_COLUMNS, write_study
+from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.plugin.study_files import ANALYSIS_COLUMNS, study_of, write_study
 
 
 def panel(references=6):
@@ -36,7 +38,7 @@ def read(path):
 
 
 def test_both_tables_are_written_with_one_row_per_factor(tmp_path):
-    lines = write_study(panel(), tmp_path)
+    lines = write_study(study_of(panel()), tmp_path)
     robustness = read(tmp_path / "factor_robustness.csv")
     assert [row["factor"] for row in robustness] == ["pose"] * 8 + ["color"] * 8
     assert [row["reference"] for row in robustness[:8]] == ["True"] * 6 + ["False"] * 2
@@ -53,12 +55,25 @@ def test_both_tables_are_written_with_one_row_per_factor(tmp_path):
 
 
 def test_a_table_that_cannot_be_made_is_one_line_and_no_file(tmp_path):
-    lines = write_study(panel(references=2), tmp_path)
+    lines = write_study(study_of(panel(references=2)), tmp_path)
     assert [line.partition(":")[0] for line in lines] == ["no factor_robustness.csv", "no factor_analysis.csv"]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_lines_of_published_panels_come_from_the_gates_that_were_measured():
+    details = {"id_accuracy": 0.6, "shifted_accuracy": 0.5, "expected_accuracy": 0.45}
+    records = [
+        record("shift.effective_robustness_testbed[v2]", 5.0, model="m0") | {"details": details},
+        record("shift.effective_robustness_probit[v2]", 5.0, model="m0") | {"details": details},
+        record("shift.top1[v2]", 0.5, model="m0"),
+        record_error("no weights", model="m1", measurement="test_x", test="t"),
+    ]
+    (found,) = study_of(panel(), records).published
+    assert (found.panel, found.dataset, found.model) == ("testbed", "v2", "m0")
+    assert (found.id_accuracy, found.shifted_accuracy, found.expected) == (0.6, 0.5, 0.45)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match=r"cannot write factor_robustness\.csv"):
-        write_study(panel(), tmp_path / "file")
+        write_study(study_of(panel()), tmp_path / "file")

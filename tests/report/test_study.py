@@ -11,7 +11,10 @@ from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.report.study import FINDING_COLUMNS, render_findings, write_findings
 
 EFFECT = Effect(value=0.5, low=0.25, high=0.75, models=7, units=3, of="families")
-ANSWER = Answer(status=Status.HOLDS, effect=EFFECT, statistic="a minus b", unit="points", reason="it is above 0")
+ANSWER = Answer(
+    status=Status.HOLDS, effect=EFFECT, statistic="a minus b", unit="points", reason="it is above 0", smallest=0.1,
+    predicts="above 0",
+)  # fmt: skip
 
 
 def results():

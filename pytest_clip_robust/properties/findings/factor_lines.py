@@ -7,13 +7,13 @@ visual factors; the fit is Huber's). A model's residual from it is its robustnes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from pytest_clip_robust.core.finding import Answer
 from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable
+from pytest_clip_robust.core.study_results import FactorResidual
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.names import FACTORS
 from pytest_clip_robust.properties.findings.lines import FEWEST_REFERENCES, Points, mean_residual, residuals_from
@@ -30,27 +30,6 @@ LOSSES = ("pose", "partial_view")
 AVERAGE = "visual_factors.average"
 ACCURACIES = ("visual_factors.accuracy_top", "visual_factors.accuracy_multi")
 SUPERVISED = "supervised"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FactorResidual:
-    """A model's effective robustness to one factor.
-
-    average, accuracy: over all annotated images, and over those with the factor (0-1). expected: the line's accuracy.
-    residual: in points (0-100), with its 95 % interval over images and reference models. n: images with the factor.
-    reference: whether the line was fitted to the model, among others.
-    """
-
-    factor: str
-    model: str
-    reference: bool
-    average: float
-    accuracy: float
-    expected: float
-    residual: float
-    low: float
-    high: float
-    n: int
 
 
 def factor_residuals(table: PanelTable) -> list[FactorResidual]:

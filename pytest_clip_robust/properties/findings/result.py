@@ -35,7 +35,15 @@ def directed(effect: Effect, *, smallest: float, statistic: str, unit: str = "")
     else:
         status = Status.NOT_DECIDED
         reason = f"the interval includes both 0 and an effect of {smallest:g}; more models or images decide it"
-    return Answer(status=status, effect=effect, statistic=statistic, unit=unit, reason=reason)
+    return Answer(
+        status=status,
+        effect=effect,
+        statistic=statistic,
+        unit=unit,
+        reason=reason,
+        smallest=smallest,
+        predicts="above 0",
+    )
 
 
 def unchanged(effect: Effect, *, largest: float, statistic: str, unit: str = "") -> Answer:
@@ -51,4 +59,6 @@ def unchanged(effect: Effect, *, largest: float, statistic: str, unit: str = "")
     else:
         status = Status.NOT_DECIDED
         reason = f"the interval is partly outside of {bounds}; more models or images decide it"
-    return Answer(status=status, effect=effect, statistic=statistic, unit=unit, reason=reason)
+    return Answer(
+        status=status, effect=effect, statistic=statistic, unit=unit, reason=reason, smallest=largest, predicts="none"
+    )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pytest_clip_robust.report.html.svg import Point, Scale, element, path, picture
 
-LEFT, RIGHT, TOP, BOTTOM = 38, 16, 8, 38
+LEFT, RIGHT, TOP, BOTTOM = 46, 16, 8, 38
 """Space around the plotted area, for the labels of its axes."""
 
 
@@ -54,8 +54,8 @@ def curves(
     diagonal: bool = False,
 ) -> Markup:
     """Return a chart of curves; later ones are drawn above earlier ones. `text` says in words what it shows."""
-    across, up = _scales(x, y, size)
-    parts = [_frame(x, y, size)]
+    across, up = scales(x, y, size)
+    parts = [frame(x, y, size)]
     if diagonal:
         parts.append(path([(across(x.low), up(y.low)), (across(x.high), up(y.high))], class_="diagonal"))
     for line in lines:
@@ -68,7 +68,7 @@ def curves(
             parts.append(path(points, class_=f"curve {line.kind}"))
         if line.dots or len(points) == 1:
             parts += [element("circle", cx=a, cy=b, r=3.0, class_=f"dot {line.kind}") for a, b in points]
-    return _picture(parts, size, title, text)
+    return drawing(parts, size, title, text)
 
 
 def reliability(
@@ -83,9 +83,9 @@ def reliability(
         size: width and height.
     """
     x, y = share("confidence"), share("accuracy")
-    across, up = _scales(x, y, size)
+    across, up = scales(x, y, size)
     most = max(plot["n"], default=1.0) or 1.0
-    parts = [_frame(x, y, size)]
+    parts = [frame(x, y, size)]
     for low, high, confidence, accuracy, n in zip(
         *(plot[name] for name in ("low", "high", "confidence", "accuracy", "n")), strict=True
     ):
@@ -106,21 +106,23 @@ def reliability(
         between = sorted((top, up(confidence)))
         parts.append(element("rect", y=between[0], height=between[1] - between[0], class_="gap", **bar))
     parts.append(path([(across(0), up(0)), (across(1), up(1))], class_="diagonal"))
-    return _picture(parts, size, title, text)
+    return drawing(parts, size, title, text)
 
 
-def _picture(parts: Sequence[Markup], size: tuple[int, int], title: str, text: str) -> Markup:
+def drawing(parts: Sequence[Markup], size: tuple[int, int], title: str, text: str) -> Markup:
+    """Return the parts as one chart of a size in pixels; `text` says in words what it shows."""
     return picture(*parts, title=title, text=text, viewBox=f"0 0 {size[0]} {size[1]}", class_="chart")
 
 
-def _scales(x: Axis, y: Axis, size: tuple[int, int]) -> tuple[Scale, Scale]:
+def scales(x: Axis, y: Axis, size: tuple[int, int]) -> tuple[Scale, Scale]:
+    """Return the positions of values on both axes."""
     width, height = size
     return Scale(x.low, x.high, LEFT, width - RIGHT), Scale(y.low, y.high, height - BOTTOM, TOP)
 
 
-def _frame(x: Axis, y: Axis, size: tuple[int, int]) -> Markup:
+def frame(x: Axis, y: Axis, size: tuple[int, int]) -> Markup:
     """Return the grid, the labels of the ticks and the names of both axes."""
-    across, up = _scales(x, y, size)
+    across, up = scales(x, y, size)
     width, height = size
     bottom = height - BOTTOM
     parts = []

@@ -1,9 +1,10 @@
-"""Rendering of index.html from its templates, with every text escaped."""
+"""Rendering of pages from their templates, with every text escaped, and of index.html."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -37,13 +38,26 @@ def render_page(document: Document, pictures: Pictures | None = None) -> str:
 
 
 def _render(document: Document, album: Album) -> str:
+    return render_template(
+        "page.html.j2", styles=("page.css",), scripts=("theme.js", "page.js"), page=build_page(document, album)
+    )
+
+
+def render_template(name: str, *, styles: Sequence[str], scripts: Sequence[str], **content: object) -> str:
+    """Return a page from a template of this package, with its styles and scripts in it.
+
+    The policy of the page names the digest of `script`, so that no other one runs.
+    """
     environment = _environment()
-    style, script = (environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js"))  # type: ignore[union-attr]
-    return environment.get_template("page.html.j2").render(
-        page=build_page(document, album),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
+    style, script = (
+        "".join(environment.loader.get_source(environment, part)[0] for part in parts)  # type: ignore[union-attr]
+        for parts in (styles, scripts)
+    )
+    return environment.get_template(name).render(
+        style=Markup(style),  # noqa: S704 - files of this package
+        script=Markup(script),  # noqa: S704 - files of this package
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **content,
     )
 
 

@@ -1,33 +1,6 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const root = document.documentElement;
-
-  // A page opened as a file may have no storage; the theme is then kept until the page is closed.
-  const stored = (value) => {
-    try {
-      if (value !== undefined) localStorage.setItem("clip-robust-theme", value);
-      return localStorage.getItem("clip-robust-theme");
-    } catch {
-      return null;
-    }
-  };
-  const themes = ["system", "light", "dark"];
-  const button = byId("theme");
-  let theme = themes.includes(stored()) ? stored() : "system";
-  const paint = () => {
-    if (theme === "system") delete root.dataset.theme;
-    else root.dataset.theme = theme;
-    button.textContent = `Theme: ${theme}`;
-  };
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
-    stored(theme);
-    paint();
-  });
-  paint();
-
   const form = document.querySelector(".filters");
   const rows = [...document.querySelectorAll(".all tbody tr")];
   const texts = rows.map((row) => row.textContent.toLowerCase());
