@@ -159,13 +159,14 @@ def test_thresholds_that_are_not_in_the_reports_are_removed_unless_kept(tmp_path
     assert list(found["thresholds"]) == sorted(found["thresholds"])
 
 
-def test_one_report_is_no_panel(tmp_path, monkeypatch, capsys):
+def test_a_report_without_measurements_gives_no_thresholds(tmp_path, monkeypatch, capsys):
     profile = tmp_path / "p.toml"
     profile.write_text("[thresholds]\n")
-    monkeypatch.setattr(sys, "argv", ["thresholds", str(profile), str(write_report(tmp_path, "m", {"a.x[x]": 0.5}))])
+    report = write_report(tmp_path, "m", {"a.x[x]": "the image cannot be read"})
+    monkeypatch.setattr(sys, "argv", ["thresholds", str(profile), str(report)])
     with pytest.raises(SystemExit):
         thresholds.main()
-    assert "a spread needs two or more checkpoints, and there is only m" in capsys.readouterr().err
+    assert "m: no gate was measured: the image cannot be read" in capsys.readouterr().err
 
 
 def test_the_error_of_a_normal_interval_is_found_again():

@@ -95,8 +95,8 @@ def gates_of(reports: Mapping[Path, Document]) -> Mapping[str, Sequence[Record]]
         return panel_from(reports).gates
     (document,) = reports.values()
     measured = [record for record in document["gates"] if "value" in record]
-    if len({record["model"] for record in measured}) > 1:
-        return panel_from(reports).gates
+    if len({record["model"] for record in measured}) != 1:
+        return panel_from(reports).gates  # of several models, or an error that says that there is none
     return {record["measurement"]: (record,) for record in measured}
 
 
