@@ -89,6 +89,9 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 CORRECTIONS = ("benjamini-hochberg", "bonferroni")
 """How the level of a run is kept with many gates."""
 
+REPORTS_OF_FINDINGS = ("fail", "inform")
+"""What a finding of the study does that does not hold: it fails its test, or is only shown."""
+
 ASPECTS = {
     "calibration": "calibration",
     "composition": "composition",

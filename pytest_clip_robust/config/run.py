@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from pytest_clip_robust.config.panel import ModelPanel
 from pytest_clip_robust.config.profile import Profile
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.rank import Rank
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 class RunConfig:
     """The settings of a run. `cache` is a folder or an fsspec URL; `report` a folder or None.
 
+    models: all models of the run; panel: the panel file that named them, or None.
+    findings: ``fail`` if a finding of the study that does not hold fails its test, ``inform`` if it is only shown.
     reference: the model that others are compared with instead of their baselines, or None.
     baselines: the folder with one folder a family; baseline_name: that folder's name, or ``""`` for the family's.
     alpha: the chance that a run calls any gate regressed while nothing got worse.
@@ -32,6 +35,8 @@ class RunConfig:
     """
 
     models: tuple[ModelSpec, ...]
+    panel: ModelPanel | None
+    findings: str
     reference: ModelSpec | None
     profile: Profile
     baselines: Path

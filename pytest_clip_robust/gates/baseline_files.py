@@ -177,6 +177,34 @@ def read_columns(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
     return found
 
 
+def write_columns(path: Path, columns: Mapping[str, Sequence[StoredColumn]]) -> None:
+    """Write the columns of every evidence, by digest, to a Parquet file that `read_columns` reads.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    if not columns and not path.exists():
+        return
+    parts: dict[str, list[tuple[str, str, str]]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, of_evidence in sorted(columns.items()):
+        parts[name] = [(stratum, column, _remember(values, arrays)) for stratum, column, values in of_evidence]
+    digests = sorted(arrays)
+    typed = {
+        name: pa.array([arrays[one] if arrays[one].dtype == name else None for one in digests], pa.list_(kind))
+        for name, kind in zip(COLUMN_TYPES, (pa.bool_(), pa.uint8(), pa.int32(), pa.float32()), strict=True)
+    }
+    table = pa.table({"digest": pa.array(digests, pa.string()), **typed})
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({EVIDENCE: json.dumps(parts, sort_keys=True)})
+    _replace(path, sink.getvalue().to_pybytes())
+
+
 def families(baselines: Path) -> list[str]:
     """Return the names of the folders in `baselines` that hold a baseline file."""
     return sorted({path.parent.name for path in baselines.glob("*/*.json")})
@@ -184,19 +212,27 @@ def families(baselines: Path) -> list[str]:
 
 def pack(update: Update) -> dict[str, Any]:
     """Return an update as plain data, for xdist's wire and for plugins that write test reports as JSON."""
-    columns = [
-        [stratum, name, values.dtype.name, base64.b85encode(values.tobytes()).decode()]
-        for stratum, name, values in update.columns
-    ]
-    return {"path": str(update.path), "key": update.key, "entry": update.entry, "columns": columns}
+    return {"path": str(update.path), "key": update.key, "entry": update.entry, "columns": pack_columns(update.columns)}
 
 
 def unpack(packed: Mapping[str, Any]) -> Update:
     """Return the update that `pack` was called with."""
-    columns = tuple(
-        (stratum, name, np.frombuffer(base64.b85decode(raw), kind)) for stratum, name, kind, raw in packed["columns"]
+    return Update(
+        path=Path(packed["path"]), key=packed["key"], entry=packed["entry"], columns=unpack_columns(packed["columns"])
     )
-    return Update(path=Path(packed["path"]), key=packed["key"], entry=packed["entry"], columns=columns)
+
+
+def pack_columns(columns: Iterable[StoredColumn]) -> list[list[str]]:
+    """Return columns as plain data."""
+    return [
+        [stratum, name, values.dtype.name, base64.b85encode(values.tobytes()).decode()]
+        for stratum, name, values in columns
+    ]
+
+
+def unpack_columns(packed: Iterable[Sequence[str]]) -> tuple[StoredColumn, ...]:
+    """Return the columns that `pack_columns` was called with."""
+    return tuple((stratum, name, np.frombuffer(base64.b85decode(raw), kind)) for stratum, name, kind, raw in packed)
 
 
 def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice) -> None:
@@ -218,9 +254,9 @@ def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice
                 if update.columns:
                     columns[update.entry["outcomes"]] = update.columns
             used = {entry["outcomes"] for entry in entries.values()}
-            _write_columns(parquet, columns)
+            write_columns(parquet, columns)
             _replace(path, dump_entries(entries).encode())
-            _write_columns(parquet, {digest: one for digest, one in columns.items() if digest in used})
+            write_columns(parquet, {digest: one for digest, one in columns.items() if digest in used})
     except OSError as error:
         raise BaselineError(f"baseline {path} cannot be written: {error.strerror or error}") from error
 
@@ -272,29 +308,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def _lines(table: Mapping[str, Any]) -> list[str]:
     rows = [f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in sorted(table.items())]
     return [f"{row}," for row in rows[:-1]] + rows[-1:]
-
-
-def _write_columns(path: Path, columns: Mapping[str, Sequence[StoredColumn]]) -> None:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    if not columns and not path.exists():
-        return
-    parts: dict[str, list[tuple[str, str, str]]] = {}
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, of_evidence in sorted(columns.items()):
-        parts[name] = [(stratum, column, _remember(values, arrays)) for stratum, column, values in of_evidence]
-    digests = sorted(arrays)
-    typed = {
-        name: pa.array([arrays[one] if arrays[one].dtype == name else None for one in digests], pa.list_(kind))
-        for name, kind in zip(COLUMN_TYPES, (pa.bool_(), pa.uint8(), pa.int32(), pa.float32()), strict=True)
-    }
-    table = pa.table({"digest": pa.array(digests, pa.string()), **typed})
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, compression="zstd", store_schema=False) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({EVIDENCE: json.dumps(parts, sort_keys=True)})
-    _replace(path, sink.getvalue().to_pybytes())
 
 
 def _remember(values: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> str:

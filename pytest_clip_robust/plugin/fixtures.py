@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.plugin.gate import Gate
 from pytest_clip_robust.plugin.items import has_gate
-from pytest_clip_robust.plugin.keys import MODELS, RUN
-from pytest_clip_robust.plugin.parametrize import no_observers, no_panel, no_set, sets_by_group
+from pytest_clip_robust.plugin.keys import FINDING, MODELS, RUN
+from pytest_clip_robust.plugin.parametrize import NO_PANEL_FILE, no_observers, no_panel, no_set, sets_by_group
 from pytest_clip_robust.plugin.session import session_of
 from pytest_clip_robust.system.quiet import quiet
 
@@ -93,6 +94,26 @@ def observers(dataset: str, clip_profile: Profile) -> list[CueAnswers]:
     if dataset not in clip_profile.observers:
         pytest.skip(no_observers(dataset))
     return read_observers(clip_profile.observers[dataset])
+
+
+@pytest.fixture
+def decide_on_panel(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that leaves the outcome of the test to a finding, by its name, on all models of the panel.
+
+    The process that owns the terminal decides it when all models were measured (`plugin.panel_study`).
+    """
+    from pytest_clip_robust.properties.findings.registry import FINDINGS  # noqa: PLC0415 - SciPy, once it is needed
+
+    if request.config.stash[RUN].panel is None:
+        pytest.skip(NO_PANEL_FILE)
+
+    def decide(name: str) -> None:
+        if name not in FINDINGS:
+            near = did_you_mean(name, FINDINGS)
+            raise ConfigError(f"no finding {name!r}{near}; the findings are {', '.join(FINDINGS)}")
+        request.node.user_properties.append((FINDING, name))
+
+    return decide
 
 
 @pytest.fixture

@@ -29,14 +29,15 @@ from pytest_clip_robust.gates import (
     judge,
     most_specific,
 )
-from pytest_clip_robust.gates.baseline_files import pack
+from pytest_clip_robust.gates.baseline_files import columns_of, pack, pack_columns
 from pytest_clip_robust.gates.record import junit_properties, record_judgement
 from pytest_clip_robust.gates.regression import incompatibilities
 from pytest_clip_robust.plugin import reference
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare, is_recording
 from pytest_clip_robust.plugin.baselines import Compared, check_baseline
 from pytest_clip_robust.plugin.items import model_label, model_spec
-from pytest_clip_robust.plugin.keys import ALPHA, BASELINE_FILE, GATED, RECORDS, RUN, UPDATES
+from pytest_clip_robust.plugin.keys import ALPHA, BASELINE_FILE, GATED, OUTCOMES, RECORDS, RUN, UPDATES
+from pytest_clip_robust.properties.findings.paired import PAIRED
 
 
 class Gate:
@@ -127,6 +128,9 @@ class Gate:
             record["message"] = explain(record)
         self._item.stash.setdefault(RECORDS, []).append(record)
         self._item.user_properties.extend(junit_properties(record))
+        if self._run.panel is not None and judgement.measurement.metric in PAIRED:
+            packed = pack_columns(columns_of(judgement.measurement.evidence))
+            self._item.stash.setdefault(OUTCOMES, []).append((judgement.measurement.key, packed))
         if compared.update is not None:
             self._item.stash.setdefault(UPDATES, []).append(pack(compared.update))
         if fails:

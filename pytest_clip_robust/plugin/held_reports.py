@@ -38,7 +38,11 @@ class HeldReports:
     def take(self, report: pytest.TestReport, records: Sequence[Record]) -> None:
         """Hold `report` back if one of its test's `records` is undecided and nothing else has failed the test."""
         judged = report.when == "call" and (report.passed or str(report.longrepr).startswith(STRICT_MARKER))
-        if report.nodeid in self._waiting or (judged and any(map(is_undecided, records))):
+        self.hold(report, begins=judged and any(map(is_undecided, records)))
+
+    def hold(self, report: pytest.TestReport, *, begins: bool) -> None:
+        """Hold `report` back if its test waits, or `begins` to wait with it."""
+        if report.nodeid in self._waiting or begins:
             waiting = self._waiting.setdefault(report.nodeid, [])
             waiting.append(copy.copy(report))
             report.when = HELD if len(waiting) == 1 else HELD_LATER  # type: ignore[assignment]
@@ -47,7 +51,7 @@ class HeldReports:
 
     def release(self, nodeid: str, records: Sequence[Record]) -> list[pytest.TestReport]:
         """Return the reports that waited for a test, in order, with the outcome that its decided `records` give it."""
-        reports = self._waiting.pop(nodeid, [])
+        reports = self.withdraw(nodeid)
         for report in reports:
             others = [one for one in report.user_properties if not one[0].startswith("clip_")]
             report.user_properties = others + [one for record in records for one in junit_properties(record)]
@@ -55,6 +59,10 @@ class HeldReports:
         if reports and failed:
             _fail(reports[0], "\n\n".join(failed))
         return reports
+
+    def withdraw(self, nodeid: str) -> list[pytest.TestReport]:
+        """Return the reports that waited for a test, in order, as they came."""
+        return self._waiting.pop(nodeid, [])
 
     def tests(self) -> list[str]:
         """Return the node ids of the tests that wait, in the order in which they ran."""

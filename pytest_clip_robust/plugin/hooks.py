@@ -40,6 +40,13 @@ OPTIONS = (
         "",
         "Profile: data sets, their roles, prompts and thresholds (TOML file or built-in name)",
     ),
+    ("panel", "FILE", "", "Evaluate the models of this TOML file, and write one table of all results (docs/study.md)"),
+    (
+        "findings",
+        "fail|inform",
+        "inform",
+        "A finding of the study that does not hold on the panel fails its test, or is only shown (default: inform)",
+    ),
     ("reference", "SPEC", "", "Compare with this model, evaluated in the same run, instead of with stored baselines"),
     ("baselines", "DIR", "baselines", "Directory of stored baselines (default: baselines, next to the ini file)"),
     ("baseline-name", "NAME", "", "Subdirectory of the model's baselines (default: the name of its architecture)"),
@@ -104,7 +111,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Check the models in place of a session, if asked to; tests are not collected and no worker is started."""
     if not config.getoption("clip_check") or config.getoption("help"):
         return None
-    if not (config.getoption("clip_models") or config.getini("clip_model")):
+    if not _names_models(config):
         raise pytest.UsageError(MODEL_OPTION_TAKEN if config.stash[TAKEN] else NO_MODEL_TO_CHECK)
     _share_the_machine(config)
     from pytest_clip_robust.plugin.model_check import run_checks  # noqa: PLC0415
@@ -116,7 +123,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the configuration and register the fixtures, if the run names a model."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if config.getoption("clip_models") or config.getini("clip_model"):
+    if _names_models(config):
         _start(config)
     else:
         config.pluginmanager.register(_NoModel(), "clip-robust-no-model")
@@ -125,7 +132,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Return the number of workers for ``-n auto``; pytest-xdist asks before pytest is configured."""
-    if not (config.getoption("clip_models") or config.getini("clip_model")):
+    if not _names_models(config):
         return None
     from pytest_clip_robust.plugin.parallel.capacity import auto_workers  # noqa: PLC0415
 
@@ -138,6 +145,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unnamed = config.pluginmanager.hasplugin("clip-robust-no-model")
     if unnamed and any(item.get_closest_marker("clip_suite") for item in items):
         raise pytest.UsageError(MODEL_OPTION_TAKEN if config.stash[TAKEN] else NO_MODEL)
+
+
+def _names_models(config: pytest.Config) -> bool:
+    """Return whether the command line or the ini file names a model or a panel of models."""
+    asked = (config.getoption("clip_models"), config.getoption("clip_panel"))
+    return any(asked) or bool(config.getini("clip_model") or config.getini("clip_panel"))
 
 
 def _start(config: pytest.Config) -> None:
@@ -187,7 +200,15 @@ def _reporters(config: pytest.Config, run: RunConfig) -> dict[str, object]:
         return {"clip-robust-report": WorkerSide(config, summary)}
     if run.rank is None:
         results = Results(config, run)
-        return {"clip-robust-results": results, "clip-robust-report": Collector(config, run, results, summary)}
+        found: dict[str, object] = {
+            "clip-robust-results": results,
+            "clip-robust-report": Collector(config, run, results, summary),
+        }
+        if run.panel is not None:
+            from pytest_clip_robust.plugin.panel_study import PanelStudy  # noqa: PLC0415
+
+            found["clip-robust-panel"] = PanelStudy(config, run, run.panel, results, summary)
+        return found
     from pytest_clip_robust.plugin.rank_report import RankReport  # noqa: PLC0415
 
     return {"clip-robust-report": RankReport(run, run.rank, summary)}

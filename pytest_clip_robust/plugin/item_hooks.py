@@ -15,7 +15,7 @@ from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
 from pytest_clip_robust.plugin.items import has_gate, model_label, model_spec, short_name
-from pytest_clip_robust.plugin.keys import ALPHA, GATED, RECORDS, RUN, UPDATES
+from pytest_clip_robust.plugin.keys import ALPHA, GATED, OUTCOMES, RECORDS, RUN, UPDATES
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.text import one_line
 
@@ -109,7 +109,8 @@ def pytest_runtest_makereport(
     if report.when == "call" or report.failed:
         report.clip_records = records  # type: ignore[attr-defined]
         report.clip_updates = item.stash.get(UPDATES, [])  # type: ignore[attr-defined]
-        item.stash[RECORDS], item.stash[UPDATES] = [], []
+        report.clip_outcomes = item.stash.get(OUTCOMES, [])  # type: ignore[attr-defined]
+        item.stash[RECORDS], item.stash[UPDATES], item.stash[OUTCOMES] = [], [], []
     return report
 
 

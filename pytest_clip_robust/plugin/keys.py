@@ -21,6 +21,9 @@ PARAMETER = "clip_model_spec"
 TURNS = "clip_robust_turns"
 """The entry of xdist's `workerinput` that names the folder of the lock files that workers share."""
 
+FINDING = "clip_finding"
+"""The user property of a test that a finding on the panel decides: the finding's name."""
+
 RUN: pytest.StashKey[RunConfig] = pytest.StashKey()
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
@@ -36,6 +39,9 @@ number of tests with a gate that are not skipped."""
 
 RECORDS: pytest.StashKey[list[Record]] = pytest.StashKey()
 """Of a test: the records of its gates, until they are moved to its report."""
+
+OUTCOMES: pytest.StashKey[list[tuple[str, list[list[str]]]]] = pytest.StashKey()
+"""Of a test: (measurement's key, packed columns) pairs that findings on a panel compare, until moved to its report."""
 
 UPDATES: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
 """Of a test: the baselines to record, until they are moved to its report."""

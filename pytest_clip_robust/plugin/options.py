@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_clip_robust.config.panel import ModelPanel, read_panel_file
 from pytest_clip_robust.config.profile import load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.names import CORRECTIONS, PRECISIONS
+from pytest_clip_robust.names import CORRECTIONS, PRECISIONS, REPORTS_OF_FINDINGS
 from pytest_clip_robust.system.rank import Rank, read_rank
 
 if TYPE_CHECKING:
@@ -32,23 +33,23 @@ def read_config(config: pytest.Config) -> RunConfig:
     Raises:
         ClipRobustError: an option is wrong; the message names it.
     """
-    specs = tuple(dict.fromkeys(ModelSpec.parse(text) for text in requested_models(config)))
+    panel = _panel(config)
+    named = (ModelSpec.parse(text) for text in requested_models(config, panel))
+    specs = tuple(dict.fromkeys([*(panel.specs if panel else ()), *named]))
     data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
     profile = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
     report = str(_value(config, "clip_report"))
-    precision = str(_value(config, "clip_precision"))
-    if precision not in PRECISIONS:
-        raise ConfigError(f"--clip-precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-    correction = str(_value(config, "clip_correction"))
-    if correction not in CORRECTIONS:
-        near = did_you_mean(correction, CORRECTIONS)
-        raise ConfigError(f"--clip-correction {correction!r}{near}: expected one of {', '.join(CORRECTIONS)}")
+    precision = _one_of(config, "clip_precision", PRECISIONS)
+    correction = _one_of(config, "clip_correction", CORRECTIONS)
+    findings = _one_of(config, "clip_findings", REPORTS_OF_FINDINGS)
     reference = str(_value(config, "clip_reference"))
     name = str(_value(config, "clip_baseline_name"))
     if name and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
         raise ConfigError(f"--clip-baseline-name {name!r}: expected a folder name of letters, digits, '.', '_' and '-'")
     return RunConfig(
         models=specs,
+        panel=panel,
+        findings=findings,
         reference=ModelSpec.parse(reference) if reference else None,
         baselines=_baselines(config),
         baseline_name=name,
@@ -70,9 +71,9 @@ def read_config(config: pytest.Config) -> RunConfig:
     )
 
 
-def requested_models(config: pytest.Config) -> list[str]:
-    """Return the model specs of the command line, or else of the ini file."""
-    return list(config.getoption("clip_models") or config.getini("clip_model"))
+def requested_models(config: pytest.Config, panel: ModelPanel | None) -> list[str]:
+    """Return the model specs of the command line, or else of the ini file; the ini file's only without a panel."""
+    return list(config.getoption("clip_models") or (() if panel else config.getini("clip_model")))
 
 
 def device_asked(config: pytest.Config) -> str:
@@ -108,6 +109,24 @@ def worker_gpus_asked(config: pytest.Config) -> int:
 def _value(config: pytest.Config, name: str) -> object:
     given = config.getoption(name)
     return config.getini(name) if given is None else given
+
+
+def _panel(config: pytest.Config) -> ModelPanel | None:
+    """Return the panel of the command line, or else of the ini file if the command line names no model."""
+    given = config.getoption("clip_panel")
+    if given is not None:
+        return read_panel_file(config.invocation_params.dir / str(given)) if given else None
+    named = "" if config.getoption("clip_models") else str(config.getini("clip_panel"))
+    folder = config.rootpath if config.inipath is None else config.inipath.parent
+    return read_panel_file(folder / named) if named else None
+
+
+def _one_of(config: pytest.Config, name: str, allowed: Sequence[str]) -> str:
+    value = str(_value(config, name))
+    if value not in allowed:
+        near = did_you_mean(value, allowed)
+        raise ConfigError(f"{_option(name)} {value!r}{near}: expected one of {', '.join(allowed)}")
+    return value
 
 
 def _baselines(config: pytest.Config) -> Path:

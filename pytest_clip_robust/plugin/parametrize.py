@@ -18,6 +18,9 @@ from pytest_clip_robust.plugin.keys import RUN
 
 if TYPE_CHECKING:
     from pytest_clip_robust.config.profile import Profile
+    from pytest_clip_robust.config.run import RunConfig
+
+NO_PANEL_FILE = "findings are about several models; name them in a panel file: --clip-panel FILE"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -38,6 +41,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         else:
             sets = [_dataset_parameter(metafunc, name, run.profile) for name in names]
             metafunc.parametrize("dataset", sets or [_absent(roles[0], run.profile)], indirect=True)
+    if "decide_on_panel" in metafunc.fixturenames and "finding" in metafunc.fixturenames:
+        metafunc.parametrize("finding", _findings(run))
     if "ood_score" in metafunc.fixturenames:
         metafunc.parametrize("ood_score", [_score_parameter(score, run.profile) for score in OOD_SCORES])
     if "ood_group" in metafunc.fixturenames:
@@ -78,6 +83,15 @@ def _dataset_parameter(metafunc: pytest.Metafunc, name: str, profile: Profile) -
         if name not in known and _uses_our(fixture, metafunc):
             return pytest.param(name, marks=pytest.mark.skip(reason=reason))
     return name
+
+
+def _findings(run: RunConfig) -> list[Any]:
+    """Return the names of all findings, or one skipped test if the run has no panel."""
+    if run.panel is None:
+        return [pytest.param("", id="no-panel", marks=pytest.mark.skip(reason=NO_PANEL_FILE))]
+    from pytest_clip_robust.properties.findings.registry import FINDINGS  # noqa: PLC0415 - SciPy
+
+    return list(FINDINGS)
 
 
 def _score_parameter(score: str, profile: Profile) -> Any:

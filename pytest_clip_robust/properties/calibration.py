@@ -262,6 +262,21 @@ def _known(confidences: Confidences, name: str, part: Part | None) -> Part:
     return part
 
 
+def error_evidence(stratum: Stratum) -> Evidence:
+    """Return the evidence of ECE from stored outcomes: its columns ``confidence`` (0-1) and ``correct`` (N,)."""
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return _bin_terms(bin_of, columns)
+
+    return sums_evidence([stratum], terms, lambda sums: _ece(*sums[0]))
+
+
+def _bin_terms(bins_of: Callable[[Floats], Ints], columns: Mapping[str, Column]) -> list[Term]:
+    confidence = columns["confidence"].astype(np.float64)
+    bins, right = _into_bins(bins_of, confidence, columns["correct"])
+    return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
+
+
 def _of_bins(
     confidences: Confidences,
     metric: Metric,
@@ -275,9 +290,7 @@ def _of_bins(
     value = float(statistic(*(one[None] for one in _binned(bins, confidences.confidence, right)))[0])
 
     def terms(columns: Mapping[str, Column]) -> list[Term]:
-        confidence = columns["confidence"].astype(np.float64)
-        bins, right = _into_bins(bins_of, confidence, columns["correct"])
-        return [Term(None, bins, BINS), Term(confidence, bins, BINS), Term(right, bins, BINS)]
+        return _bin_terms(bins_of, columns)
 
     evidence = sums_evidence([_stratum(confidences)], terms, lambda sums: statistic(*sums[0]))
     interval = interval_of(evidence, value=value, bounds=SHARE)

@@ -136,6 +136,15 @@ PROPERTIES = {
 """What is measured of answers alone, by name, as ``shape_bias.<name>_<decision>``."""
 
 
+def ratio_evidence(stratum: Stratum) -> Evidence:
+    """Return the evidence of the ratio from stored outcomes: columns ``shape`` and ``texture`` (N,), true or false."""
+
+    def terms(columns: Mapping[str, Column]) -> list[Term]:
+        return [Term(columns[name]) for name in ("shape", "texture")]
+
+    return sums_evidence([stratum], terms, _mean_ratio)
+
+
 def _ratio_evidence(found: CueAnswers, *, by_class: bool = False) -> Evidence:
     """Return the evidence of the ratio over all conflicting images; which of them count depends on the answers."""
     shape, texture = _cues(found)
@@ -149,15 +158,17 @@ def _ratio_evidence(found: CueAnswers, *, by_class: bool = False) -> Evidence:
         cell = columns.get("class")
         return [Term(columns[name], cell, classes) for name in ("shape", "texture")]
 
-    def statistic(sums: Sequence[Sums]) -> Floats:
-        of_shape, of_texture = sums[0]
-        decided = of_shape + of_texture
-        ratios = np.divide(of_shape, decided, out=np.zeros_like(of_shape), where=decided > 0)
-        with np.errstate(invalid="ignore"):
-            mean: Floats = ratios.sum(axis=1) / (decided > 0).sum(axis=1)
-        return mean
+    return sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, _mean_ratio)
 
-    return sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, statistic)
+
+def _mean_ratio(sums: Sequence[Sums]) -> Floats:
+    """Return (B,) means over classes of ``shape / (shape + texture)``, of classes with an answer that names either."""
+    of_shape, of_texture = sums[0]
+    decided = of_shape + of_texture
+    ratios = np.divide(of_shape, decided, out=np.zeros_like(of_shape), where=decided > 0)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = ratios.sum(axis=1) / (decided > 0).sum(axis=1)
+    return mean
 
 
 def _consistency_evidence(found: CueAnswers, observers: Sequence[CueAnswers]) -> Evidence:

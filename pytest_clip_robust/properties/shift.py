@@ -6,11 +6,9 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtr, ndtri
 
 from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
@@ -21,9 +19,8 @@ from pytest_clip_robust.properties.accuracy import accuracy_of
 from pytest_clip_robust.scoring.decisions import Decisions, decide
 from pytest_clip_robust.stats.intervals import ratio_of_proportions
 from pytest_clip_robust.stats.resampling import interval_of
+from pytest_clip_robust.stats.robust_line import AXES, Axis
 
-Axis = Literal["logit", "probit"]
-AXES = {"logit": (logit, expit), "probit": (ndtri, ndtr)}
 SMALLEST_PANEL = 3
 PANEL_COLUMNS = ("name", "id", "shifted")
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from training_runs import TINY
 
-from pytest_clip_robust.errors import ConfigError, ModelError
+from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.card.facts import ModelCard, card_of, overridden
-from pytest_clip_robust.models.card.overrides import read_overrides
 from pytest_clip_robust.models.card.reading import card_of_spec, measured_claim, spec_claims
 from pytest_clip_robust.models.card.repository import card_claims, readme_claims
 from pytest_clip_robust.models.card.runs import run_claims
@@ -314,57 +313,6 @@ class Preprocesses:
 )
 def test_only_square_pixels_have_a_resolution(encoder, resolution):
     assert measured_claim(encoder).facts.get("resolution") == resolution
-
-
-def panel(tmp_path, text):
-    path = tmp_path / "panel.toml"
-    path.write_text(text)
-    return path
-
-
-def test_a_panel_file_overrides_factors(tmp_path):
-    path = panel(
-        tmp_path,
-        '[[models]]\nspec = "ViT-B-32@openai"\n\n[[models]]\nspec = "showroom-clip"\nname = "base"\n'
-        '[models.factors]\ndata = "mine"\nsamples_seen = 34e9\nfine_tuning = "adapter"\n',
-    )
-    overrides = read_overrides(path)
-    assert overrides["ViT-B-32@openai"] == {}
-    found = overridden(card("showroom-clip"), overrides["showroom-clip"])
-    assert (found.data, found.samples_seen, found.fine_tuning, found.pairs) == ("mine", 34e9, "adapter", 11080)
-    assert (found.sources["data"], found.sources["pairs"]) == ("panel file", "stated")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x", "expected TOML"),
-        ("", r"has no list of models; write \[\[models\]\]"),
-        ("[[model]]\n", r"has no list of models \(did you mean 'model'\?\)"),
-        ("models = 3", "has no list of models"),
-        ("[[models]]\n", r"models\[0\]\.spec=None; expected a model spec"),
-        ('[[models]]\nspec = "a@openai"\n[models.factor]\n', r"unknown key 'factor'; did you mean 'factors'\?"),
-        ('[[models]]\nspec = "a"\n[[models]]\nspec = "a"\n', r"models\[1\]: 'a' occurs twice"),
-        ('[[models]]\nspec = "a"\nfactors = 3\n', r"models\[0\]\.factors is 3; expected a table"),
-        (
-            '[[models]]\nspec = "a"\n[models.factors]\nlos = "softmax"',
-            r"factors: unknown key 'los' \(did you mean 'loss'",
-        ),
-        ('[[models]]\nspec = "a"\n[models.factors]\npairs = -3', r"factors\.pairs=-3; expected 1 or more"),
-        ('[[models]]\nspec = "a"\n[models.factors]\npairs = "3"', r"factors\.pairs='3'; expected a number"),
-        ('[[models]]\nspec = "a"\n[models.factors]\nresolution = 2.5', "resolution=2.5; expected a whole number"),
-        ('[[models]]\nspec = "a"\n[models.factors]\nfine_tuning = "zeroshot"', r"did you mean 'zero-shot'"),
-    ],
-)
-def test_a_wrong_panel_file_is_one_line(tmp_path, text, message):
-    with pytest.raises(ConfigError, match=message) as error:
-        read_overrides(panel(tmp_path, text))
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_panel_file_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match="no file"):
-        read_overrides(tmp_path / "none.toml")
 
 
 def test_a_card_that_a_loader_made_stays():

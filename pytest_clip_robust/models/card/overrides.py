@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust.core.plain import read_section
-from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, did_you_mean, shown
+from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, shown
 from pytest_clip_robust.models.card.facts import Claim, ModelCard
-from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.files import is_file, read_text
 from pytest_clip_robust.system.text import one_line
 
 FILE = "card.toml"
 """The name of a file in a model folder that states facts about the model."""
-FACTORS = "factors"
 
 
 def read_facts(content: object, where: str, *, error: type[ClipRobustError] = ConfigError) -> dict[str, Any]:
@@ -43,41 +40,6 @@ parameters, resolution, data, pairs, samples_seen, loss, fine_tuning, fine_tuned
         if isinstance(value, str) and (not value.strip() or not value.isprintable()):
             raise error(f"{where}.{name}={shown(value)}; expected a text of printable characters")
     return card.facts
-
-
-def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the facts that a panel file states, by model spec as `ModelSpec` writes it.
-
-    The file is TOML: ``[[models]]`` with ``spec = "..."`` and an optional table ``factors``. Other keys belong to
-    readers of panels. Apply them with `facts.overridden`.
-
-    Raises:
-        ConfigError: the file cannot be read, a spec is missing or occurs twice, or a factor is not valid.
-        ModelError: a spec is not valid.
-    """
-    where = f"panel {path}"
-    try:
-        content = tomllib.loads(read_text(path, where, error=ConfigError))
-    except tomllib.TOMLDecodeError as cause:
-        raise ConfigError(f"{where}: {one_line(cause)}; expected TOML") from None
-    models = content.get("models")
-    if not isinstance(models, list) or not all(isinstance(one, Mapping) for one in models):
-        near = did_you_mean("models", content) if models is None else ""
-        raise ConfigError(f"{where} has no list of models{near}; write [[models]] with spec = '...' for each")
-    found: dict[str, dict[str, Any]] = {}
-    for place, model in enumerate(models):
-        here = f"{where}: models[{place}]"
-        spec = model.get("spec")
-        if not isinstance(spec, str):
-            raise ConfigError(f"{here}.spec={shown(spec)}; expected a model spec, such as 'ViT-B-32@openai'")
-        for key in model:
-            if key != FACTORS and did_you_mean(key, [FACTORS]):
-                raise ConfigError(f"{here}: unknown key {shown(key)}; did you mean {FACTORS!r}?")
-        name = str(ModelSpec.parse(spec))
-        if name in found:
-            raise ConfigError(f"{here}: {name!r} occurs twice; keep one of them")
-        found[name] = read_facts(model.get(FACTORS, {}), f"{here}.{FACTORS}")
-    return found
 
 
 def folder_claims(folder: Path, where: str) -> list[Claim]:
