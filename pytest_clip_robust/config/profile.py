@@ -20,6 +20,7 @@ from pytest_clip_robust.config.sections import (
     OodSettings,
     PromptSettings,
 )
+from pytest_clip_robust.config.shipped import PROFILES, shipped_files
 from pytest_clip_robust.core.plain import NotNegative, part_of, read_section, read_value
 from pytest_clip_robust.datasets.catalog import catalog
 from pytest_clip_robust.datasets.checking import relative_to
@@ -111,10 +112,7 @@ def load_profile(source: str | None, data_options: Iterable[str] = ()) -> Profil
 
 def shipped_profiles() -> dict[str, Path]:
     """Return the paths of the profiles that come with the suites, by name."""
-    here = Path(__file__).parent.parent
-    installed, checkout = here / "suites", here.parent / "suites"
-    folder = (installed if installed.is_dir() else checkout) / "profiles"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return shipped_files(PROFILES)
 
 
 def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_clip_robust.config.panel import ModelPanel, read_panel_file
+from pytest_clip_robust.config.panel import ModelPanel, panel_path, read_panel_file
 from pytest_clip_robust.config.profile import load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -37,7 +37,7 @@ def read_config(config: pytest.Config) -> RunConfig:
     named = (ModelSpec.parse(text) for text in requested_models(config, panel))
     specs = tuple(dict.fromkeys([*(panel.specs if panel else ()), *named]))
     data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
-    profile = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
+    profile = _profile(config, panel, data_options)
     report = str(_value(config, "clip_report"))
     precision = _one_of(config, "clip_precision", PRECISIONS)
     correction = _one_of(config, "clip_correction", CORRECTIONS)
@@ -115,10 +115,16 @@ def _panel(config: pytest.Config) -> ModelPanel | None:
     """Return the panel of the command line, or else of the ini file if the command line names no model."""
     given = config.getoption("clip_panel")
     if given is not None:
-        return read_panel_file(config.invocation_params.dir / str(given)) if given else None
+        return read_panel_file(panel_path(str(given), config.invocation_params.dir)) if given else None
     named = "" if config.getoption("clip_models") else str(config.getini("clip_panel"))
     folder = config.rootpath if config.inipath is None else config.inipath.parent
-    return read_panel_file(folder / named) if named else None
+    return read_panel_file(panel_path(named, folder)) if named else None
+
+
+def _profile(config: pytest.Config, panel: ModelPanel | None, data_options: Sequence[str]) -> str | None:
+    """Return the profile of the option, or else of the panel, or else the default one; None for data options alone."""
+    named = str(_value(config, "clip_profile")) or (panel.profile if panel else "")
+    return named or (None if data_options else DEFAULT_PROFILE)
 
 
 def _one_of(config: pytest.Config, name: str, allowed: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.captions.captions import texts_in
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet, MatchSet
 from pytest_clip_robust.datasets.captions.crops import Box, CropReader
-from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
@@ -89,7 +89,7 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
         DataError: the set cannot be read, an image does not exist, a caption is missing or empty, or a false caption
             is the true one.
     """
-    refuse_exclude(entry, "pairs")
+    refuse_choice(entry, "pairs")
     listings = find_listings(entry)
     images: _Images
     if listings.paths:
