@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         ReportError,
         StoreError,
     )
+    from pytest_clip_robust.evaluation.notebook import evaluate
     from pytest_clip_robust.models.checkpoint import content_digest
     from pytest_clip_robust.models.dense import dense_encoder
     from pytest_clip_robust.models.protocols import Classifies, DualEncoder, PreprocessSteps
     from pytest_clip_robust.report.document import read_report
+    from pytest_clip_robust.report.panel_files import read_panel_table
     from pytest_clip_robust.scoring.confidence import probability_confidences
     from pytest_clip_robust.stats.intervals import mean_interval, wilson
     from pytest_clip_robust.stats.resampling import interval_of
@@ -59,10 +61,12 @@ __all__ = [
     "content_digest",
     "corrupt",
     "dense_encoder",
+    "evaluate",
     "interval_of",
     "mean_evidence",
     "mean_interval",
     "probability_confidences",
+    "read_panel_table",
     "read_report",
     "sums_evidence",
     "wilson",
@@ -83,10 +87,12 @@ _MODULES = {
         "ReportError",
         "StoreError",
     ),
+    "evaluation.notebook": ("evaluate",),
     "models.checkpoint": ("content_digest",),
     "models.dense": ("dense_encoder",),
     "models.protocols": ("Classifies", "DualEncoder", "PreprocessSteps"),
     "report.document": ("read_report",),
+    "report.panel_files": ("read_panel_table",),
     "scoring.confidence": ("probability_confidences",),
     "stats.intervals": ("mean_interval", "wilson"),
     "stats.resampling": ("interval_of",),

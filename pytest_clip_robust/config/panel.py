@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +187,8 @@ def _with_groups(models: Sequence[PanelModel]) -> list[PanelModel]:
         if one.group:
             join(place, first_of.setdefault(one.group, place))
     stated = {find(place): one.group for place, one in reversed([*enumerate(models)]) if one.group}
-    return [
-        PanelModel(
-            spec=one.spec,
-            parent=one.parent,
-            group=stated.get(find(place), models[find(place)].spec.label),
-            reference=one.reference,
-            facts=one.facts,
-        )
-        for place, one in enumerate(models)
-    ]
+    names = [stated.get(find(place), models[find(place)].spec.label) for place in range(len(models))]
+    return [replace(one, group=name) for one, name in zip(models, names, strict=True)]
 
 
 def _relatives(model: PanelModel) -> list[str]:

@@ -18,8 +18,8 @@ OF = {
 class Effect:
     """An estimate over models, with its interval at 95 %.
 
-    models: the number of models (or pairs of models) in it. units: the number of independent ones among them.
-    of: ``families`` or ``models`` if the interval covers other ones of these; ``images`` if only other images.
+    models: the number of models (or pairs of models) in it. of: ``families`` or ``models`` if the interval covers other
+    ones of these; ``images`` if only other images. units: their number, of families or of models.
     """
 
     value: float
@@ -50,7 +50,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a panel answers: the status, the estimate in `unit` that decided it, and the reason in words.
+    """An answer of a panel: the status, the estimate in `unit` that decided it, and the reason in words.
 
     statistic: what was estimated, such as ``"ECE in distribution minus that after temperature scaling"``.
     """
@@ -65,7 +65,7 @@ class Answer:
     def sentence(self) -> str:
         """The answer as one sentence with its numbers."""
         found, unit = self.effect, f" {self.unit}" if self.unit else ""
-        counted = f"values: {found.models}, independent: {found.units}"
+        counted = f"values: {found.models}, units: {found.units}"
         return (
             f"{self.status}: {self.statistic} is {found.value:+.3f}{unit} (95 % interval {found.low:+.3f} to "
             f"{found.high:+.3f}, over {OF[found.of]}; {counted}): {self.reason}"

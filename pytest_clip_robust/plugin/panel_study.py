@@ -27,6 +27,7 @@ from pytest_clip_robust.plugin.collector import SUMMARY, Summarise
 from pytest_clip_robust.plugin.finding_reports import finding_of, with_result
 from pytest_clip_robust.plugin.held_reports import HeldReports
 from pytest_clip_robust.plugin.results import Results, write_below
+from pytest_clip_robust.plugin.study_files import write_study
 from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings, not_tested
 from pytest_clip_robust.report.panel_files import table_from, write_table
 from pytest_clip_robust.report.study import render_findings, write_findings
@@ -51,7 +52,7 @@ class PanelStudy:
         self._summaries: list[RunSummary] = []
         self._outcomes: dict[str, dict[str, StoredColumns]] = defaultdict(dict)
         self._held = HeldReports()
-        self._closed = False
+        self._closed = self._complete = False
         self._table: PanelTable | None = None
         self._findings: list[FindingResult] = []
         self._lines: list[str] = []
@@ -97,19 +98,23 @@ class PanelStudy:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files of the panel; the run fails if there is no table, or if they cannot be written."""
-        if not self._closed:
-            return
+        if not self._closed or (self._table is not None and not self._table.rows):
+            return  # nothing was measured, as with --collect-only: files of an earlier run stay
         if self._table is None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         try:
             path = write_table(self._table, self.folder)
-            write_findings(self._findings, self.folder)
+            if self._findings:
+                write_findings(self._findings, self.folder)
+            if self._complete:
+                self._lines += write_study(self._table, self.folder)
         except ClipRobustError as error:
             self._lines.append(str(error))
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
-            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}")
+            note = "" if self._complete else " (incomplete: the run ended before all models were measured)"
+            self._lines.append(f"panel: {os.path.relpath(path, self._config.invocation_params.dir)}{note}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -124,7 +129,7 @@ class PanelStudy:
 
     def _close(self, *, complete: bool) -> None:
         """Make the table, evaluate the findings that were asked for, and report their tests."""
-        self._closed = True
+        self._closed, self._complete = True, complete
         outcomes = {(test, key): columns for test, found in self._outcomes.items() for key, columns in found.items()}
         obstacle = "" if complete else BROKEN_OFF
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from pytest_clip_robust.core.finding import FindingResult, Status
@@ -22,36 +23,48 @@ STYLES = {
     Status.HOLDS: "green",
     Status.DOES_NOT_HOLD: "red",
     Status.NOT_DECIDED: "yellow",
-    Status.NOT_TESTED: "dim",
 }
 FINDING_COLUMNS = (
-    "finding", "status", "statistic", "value", "low", "high", "unit", "values", "independent", "covers", "claim", "why",
+    "finding", "status", "statistic", "value", "low", "high", "unit", "values", "units", "covers", "claim", "why",
 )  # fmt: skip
 
 
 def render_findings(results: Sequence[FindingResult], *, width: int, colour: bool) -> str:
-    """Return one row per finding with its status, effect and interval, and how many have each status."""
+    """Return one row per finding that was tested, and one line per reason why others were not.
+
+    The column `models` has the number of models, or pairs of models, and in brackets that of units (`Effect.units`).
+    """
     table = empty_table()
     table.add_column("status", no_wrap=True)
     table.add_column("finding", overflow="fold")
-    for name in ("effect", "95 % interval"):
+    for name in ("effect", "95 % interval", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
-    for one in results:
-        status = Text(str(one.status), style=STYLES[one.status])
-        cells, why = [Text("-"), Text("-")], one.why
-        if one.answer is not None:
-            effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
-            cells = [Text(f"{effect.value:+.3f}{unit}", style="bold"), Text(f"{effect.low:+.3f} to {effect.high:+.3f}")]
-            why = one.answer.reason
-        table.add_row(status, Text(printable(one.claim)), *cells, Text(printable(why)))
+    tested = [one for one in results if one.answer is not None]
+    for one in tested:
+        assert one.answer is not None  # noqa: S101 - mypy does not see the line above
+        effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
+        table.add_row(
+            Text(str(one.status), style=STYLES[one.status]),
+            Text(printable(one.claim)),
+            Text(f"{effect.value:+.3f}{unit}", style="bold"),
+            Text(f"{effect.low:+.3f} to {effect.high:+.3f}"),
+            Text(f"{effect.models} ({effect.units})"),
+            Text(printable(one.answer.reason)),
+        )
+    parts: list[Table | Text] = [table] if tested else []
+    reasons = Counter(one.why for one in results if one.answer is None)
+    parts += [
+        Text(f"{Status.NOT_TESTED} ({count} finding{'' if count == 1 else 's'}): {printable(why)}")
+        for why, count in reasons.items()
+    ]
     counts = Counter(one.status for one in results)
     tally = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return draw([table, Text(f"\nfindings: {tally}")], width=width, colour=colour)
+    return draw([*parts, Text(f"findings: {tally}")], width=width, colour=colour)
 
 
 def write_findings(results: Iterable[FindingResult], folder: Path) -> None:
-    """Write findings.csv: one row per finding. `values` is the number of models or pairs, `independent` of families.
+    """Write findings.csv: one row per finding. `values` and `units` are `models` and `units` of its effect.
 
     Raises:
         ReportError: the folder cannot be written.
@@ -92,6 +105,6 @@ def _finding_row(result: FindingResult) -> dict[str, Any]:
         "low": effect.low,
         "high": effect.high,
         "values": effect.models,
-        "independent": effect.units,
+        "units": effect.units,
         "covers": effect.of,
     }

@@ -80,7 +80,7 @@ def rank_correlation(x: Floats, y: Floats, *, groups: Sequence[str], strata: Seq
 
     >>> found = rank_correlation(np.arange(6.0), np.array([0.0, 1, 3, 2, 4, 5]), groups=list("abcdef"))
     >>> round(found.value, 3), round(found.low, 3), found.high
-    (0.867, 0.524, 1.0)
+    (0.867, 0.325, 1.0)
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     places = np.unique(np.zeros(len(x)) if strata is None else np.asarray(strata), return_inverse=True)[1]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
+from pytest_clip_robust.properties.findings import FINDINGS
 from pytest_clip_robust.report.panel_files import COLUMNS, read_panel_table
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 PANEL = """
 [[models]]
@@ -142,6 +146,15 @@ def test_models_are_compared_in_pairs_on_the_samples_that_workers_send(world, fo
         assert [len(values) for columns in table(world).outcomes.values() for *_, values in columns] == [40] * 4
 
 
+@pytest.mark.parametrize("option", ["--collect-only", "-knothing"])
+def test_a_run_that_measures_nothing_keeps_the_files_of_an_earlier_one(world, option):
+    run(world)
+    path = world.path / "panel-results" / "panel.csv"
+    before = path.read_bytes()
+    run(world, option)
+    assert path.read_bytes() == before
+
+
 def test_without_a_report_the_files_are_next_to_the_run_under_the_name_of_the_panel(world):
     run(world).stdout.fnmatch_lines(["panel: panel-results/panel.parquet"])
     assert (world.path / "panel-results" / "panel.csv").exists()
@@ -167,7 +180,7 @@ def test_a_finding_that_holds_passes_and_one_without_measurements_is_skipped_wit
     )
     with (world.path / "out" / "findings.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
-    assert (first["status"], first["independent"], second["status"]) == ("holds", "2", "not tested")
+    assert (first["status"], first["units"], second["status"]) == ("holds", "2", "not tested")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +220,7 @@ def test_findings_of_a_run_that_breaks_off_are_skipped(world):
     result = run(world, "-x", "-rs")
     result.assert_outcomes(passed=3, failed=1, skipped=2)
     result.stdout.fnmatch_lines(["*the run ended before all models were measured; run it again"])
+    result.stdout.fnmatch_lines(["panel: panel-results/panel.parquet (incomplete: *"])
 
 
 def test_without_a_panel_findings_are_skipped_with_the_way_out(world):
@@ -214,6 +228,13 @@ def test_without_a_panel_findings_are_skipped_with_the_way_out(world):
     result = world.runpytest("--model=py:colour_clip:load", "--clip-profile=profile.toml", "-rs")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*name them in a panel file: --clip-panel FILE"])
+
+
+def test_the_shipped_suite_has_every_finding_on_a_panel_and_one_skipped_test_without(world):
+    suite = REPOSITORY / "suites" / "test_findings.py"
+    run(world, suite).assert_outcomes(skipped=len(FINDINGS))
+    alone = world.runpytest("--model=py:colour_clip:load", "--clip-profile=profile.toml", suite)
+    alone.assert_outcomes(skipped=1)
 
 
 def test_an_unknown_finding_is_an_error_with_the_nearest_names(world):
@@ -251,6 +272,17 @@ def test_a_folder_that_cannot_be_written_fails_the_run(world):
     result = run(world)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["*cannot write panel.*"])
+
+
+def test_the_models_of_a_panel_can_be_checked(world):
+    result = run(world, "--clip-check")
+    result.stdout.fnmatch_lines(["*py:colour_clip:load_other*", "*py:colour_clip:load_forgetful*"])
+
+
+def test_a_panel_can_be_compared_with_a_reference(world):
+    result = run(with_findings(world, 0.05), "--clip-reference=py:colour_clip:load", "--clip-report=out")
+    result.assert_outcomes(passed=4, skipped=1)
+    assert len(table(world).rows) == 3
 
 
 def test_the_command_line_takes_precedence_over_the_ini_file(world):

@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from pytest_clip_robust.core.evidence import columns_digest
 from pytest_clip_robust.core.finding import Effect, Status
 from pytest_clip_robust.core.panel_table import PanelTable
-from pytest_clip_robust.names import FACTORS
+from pytest_clip_robust.properties.findings.factor_lines import factor_residuals
 from pytest_clip_robust.properties.findings.paired import ECE, SCALED_ECE, SHAPE_BIAS, difference
 from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings
 from pytest_clip_robust.properties.findings.result import directed, unchanged
@@ -136,13 +136,13 @@ def test_a_temperature_that_lowers_the_error_is_found(after, status, where):
     assert result(calibrated(after), f"temperature_calibrates_{where}").status is status
 
 
-def towers(advantage):
-    """Return 8 ViT and 4 convolutional towers; the latter are `advantage` above the line at severity 5."""
+def towers(advantage, *, vits="ViT", others="ResNet"):
+    """Return 8 towers of one kind and 4 of another; the latter are `advantage` above the line at severity 5."""
     values = {}
     for i, clean in enumerate(np.linspace(0.4, 0.8, 12)):
         cnn = i % 3 == 0
         corrupted = ndtr(0.9 * ndtri(clean) - 0.5) + 0.002 * (i % 2) + advantage * cnn
-        values[model(f"m{i:02}", family="ResNet" if cnn else "ViT")] = {
+        values[model(f"m{i:02}", family=others if cnn else vits)] = {
             "corruption.mean_top1[id]": 0.7 * clean,
             "corruption.relative_robustness[id]": 0.7,
             "corruption.top1[id/fog/3]": 0.1,
@@ -158,6 +158,19 @@ def test_towers_are_compared_at_their_clean_accuracy_and_severity_5(advantage, s
     assert found.status is status
     assert found.answer.effect.value == pytest.approx(100 * advantage, abs=1)
     assert found.answer.effect.models == 4
+
+
+def test_with_few_vits_the_line_is_that_of_the_convolutional_towers():
+    """Four ViTs, 10 points above eight ResNets."""
+    panel = table(towers(0.1, vits="ResNet", others="ViT"), error=0.001)
+    found = result(panel, "convolutional_towers_withstand_corruption")
+    assert (found.status, found.answer.effect.models) == (NOT, 4)
+    assert found.answer.effect.value == pytest.approx(-10, abs=1)
+
+
+def test_hybrid_towers_are_neither():
+    found = result(table(towers(0.1, others="CoAtNet")), "convolutional_towers_withstand_corruption")
+    assert found.why == "needs 1 or more zero-shot models with a convolutional tower, and the panel has none"
 
 
 @pytest.mark.parametrize(
@@ -189,16 +202,19 @@ def test_a_multimodal_model_must_gain_only_where_its_tower_is_weak(weak, others,
     assert "on the others" in found.why
 
 
-def factors(gain, *, references=12, clips=4):
-    """Return reference models on a line, and zero-shot models `gain` above it, for every factor."""
+MEASURED = ("texture", "pose")
+
+
+def factors(gain, *, references=12, clips=4, error=0.001):
+    """Return reference models on a line, and zero-shot models `gain` above it, for some factors."""
     values = {}
     for i in range(references + clips):
         average, clip = 0.4 + 0.4 * i / (references + clips), i % (1 + references // clips) == 1
         keys = {"visual_factors.average[x]": average}
         accuracy = ndtr(0.9 * ndtri(average) - 0.2) + 0.003 * (i % 2) + (gain if clip else 0)
-        keys |= {f"visual_factors.accuracy_top[x/{factor}]": accuracy for factor in FACTORS}
+        keys |= {f"visual_factors.accuracy_top[x/{factor}]": accuracy for factor in MEASURED}
         values[model(f"m{i:02}", fine_tuning="zero-shot" if clip else "supervised")] = keys
-    return table(values, error=0.001)
+    return table(values, error=error)
 
 
 @pytest.mark.parametrize(("gain", "gains", "loses"), [(0.1, HOLDS, NOT), (-0.1, NOT, HOLDS), (0.0, NOT, NOT)])
@@ -209,10 +225,30 @@ def test_factors_are_judged_by_the_line_of_the_reference_models(gain, gains, los
     assert result(panel, "clip_gains_on_texture").answer.effect.value == pytest.approx(100 * gain, abs=1)
 
 
+def test_the_residual_of_every_model_is_its_distance_from_the_line():
+    found = [one for one in factor_residuals(factors(0.1)) if one.factor == "texture"]
+    assert len(found) == 16
+    assert sum(one.reference for one in found) == 12
+    for one in found:
+        assert one.residual == pytest.approx(0 if one.reference else 10, abs=0.6)
+        assert one.residual == pytest.approx(100 * (one.accuracy - one.expected))
+        assert one.low < one.residual < one.high
+        assert one.high - one.low < 3
+
+
+def test_the_interval_of_a_residual_widens_with_the_errors_of_its_images():
+    """The images with the factor are all images here, and the slope is below 1, so part of the errors cancels."""
+    few, many = (
+        next(one for one in factor_residuals(factors(0.1, error=error)) if one.factor == "pose" and not one.reference)
+        for error in (0.05, 0.001)
+    )
+    assert 3 * (many.high - many.low) < few.high - few.low < 100 * 2 * 1.96 * 0.05
+
+
 def test_a_line_needs_reference_models():
     assert (
         "5 or more families for a line, and the panel has 4"
-        in result(factors(0.1, references=4), "clip_gains_on_larger").why
+        in result(factors(0.1, references=4), "clip_gains_on_texture").why
     )
 
 
@@ -251,7 +287,7 @@ def test_the_order_of_rows_does_not_matter(random):
 
 def test_the_order_of_rows_does_not_change_a_resampled_line():
     panel = factors(0.05)
-    assert result(PanelTable(rows=panel.rows[::-1]), "clip_gains_on_color") == result(panel, "clip_gains_on_color")
+    assert result(PanelTable(rows=panel.rows[::-1]), "clip_gains_on_texture") == result(panel, "clip_gains_on_texture")
 
 
 def test_findings_of_all_paragraphs_are_there():

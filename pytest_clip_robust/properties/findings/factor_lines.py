@@ -6,7 +6,7 @@ visual factors; the fit is Huber's). A model's residual from it is its robustnes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.names import FACTORS
 from pytest_clip_robust.properties.findings.lines import FEWEST_REFERENCES, Points, mean_residual, residuals_from
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import chosen, common, groups_of, is_zero_shot, means_over_sets
 
 SMALLEST = 1.0
@@ -59,7 +59,7 @@ def factor_residuals(table: PanelTable) -> list[FactorResidual]:
     Factors for which no line can be fitted are left out.
 
     Raises:
-        MeasurementError: there is no line for any factor; the message says why there is none for the first.
+        MeasurementError: no factor has a line; the message gives the reason for the first.
     """
     found, reasons = [], []
     for factor in FACTORS:
@@ -155,17 +155,13 @@ def _counts(table: PanelTable, factor: str) -> dict[str, int]:
     return found
 
 
-def _findings(factors: Sequence[str], *, gain: bool) -> tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...]:
+def _finding(factor: str, *, gain: bool) -> Finding:
     verb, side = ("gain", "above") if gain else ("lose", "below")
-    return tuple(
-        (
-            f"clip_{verb}s_on_{factor}",
-            f"On {factor.replace('_', ' ')}, zero-shot models are {side} the line of the reference models.",
-            partial(factor_effect, factor=factor, gain=gain),
-        )
-        for factor in factors
+    return Finding(
+        name=f"clip_{verb}s_on_{factor}",
+        claim=f"On {factor.replace('_', ' ')}, zero-shot models are {side} the line of the reference models.",
+        test=partial(factor_effect, factor=factor, gain=gain),
     )
 
 
-FINDINGS = _findings(GAINS, gain=True) + _findings(LOSSES, gain=False)
-"""Name, claim and test of each finding."""
+FINDINGS = (*(_finding(one, gain=True) for one in GAINS), *(_finding(one, gain=False) for one in LOSSES))

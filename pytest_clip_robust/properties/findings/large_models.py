@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from pytest_clip_robust.core.finding import Answer, Status
 from pytest_clip_robust.core.panel_table import PanelTable
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import common, groups_of, mean_rows
 from pytest_clip_robust.stats.across_models import mean_effect
 
@@ -64,11 +63,10 @@ def gains_only_where_tower_is_weak(table: PanelTable) -> Answer:
     return replace(answer, reason=f"{answer.reason}; {gains}")
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "lmm_gains_only_where_tower_is_weak",
-        "A large multimodal model beats its CLIP tower only on the categories that are hard for the tower.",
-        gains_only_where_tower_is_weak,
+FINDINGS = (
+    Finding(
+        name="lmm_gains_only_where_tower_is_weak",
+        claim="A large multimodal model beats its CLIP tower only on the categories that are hard for the tower.",
+        test=gains_only_where_tower_is_weak,
     ),
 )
-"""Name, claim and test of each finding."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from pytest_clip_robust.core.finding import Answer
 from pytest_clip_robust.core.panel_table import PanelTable
 from pytest_clip_robust.errors import MeasurementError
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import (
     TOP_1,
     chosen,
@@ -81,19 +80,18 @@ def retrieval_follows_accuracy(table: PanelTable, way: str) -> Answer:
     return directed(effect, smallest=SMALLEST, statistic=words)
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "ood_detection_ranks_like_accuracy",
-        "Within one source of training data, accuracy in distribution and OOD detection rank models in the same way.",
-        detection_ranks_like_accuracy,
+FINDINGS = (
+    Finding(
+        name="ood_detection_ranks_like_accuracy",
+        claim="Within one source of training data, ID accuracy and OOD detection rank models in the same way.",
+        test=detection_ranks_like_accuracy,
     ),
     *(
-        (
-            f"retrieval_follows_accuracy_{way}",
-            f"Models with a higher classification accuracy have a higher recall at 1, {way.replace('_', ' ')}.",
-            partial(retrieval_follows_accuracy, way=way),
+        Finding(
+            name=f"retrieval_follows_accuracy_{way}",
+            claim=f"Models with a higher classification accuracy have a higher recall at 1, {way.replace('_', ' ')}.",
+            test=partial(retrieval_follows_accuracy, way=way),
         )
         for way in ("image_to_text", "text_to_image")
     ),
 )
-"""Name, claim and test of each finding."""

@@ -11,9 +11,9 @@ from pytest_clip_robust.properties.findings import factor_lines, large_models, r
 from pytest_clip_robust.properties.findings.result import Finding
 
 FINDINGS = {
-    name: Finding(name=name, claim=claim, test=test)
+    one.name: one
     for module in (shape, ranks, scaling, towers, templates, large_models, factor_lines)
-    for name, claim, test in module.FINDINGS
+    for one in module.FINDINGS
 }
 """Every finding by name, in the order of the study."""
 

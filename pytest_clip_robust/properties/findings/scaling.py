@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -11,7 +10,7 @@ from pytest_clip_robust.core.finding import Answer
 from pytest_clip_robust.core.panel_table import PanelTable
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.findings.paired import ECE, SCALED_ECE, difference
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import TOP_1, groups_of
 from pytest_clip_robust.stats.across_models import mean_effect
 
@@ -51,16 +50,15 @@ def temperature_lowers_error(table: PanelTable, role: str) -> Answer:
     return directed(effect, smallest=SMALLEST, statistic=statistic)
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "temperature_calibrates_in_distribution",
-        "A temperature fitted in distribution lowers the calibration error in distribution.",
-        partial(temperature_lowers_error, role="id"),
+FINDINGS = (
+    Finding(
+        name="temperature_calibrates_in_distribution",
+        claim="A temperature fitted in distribution lowers the calibration error in distribution.",
+        test=partial(temperature_lowers_error, role="id"),
     ),
-    (
-        "temperature_calibrates_under_shift",
-        "A temperature fitted in distribution lowers the calibration error under natural shift as well.",
-        partial(temperature_lowers_error, role="shift"),
+    Finding(
+        name="temperature_calibrates_under_shift",
+        claim="A temperature fitted in distribution lowers the calibration error under natural shift as well.",
+        test=partial(temperature_lowers_error, role="shift"),
     ),
 )
-"""Name, claim and test of each finding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from pytest_clip_robust.core.finding import Answer, Effect
 from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.findings.paired import SHAPE_BIAS, difference
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import CONTRASTIVE, ON_LABELS, ZERO_SHOT
 from pytest_clip_robust.stats.across_models import mean_effect
 
@@ -80,16 +80,15 @@ def _effect(table: PanelTable, pairs: Sequence[tuple[str, str]], words: str) -> 
     return mean_effect(np.array(values), np.array(errors), groups)
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "fine_tuning_lowers_shape_bias",
-        "A zero-shot model is more shape-biased than the same model after fine-tuning on labels.",
-        fine_tuning_lowers_shape_bias,
+FINDINGS = (
+    Finding(
+        name="fine_tuning_lowers_shape_bias",
+        claim="A zero-shot model is more shape-biased than the same model after fine-tuning on labels.",
+        test=fine_tuning_lowers_shape_bias,
     ),
-    (
-        "contrastive_tuning_keeps_shape_bias",
-        "Fine-tuning with the contrastive loss keeps more shape bias than fine-tuning on labels.",
-        contrastive_tuning_keeps_shape_bias,
+    Finding(
+        name="contrastive_tuning_keeps_shape_bias",
+        claim="Fine-tuning with the contrastive loss keeps more shape bias than fine-tuning on labels.",
+        test=contrastive_tuning_keeps_shape_bias,
     ),
 )
-"""Name, claim and test of each finding."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from pytest_clip_robust.core.finding import Answer, Effect
 from pytest_clip_robust.core.panel_table import PanelTable
-from pytest_clip_robust.properties.findings.result import directed, unchanged
+from pytest_clip_robust.properties.findings.result import Finding, directed, unchanged
 from pytest_clip_robust.properties.findings.selection import groups_of, means_over_sets
 from pytest_clip_robust.stats.across_models import mean_effect
 
@@ -55,17 +53,20 @@ def _effect(table: PanelTable, metric: str) -> Effect:
     return mean_effect(values, errors, groups_of(table, points))
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "fewer_templates_help_ood_detection",
-        "Fewer prompt templates help OOD detection.",
-        fewer_templates_help_detection,
+FINDINGS = (
+    Finding(
+        name="fewer_templates_help_ood_detection",
+        claim="Fewer prompt templates help OOD detection.",
+        test=fewer_templates_help_detection,
     ),
-    ("fewer_templates_help_calibration", "Fewer prompt templates help calibration.", fewer_templates_help_calibration),
-    (
-        "fewer_templates_leave_factors",
-        "The number of prompt templates does not change robustness to visual factors.",
-        fewer_templates_leave_factors,
+    Finding(
+        name="fewer_templates_help_calibration",
+        claim="Fewer prompt templates help calibration.",
+        test=fewer_templates_help_calibration,
+    ),
+    Finding(
+        name="fewer_templates_leave_factors",
+        claim="The number of prompt templates does not change robustness to visual factors.",
+        test=fewer_templates_leave_factors,
     ),
 )
-"""Name, claim and test of each finding."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from pytest_clip_robust.core.finding import Answer
-from pytest_clip_robust.core.panel_table import PanelTable
+from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable
+from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.properties.findings.lines import FEWEST_REFERENCES, Points, mean_residual
-from pytest_clip_robust.properties.findings.result import directed
+from pytest_clip_robust.properties.findings.result import Finding, directed
 from pytest_clip_robust.properties.findings.selection import (
     CONVOLUTIONAL,
     TOP_1,
@@ -33,41 +35,38 @@ CORRUPTED, MEAN, RELATIVE = "corruption.top1", "corruption.mean_top1", "corrupti
 
 
 def convolutions_withstand_corruption(table: PanelTable) -> Answer:
-    """Answer whether convolutional towers are above the line of ViT towers under corruption at severity 5.
+    """Answer whether, at equal clean accuracy, convolutional towers are above ViT towers at severity 5.
 
-    x is the clean accuracy of the same images, y the mean accuracy over the kinds of corruption at severity 5.
+    x is the clean accuracy of the same images, y the mean accuracy over the kinds of corruption. The line is fitted to
+    the ViT towers if they are of `FEWEST_REFERENCES` families or more, else to the convolutional ones.
 
     Raises:
         MeasurementError: the panel has too few zero-shot models of either kind, or they were not measured.
     """
-    vits = chosen(
-        table,
-        lambda one: is_zero_shot(one) and one.family in TRANSFORMERS,
-        "zero-shot models with a ViT tower",
-        fewest=FEWEST_REFERENCES,
-    )
-    convolutional = chosen(
-        table,
-        lambda one: is_zero_shot(one) and one.family in CONVOLUTIONAL,
-        "zero-shot models with a convolutional tower",
-    )
-    corrupted, clean = _corrupted(table, vits + convolutional), _clean(table)
-    words = f"with {CORRUPTED} at severity {SEVERITY} and a clean accuracy"
-    lines = [
-        common(
-            {label: point for label, point in corrupted.items() if label in group},
-            clean,
-            words=f"models of {kind} towers {words}",
+    kinds = {"ViT": TRANSFORMERS, "convolutional": CONVOLUTIONAL}
+    labels = {
+        kind: chosen(table, partial(_has_tower, families=families), f"zero-shot models with a {kind} tower")
+        for kind, families in kinds.items()
+    }
+    corrupted, clean = _corrupted(table, [label for of_kind in labels.values() for label in of_kind]), _clean(table)
+    vits, convolutional = (_points(table, kind, labels[kind], clean, corrupted) for kind in kinds)
+    vits_first = len(set(vits.groups)) >= FEWEST_REFERENCES
+    if not vits_first and len(set(convolutional.groups)) < FEWEST_REFERENCES:
+        raise MeasurementError(
+            f"needs zero-shot models of {FEWEST_REFERENCES} or more families with one kind of tower, and the panel has "
+            f"{len(set(vits.groups))} with ViT towers and {len(set(convolutional.groups))} with convolutional ones"
         )
-        for kind, group in (("ViT", vits), ("convolutional", convolutional))
-    ]
-    reference, tested = (_points(table, labels, clean, corrupted) for labels in lines)
+    effect = mean_residual(vits, convolutional) if vits_first else mean_residual(convolutional, vits).negated()
     return directed(
-        mean_residual(reference, tested),
+        effect,
         smallest=SMALLEST,
-        statistic="accuracy of convolutional towers at severity 5 minus that of ViT towers with their clean accuracy",
+        statistic="accuracy of convolutional towers at severity 5 minus that of ViT towers at equal clean accuracy",
         unit="points",
     )
+
+
+def _has_tower(model: ModelFactors, families: frozenset[str]) -> bool:
+    return is_zero_shot(model) and model.family in families
 
 
 def _corrupted(table: PanelTable, labels: Sequence[str]) -> dict[str, Point]:
@@ -100,23 +99,28 @@ def _clean(table: PanelTable) -> dict[str, Point]:
     return found
 
 
-def _points(table: PanelTable, labels: Sequence[str], x: dict[str, Point], y: dict[str, Point]) -> Points:
+def _points(
+    table: PanelTable, kind: str, labels: Sequence[str], x: Mapping[str, Point], y: Mapping[str, Point]
+) -> Points:
+    """Return the models of one kind of tower that have both accuracies."""
+    of_kind = {label: y[label] for label in labels if label in y}
+    words = f"models with a {kind} tower, {CORRUPTED} at severity {SEVERITY} and a clean accuracy"
+    found = common(of_kind, x, words=words)
     return Points(
-        labels=labels,
-        groups=groups_of(table, labels),
-        x=np.array([x[label][0] for label in labels]),
-        y=np.array([y[label][0] for label in labels]),
-        x_errors=np.array([x[label][1] for label in labels]),
-        y_errors=np.array([y[label][1] for label in labels]),
-        shared=np.zeros(len(labels)),
+        labels=found,
+        groups=groups_of(table, found),
+        x=np.array([x[label][0] for label in found]),
+        y=np.array([y[label][0] for label in found]),
+        x_errors=np.array([x[label][1] for label in found]),
+        y_errors=np.array([y[label][1] for label in found]),
+        shared=np.zeros(len(found)),
     )
 
 
-FINDINGS: tuple[tuple[str, str, Callable[[PanelTable], Answer]], ...] = (
-    (
-        "convolutional_towers_withstand_corruption",
-        "At equal clean accuracy, convolutional towers hold up better than ViTs under 3D corruption at severity 5.",
-        convolutions_withstand_corruption,
+FINDINGS = (
+    Finding(
+        name="convolutional_towers_withstand_corruption",
+        claim="At equal clean accuracy, convolutional towers withstand 3D corruption at severity 5 better than ViTs.",
+        test=convolutions_withstand_corruption,
     ),
 )
-"""Name, claim and test of each finding."""
