@@ -29,8 +29,8 @@ def data(tmp_path_factory):
     """Return a folder with 48 renders to train on and 24 to validate with, from the shipped ones."""
     folder = tmp_path_factory.mktemp("data")
     table = pq.read_table(showroom.data_file("id"), columns=["image", "label", "caption", "instance"])
-    pq.write_table(table.slice(0, 96), folder / "train.parquet")
-    pq.write_table(table.slice(96, 24), folder / "validation.parquet")
+    pq.write_table(table.slice(0, 192), folder / "train.parquet")
+    pq.write_table(table.slice(192, 24), folder / "validation.parquet")
     return folder
 
 
@@ -53,7 +53,7 @@ def test_half_of_the_instances_of_each_class_are_kept_with_all_their_renders():
     assert chosen.tolist() == [0, 1, 3, 4, 5]
 
 
-def test_the_base_has_every_second_render_and_styles_change_every_second_of_these(data, tmp_path):
+def test_the_base_has_every_fourth_render_and_styles_change_every_second_of_these(data, tmp_path):
     base, styled = (
         pq.read_table(panel_renders.write(kind, data, tmp_path)) for kind in (panel_renders.BASE, panel_renders.STYLES)
     )

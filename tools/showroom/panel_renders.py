@@ -26,7 +26,7 @@ QUALITY = 90
 def write(kind: str, data: Path, out: Path) -> Path:
     """Write the renders of a kind below `out`, unless they are there, and return the file.
 
-    base: every second render of each class. instances: as many renders, all of every second instance of each class.
+    base: every fourth render of each class. instances: about as many, all of every second instance of each class.
     styles: the base, with every second render of each class painted or as a mosaic. validation: the validation set.
     """
     path = out / "renders" / kind / "renders.parquet"
@@ -36,11 +36,12 @@ def write(kind: str, data: Path, out: Path) -> Path:
     table = pq.read_table(data / f"{split}.parquet", columns=[*COLUMNS, "instance"])
     labels = table.column("label").to_pylist()
     if kind == INSTANCES:
-        chosen = of_every_second_instance(labels, table.column("instance").to_pylist())
+        half = of_every_second_instance(labels, table.column("instance").to_pylist())
+        chosen = half[ranks([labels[i] for i in half]) % 2 == 0]
     elif kind == VALIDATION:
         chosen = np.arange(len(labels))
     else:
-        chosen = np.flatnonzero(ranks(labels) % 2 == 0)
+        chosen = np.flatnonzero(ranks(labels) % 4 == 0)
     table = table.take(pa.array(chosen)).select(COLUMNS)
     if kind == STYLES:
         table = table.set_column(0, table.schema.field("image"), [stylised(table)])
