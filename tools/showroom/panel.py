@@ -2,7 +2,7 @@
 
     python -m showroom.panel --data DIR --out DIR [--only NAME,NAME]
 
-All are locked-image tuned by the recipe of `train`, but smaller: 64 dimensions, 200 steps, and every fourth render. Each
+All are locked-image tuned by the recipe of `train`, but smaller: 64 dimensions, 200 steps, every fourth render. Each
 recipe changes one thing of the first one, ``showroom-lite0``: the image tower, the training data, their number, or the
 loss. `panel_heads` and `panel_adapter` fine-tune it, and `panel_packs` makes feature packs of all. With one thread
 (OMP_NUM_THREADS=1), the same seed gives the same models.
