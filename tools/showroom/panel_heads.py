@@ -129,11 +129,13 @@ def train(name: str, head: Head, *, data: Path, out: Path) -> None:
     if not head.base:
         outer = torch.eye(len(classes)), torch.zeros(len(classes))
     parts = dict(zip(("projection", "shift", "weight", "offset"), (*inner, *outer), strict=True))
-    save_file({key: one.contiguous() for key, one in (tower.parameters | parts).items()}, folder / "head.safetensors")
+    tensors = {key: one.contiguous() for key, one in (tower.parameters | parts).items()}
+    save_file(tensors, folder / "head.safetensors")
     names = ", ".join(f'"{one}"' for one in classes)
     settings = [f'trunk = "{tower.name}"', f"side = {tower.side}", f"unit = {'true' if head.base else 'false'}"]
     (folder / "head.toml").write_text("\n".join([*settings, f"classes = [{names}]"]) + "\n", encoding="utf-8")
-    write_card(folder, card(head, tower.name, images=len(renders.labels), out=out))
+    size = {"parameters": sum(one.numel() for one in tensors.values())}
+    write_card(folder, size | card(head, tower.name, images=len(renders.labels), out=out))
     write_manifest(folder)
 
 
