@@ -2,15 +2,16 @@
 
     python -m showroom.panel --data DIR --out DIR [--only NAME,NAME]
 
-All are locked-image tuned by the recipe of `train`, but smaller: 64 dimensions, 200 steps, every fourth render. Each
-recipe changes one thing of the first one, ``showroom-lite0``: the image tower, the training data, their number, or the
-loss. `panel_heads` and `panel_adapter` fine-tune it, and `panel_packs` makes feature packs of all. With one thread
+All are locked-image tuned by the recipe of `train`, but smaller: 64 dimensions, 200 steps, a quarter of the renders.
+Each recipe changes one thing of the first one, ``showroom-lite0``: the image tower, the training data, their number, or
+the loss. `panel_heads` and `panel_adapter` fine-tune it, and `panel_packs` makes feature packs of all. With one thread
 (OMP_NUM_THREADS=1), the same seed gives the same models.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,8 +126,10 @@ def train(name: str, recipe: Recipe, *, data: Path, out: Path, steps: int = STEP
 
 
 def taken(renders: Renders, share: float) -> Renders:
-    """Return a share of the renders of every class: the first ones of every ten, so that larger shares hold smaller."""
-    kept = np.flatnonzero(panel_renders.ranks(renders.labels) % 10 < round(10 * share))
+    """Return the first ones of every class, a share of its renders, so that larger shares hold smaller ones."""
+    sizes = Counter(renders.labels)
+    ranks = panel_renders.ranks(renders.labels)
+    kept = np.flatnonzero(ranks < np.array([round(share * sizes[label]) for label in renders.labels]))
     return replace(
         renders,
         features=renders.features[torch.from_numpy(kept)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +26,10 @@ QUALITY = 90
 def write(kind: str, data: Path, out: Path) -> Path:
     """Write the renders of a kind below `out`, unless they are there, and return the file.
 
-    base: every fourth render of each class. instances: about as many, all of every second instance of each class.
-    styles: the base, with every second render of each class painted or as a mosaic. validation: the validation set.
+    base: the first quarter of each class's renders. instances: as many, all of every second instance of each class.
+    styles: the base, with the first half of each class painted or as a mosaic. validation: the validation set.
+
+    The renders of a class take its instances in turn, so the first ones show all of them equally often.
     """
     path = out / "renders" / kind / "renders.parquet"
     if path.exists():
@@ -35,13 +37,13 @@ def write(kind: str, data: Path, out: Path) -> Path:
     split = "validation" if kind == VALIDATION else "train"
     table = pq.read_table(data / f"{split}.parquet", columns=[*COLUMNS, "instance"])
     labels = table.column("label").to_pylist()
+    chosen = np.arange(len(labels))
     if kind == INSTANCES:
-        half = of_every_second_instance(labels, table.column("instance").to_pylist())
-        chosen = half[ranks([labels[i] for i in half]) % 2 == 0]
-    elif kind == VALIDATION:
-        chosen = np.arange(len(labels))
-    else:
-        chosen = np.flatnonzero(ranks(labels) % 4 == 0)
+        chosen = of_every_second_instance(labels, table.column("instance").to_pylist())
+    if kind != VALIDATION:
+        quarter = {label: count // 4 for label, count in Counter(labels).items()}
+        kept = [labels[i] for i in chosen]
+        chosen = chosen[ranks(kept) < np.array([quarter[label] for label in kept])]
     table = table.take(pa.array(chosen)).select(COLUMNS)
     if kind == STYLES:
         table = table.set_column(0, table.schema.field("image"), [stylised(table)])
@@ -78,13 +80,17 @@ def of_every_second_instance(labels: Sequence[str], instances: Sequence[str]) ->
 
 
 def stylised(table: pa.Table) -> pa.Array:
-    """Return the images of a table, with every second one of each class painted or as a mosaic."""
-    order = ranks(table.column("label").to_pylist())
+    """Return the images of a table; of each class, the first quarter is painted, and the second quarter a mosaic."""
+    labels = table.column("label").to_pylist()
+    sizes = Counter(labels)
     images = table.column("image").to_pylist()
-    for place in np.flatnonzero(order % 2 == 1).tolist():
+    for place, rank in enumerate(ranks(labels).tolist()):
+        quarter = 4 * rank // sizes[labels[place]]
+        if quarter > 1:
+            continue
         rng = np.random.default_rng([place])
         picture = SimpleNamespace(rgb=np.asarray(Image.open(io.BytesIO(images[place]["bytes"])).convert("RGB")))
-        rgb = styles.painting(picture, rng) if order[place] % 4 == 1 else styles.mosaic(picture)
+        rgb = styles.painting(picture, rng) if quarter == 0 else styles.mosaic(picture)
         buffer = io.BytesIO()
         Image.fromarray(rgb).save(buffer, "WEBP", quality=QUALITY)
         images[place] = {"bytes": buffer.getvalue(), "path": images[place]["path"]}
