@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+import pyarrow.parquet as pq
 import torch
 
 from . import panel_renders, panel_towers
@@ -98,10 +99,12 @@ def train(name: str, recipe: Recipe, *, data: Path, out: Path, steps: int = STEP
     """Train one model and write it to ``out / name``, as a folder that open_clip can load, with its card."""
     torch.manual_seed(SEED)
     tower = panel_towers.load(recipe.tower, data=data, out=out)
-    renders = taken(read_renders(panel_renders.write(recipe.renders, data, out), tower), recipe.share)
+    base = panel_renders.write(BASE, data, out)
+    known = None if recipe.renders == BASE else base
+    renders = taken(read_renders(panel_renders.write(recipe.renders, data, out), tower, like=known), recipe.share)
     held_out = read_renders(panel_renders.write(panel_renders.VALIDATION, data, out), tower)
     # One vocabulary for all recipes, so that the number of renders does not change the tokens of a text.
-    words = read_renders(panel_renders.write(BASE, data, out), tower).captions
+    words = pq.read_table(base, columns=["caption"]).column("caption").to_pylist()
     tokenizer = make_tokenizer([*words, *open_clip.IMAGENET_CLASSNAMES])
     folder = out / name
     write_config(folder, tokenizer, tower, dimensions=DIMENSIONS, sigmoid=recipe.sigmoid)

@@ -34,8 +34,8 @@ TOWERS = {
     "lite0": Kind(name="tf_efficientnet_lite0"),
     "lite1": Kind(name="tf_efficientnet_lite1"),
     "lite2": Kind(name="tf_efficientnet_lite2"),
-    "resnet": Kind(name="test_resnet", side=128, epochs=10),
-    "vit": Kind(name="test_vit", side=160, pool="", epochs=16),
+    "resnet": Kind(name="test_resnet", side=128, epochs=6),
+    "vit": Kind(name="test_vit", side=160, pool="", epochs=10),
 }
 """Lite towers see 224 pixels, fewer than the 240 and 260 that 1 and 2 were trained with, so that all see the same."""
 

@@ -81,8 +81,11 @@ def main() -> None:
     save(clip, folder)
 
 
-def read_renders(path: Path, tower: Tower) -> Renders:
-    """Return a subset with its features, computed or read from the tower's file next to it."""
+def read_renders(path: Path, tower: Tower, *, like: Path | None = None) -> Renders:
+    """Return a subset with its features, computed or read from the tower's file next to it.
+
+    like: another subset; the features of images that it has as well are taken from it.
+    """
     rows = pq.read_table(path, columns=["label", "caption"]).to_pylist()
     cached = path.with_suffix(".features.pt" if tower.name == NAME else f".{tower.name}.features.pt")
     if cached.exists():
@@ -93,7 +96,13 @@ def read_renders(path: Path, tower: Tower) -> Renders:
         with torch.random.fork_rng(devices=[]):
             trunk = timm.create_model(tower.name, num_classes=0)
         trunk.load_state_dict(tower.parameters)
-        features = encode_images(trunk.eval(), [row["bytes"] for row in images], side=tower.side)
+        known: dict[bytes, torch.Tensor] = {}
+        if like is not None:
+            others = pq.read_table(like, columns=["image"]).column("image").to_pylist()
+            known = dict(zip((row["bytes"] for row in others), read_renders(like, tower).features.half(), strict=True))
+        new = [row["bytes"] for row in images if row["bytes"] not in known]
+        known.update(zip(new, encode_images(trunk.eval(), new, side=tower.side) if new else (), strict=True))
+        features = torch.stack([known[row["bytes"]] for row in images])
         torch.save(features, cached)
     return Renders(features.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
 
