@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_clip_robust.core.plain import read_section
+from pytest_clip_robust.config.shipped import PANELS, PROFILES, shipped_files
+from pytest_clip_robust.core.plain import read_section, read_value
 from pytest_clip_robust.errors import ConfigError, ModelError, did_you_mean, shown
 from pytest_clip_robust.models.card.overrides import read_facts
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.files import read_text
 from pytest_clip_robust.system.text import one_line
 
-MODELS, FACTORS = "models", "factors"
+MODELS, FACTORS, PROFILE = "models", "factors", "profile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,14 @@ class PanelModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPanel:
-    """The models of a panel file, in its order; `path` is the file."""
+    """The models of a panel file, in its order.
+
+    path: the file. profile: that of a run that names neither a profile nor data: a shipped name, a path, or ``""``.
+    """
 
     path: Path
     models: tuple[PanelModel, ...]
+    profile: str = ""
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -62,11 +67,17 @@ class _Written:
     reference: bool = False
 
 
+def panel_path(source: str, folder: Path) -> Path:
+    """Return the path of a panel file: of a shipped panel's name, or else of a path relative to `folder`."""
+    return shipped_files(PANELS).get(source) or folder / source
+
+
 def read_panel_file(path: Path) -> ModelPanel:
     """Return the models of a panel file.
 
     The file is TOML: ``[[models]]`` with a ``spec``, and optionally ``parent`` (the spec of another model of the file),
-    ``group``, ``reference`` and a table ``factors`` of facts.
+    ``group``, ``reference`` and a table ``factors`` of facts; and ``profile``, a shipped name or a path relative to the
+    file.
 
     Raises:
         ConfigError: the file cannot be read, a key or value is not valid, a model occurs twice, a parent is not in the
@@ -82,8 +93,12 @@ def read_panel_file(path: Path) -> ModelPanel:
     if not isinstance(tables, list) or not tables or not all(isinstance(one, Mapping) for one in tables):
         near = did_you_mean(MODELS, content) if tables is None else ""
         raise ConfigError(f"{where} has no list of models{near}; write [[models]] with spec = '...' for each")
-    if others := [key for key in content if key != MODELS]:
-        raise ConfigError(f"{where}: unknown key {shown(others[0])}; a panel file has [[models]] only")
+    if others := [key for key in content if key not in {MODELS, PROFILE}]:
+        near = did_you_mean(others[0], [MODELS, PROFILE])
+        raise ConfigError(
+            f"{where}: unknown key {shown(others[0])}{near}; a panel file has [[models]], and profile before them"
+        )
+    profile = read_value(str, content.get(PROFILE, ""), where=f"{where}: {PROFILE}")
     read = [_read_model(table, f"{where}: {MODELS}[{place}]") for place, table in enumerate(tables)]
     specs: dict[str, ModelSpec] = {}
     for place, (written, _) in enumerate(read):
@@ -102,7 +117,9 @@ def read_panel_file(path: Path) -> ModelPanel:
         for place, (spec, (written, facts)) in enumerate(zip(specs.values(), read, strict=True))
     ]
     _check_ancestors(models, where)
-    return ModelPanel(path=path, models=tuple(_with_groups(models)))
+    if profile and profile not in shipped_files(PROFILES):
+        profile = str(path.parent / profile)
+    return ModelPanel(path=path, models=tuple(_with_groups(models)), profile=profile)
 
 
 def _read_model(table: Mapping[str, Any], where: str) -> tuple[_Written, dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""The suites and profiles that come with the package: in a wheel inside of it, in a checkout next to it."""
+"""The suites, profiles and panels that come with the package: in a wheel inside of it, in a checkout next to it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 SUITES = "pytest_clip_robust.suites"
+PROFILES, PANELS = "profiles", "panels"
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -22,4 +23,9 @@ def shipped_suites(package: Path = PACKAGE) -> list[str]:
 
 def shipped_profiles() -> dict[str, Path]:
     """Return the paths of the profiles, by name."""
-    return {path.stem: path for path in sorted((suites_folder() / "profiles").glob("*.toml"))}
+    return shipped_files(PROFILES)
+
+
+def shipped_files(kind: str) -> dict[str, Path]:
+    """Return the paths of the TOML files of a kind, `PROFILES` or `PANELS`, by name."""
+    return {path.stem: path for path in sorted((suites_folder() / kind).glob("*.toml"))}

@@ -39,6 +39,7 @@ class DataEntry:
         ``depth`` if there is one.
     crop_border: pixels to cut from every side before preprocessing.
     exclude: names of classes to leave out, with all their images.
+    images: how many images to read, spread evenly over the classes and chosen by file name; 0 for all.
     role: the set's role if no profile gives one. group: ``near`` or ``far``, for an OOD set.
     published_as: the name of this set in the shipped panels of published accuracies (`names.PUBLISHED_SETS`).
     licence: of the images. hint: where to get a local copy. size: how many images the published set has, 0 for unknown.
@@ -60,6 +61,7 @@ class DataEntry:
     depth: str = ""
     crop_border: int = 0
     exclude: tuple[str, ...] = ()
+    images: int = 0
     role: str = ""
     group: str = ""
     published_as: str = ""
@@ -88,9 +90,12 @@ class DataEntry:
             raise ConfigError(f"data set {self.name!r}: size={self.size}; expected a number of images, 0 for unknown")
         if self.crop_border < 0:
             raise ConfigError(f"data set {self.name!r}: crop_border={self.crop_border}; expected 0 or more pixels")
+        if self.images < 0:
+            raise ConfigError(f"data set {self.name!r}: images={self.images}; expected 1 or more, or 0 for all")
 
 
 LISTS = {"factors", "exclude"}
+NUMBERS = ("crop_border", "images")
 KEYS = {field.name: field for field in fields(DataEntry) if field.name != "name"}
 
 
@@ -115,8 +120,9 @@ def parse_data_option(option: str) -> DataEntry:
         raise ConfigError(f"--clip-data {option!r}: a key is given twice")
     for key in LISTS & set(table):
         table[key] = [item for item in table[key].split(",") if item]
-    if "crop_border" in table:
-        table["crop_border"] = _number(table["crop_border"], option)
+    for key in NUMBERS:
+        if key in table:
+            table[key] = _number(key, table[key], option)
     return entry_from_table(name, {**table, "location": unquote(location)})
 
 
@@ -151,19 +157,23 @@ def merge(base: DataEntry, override: DataEntry) -> DataEntry:
     return replace(base, **changed)
 
 
-def refuse_exclude(entry: DataEntry, things: str) -> None:
-    """Refuse an entry that excludes classes, for sets whose `things` have none.
+def refuse_choice(entry: DataEntry, things: str) -> None:
+    """Refuse an entry that chooses images by their classes, for sets whose `things` have none.
 
     Raises:
-        DataError: the entry excludes classes.
+        DataError: the entry excludes classes, or asks for a number of images.
     """
     if entry.exclude:
         raise DataError(
             f"data set {entry.name!r}: exclude={list(entry.exclude)} leaves out classes, but {things} have none"
         )
+    if entry.images:
+        raise DataError(
+            f"data set {entry.name!r}: images={entry.images} chooses images by their classes, but {things} have none"
+        )
 
 
-def _number(text: str, option: str) -> int:
+def _number(key: str, text: str, option: str) -> int:
     if not text.isdecimal():
-        raise ConfigError(f"--clip-data {option!r}: crop_border={text!r} is not a whole number")
+        raise ConfigError(f"--clip-data {option!r}: {key}={text!r} is not a whole number")
     return int(text)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.config.sections import CorruptionSettings
-from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.corruptions import VERSION, needs_depth
 from pytest_clip_robust.corruptions.depth_maps import estimated_depths
 from pytest_clip_robust.corruptions.estimation import DepthEstimator
 from pytest_clip_robust.corruptions.images import CorruptedImages
+from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.corrupted_folders import check_same_images, corrupted_entry, corrupted_kinds
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.image_set import ImageSet
@@ -122,27 +122,6 @@ class CorruptedSets:
     def _depth_folder(self) -> Path:
         cache = self._session.cache
         return Path(mkdtemp(prefix="clip-robust-depth-")) if cache is None else cache / "depth"
-
-
-def take_evenly(images: ImageSet, count: int) -> ImageSet:
-    """Return the images at `even_positions`, or all of them for 0."""
-    return images.take(even_positions(images, count)) if 0 < count < len(images) else images
-
-
-def even_positions(images: ImageSet, count: int) -> Ints:
-    """Return the positions of `count` images, spread evenly over the classes and chosen by file name; 0 returns all.
-
-    Names and not contents decide, so that the same photographs are chosen from a clean and from a corrupted copy.
-    """
-    if not 0 < count < len(images):
-        return np.arange(len(images))
-    order = np.array(sorted(range(len(images)), key=lambda i: (Path(images.samples[i]).stem, i)))
-    rank = np.empty(len(images), np.int64)
-    for label in np.unique(images.labels):
-        of_class = order[images.labels[order] == label]
-        rank[of_class] = np.arange(len(of_class))
-    first = sorted(range(len(images)), key=lambda i: (rank[i], images.labels[i]))[:count]
-    return np.array(sorted(first))
 
 
 def same_images(samples: Sequence[str], among: Sequence[str]) -> list[int] | None:

@@ -14,11 +14,11 @@ from pytest_clip_robust.core.digest import combine_digests, digest
 from pytest_clip_robust.core.measurement import Provenance
 from pytest_clip_robust.corruptions.transformations import VERSION
 from pytest_clip_robust.corruptions.transformed_images import Combination, TransformedImages
+from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import NotApplicableError
 from pytest_clip_robust.evaluation.classes import classes_of
 from pytest_clip_robust.evaluation.combination_search import drawn_combinations, mildest_combination
-from pytest_clip_robust.evaluation.corrupted_images import take_evenly
 from pytest_clip_robust.evaluation.features import Array, ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.names import STRENGTH_STEPS, TRANSFORMATIONS, TextChange, Transformation, strength_at

@@ -14,13 +14,14 @@ from pytest_clip_robust.config.sections import MultimodalSettings
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.datasets.images.choice import even_positions, take_evenly
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.questions.question_set import QuestionSet
 from pytest_clip_robust.encoding.engines.base import AlteredImages
 from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
 from pytest_clip_robust.evaluation.asking import Listed, listed_classes, listed_questions
 from pytest_clip_robust.evaluation.classes import Classes
-from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets, even_positions, take_evenly
+from pytest_clip_robust.evaluation.corrupted_images import CorruptedSets
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import AnswersQuestions

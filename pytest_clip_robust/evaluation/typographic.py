@@ -11,9 +11,9 @@ from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.corruptions.notes import VERSION
 from pytest_clip_robust.corruptions.painted_images import PaintedImages
 from pytest_clip_robust.datasets.captions.contrast_set import ContrastSet
+from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import ConfigError, NotApplicableError
-from pytest_clip_robust.evaluation.corrupted_images import take_evenly
 from pytest_clip_robust.evaluation.features import Array, ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.names import PHOTO

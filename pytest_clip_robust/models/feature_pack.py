@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from pytest_clip_robust import showroom
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.card.facts import ModelCard
@@ -90,12 +91,12 @@ class ClassifierPack(FeaturePack):
 
 
 def load_features(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:  # noqa: ARG001 - nothing is computed
-    """Read the pack that `spec` names; every file is checked against its digest.
+    """Read the pack that `spec` names, a folder or one of the showroom; every file is checked against its digest.
 
     Raises:
         ModelError: there is no pack, a file is missing, damaged or was added, or the pack is of another format.
     """
-    folder = user_path(spec.name)
+    folder = showroom.pack_folder(spec.name) if spec.name in showroom.pack_names() else user_path(spec.name)
     where = f"model {spec.label}"
     manifest = read_manifest(folder, where)
     _check_files(folder, manifest, where)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_clip_robust.config.panel import ModelPanel, read_panel_file
+from pytest_clip_robust.config.panel import ModelPanel, panel_path, read_panel_file
 from pytest_clip_robust.config.profile import Profile, load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.errors import ConfigError, did_you_mean
@@ -56,7 +56,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         baseline_name=name,
         alpha=_probability(config, "clip_alpha"),
         correction=correction,
-        profile=read_profile(config),
+        profile=read_profile(config, panel),
         cache=read_cache(config),
         report=config.invocation_params.dir / report if report else None,
         device=device_asked(config),
@@ -72,15 +72,17 @@ def read_config(config: pytest.Config) -> RunConfig:
     )
 
 
-def read_profile(config: pytest.Config) -> Profile:
+def read_profile(config: pytest.Config, panel: ModelPanel | None = None) -> Profile:
     """Return the profile of this session, with the data sets of ``--clip-data``.
+
+    It is that of the option, else that of the panel, else the default one unless data sets are given.
 
     Raises:
         ConfigError: the profile, or a data option, is wrong; the message names it.
     """
     data_options = [*config.getini("clip_data"), *(config.getoption("clip_data") or [])]
-    name = str(_value(config, "clip_profile")) or (None if data_options else DEFAULT_PROFILE)
-    return load_profile(name, data_options)
+    named = str(_value(config, "clip_profile")) or (panel.profile if panel else "")
+    return load_profile(named or (None if data_options else DEFAULT_PROFILE), data_options)
 
 
 def read_cache(config: pytest.Config) -> str:
@@ -132,10 +134,10 @@ def _panel(config: pytest.Config) -> ModelPanel | None:
     """Return the panel of the command line, or else of the ini file if the command line names no model."""
     given = config.getoption("clip_panel")
     if given is not None:
-        return read_panel_file(config.invocation_params.dir / str(given)) if given else None
+        return read_panel_file(panel_path(str(given), config.invocation_params.dir)) if given else None
     named = "" if config.getoption("clip_models") else str(config.getini("clip_panel"))
     folder = config.rootpath if config.inipath is None else config.inipath.parent
-    return read_panel_file(folder / named) if named else None
+    return read_panel_file(panel_path(named, folder)) if named else None
 
 
 def _one_of(config: pytest.Config, name: str, allowed: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from pytest_clip_robust.errors import ClipRobustError, DataError, ModelError, di
 
 PREFIX = "showroom:"
 MANIFEST = "manifest.json"
-MODELS, LMMS = "models", "lmms"
+MODELS, LMMS, PACKS = "models", "lmms", "panel"
 HERE = Path(__file__).parent
 FIX = "install pytest-clip-robust again (pip install --force-reinstall --no-deps pytest-clip-robust)"
 
@@ -61,6 +61,20 @@ def lmm_folder(name: str) -> Path:
         ModelError: one of its files is missing or damaged.
     """
     return _verified_folder(LMMS, name)
+
+
+def pack_names() -> list[str]:
+    """Return the names of the feature packs, such as ``showroom-lite1``: models of the showroom's panel."""
+    return _names(PACKS)
+
+
+def pack_folder(name: str) -> Path:
+    """Return the folder of a feature pack.
+
+    Raises:
+        ModelError: one of its files is missing or damaged.
+    """
+    return _verified_folder(PACKS, name)
 
 
 def _names(kind: str) -> list[str]:

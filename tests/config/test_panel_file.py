@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clip_robust.config.panel import read_panel_file
+from pytest_clip_robust.config.panel import panel_path, read_panel_file
 from pytest_clip_robust.errors import ClipRobustError
 
 
@@ -73,6 +73,8 @@ def test_a_stated_group_joins_families_and_names_them(tmp_path):
         ("[[model]]\n", r"has no list of models \(did you mean 'model'\?\)"),
         ("models = 3", "has no list of models"),
         ('name = "x"\n[[models]]\nspec = "a"', "unknown key 'name'; a panel file has"),
+        ('profil = "x"\n[[models]]\nspec = "a"', r"unknown key 'profil' \(did you mean 'profile'\?\)"),
+        ('profile = 3\n[[models]]\nspec = "a"', "profile=3; expected a string"),
         ("[[models]]\n", r"models\[0\]\.spec=None; expected a model spec"),
         ("[[models]]\nspec = 3", r"models\[0\]\.spec=3; expected a string"),
         ('[[models]]\nspec = "a:b"', r"models\[0\]\.spec: model spec 'a:b': unknown prefix 'a'"),
@@ -105,6 +107,20 @@ def test_a_wrong_panel_file_is_one_line(tmp_path, text, message):
         read_panel_file(panel(tmp_path, text))
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("panel ")
+
+
+def test_a_profile_is_a_shipped_name_or_a_path_relative_to_the_panel(tmp_path):
+    def named(text):
+        return read_panel_file(panel(tmp_path, f'{text}\n[[models]]\nspec = "a"')).profile
+
+    assert named("") == ""
+    assert named('profile = "showroom-panel"') == "showroom-panel"
+    assert named('profile = "mine.toml"') == str(tmp_path / "mine.toml")
+
+
+def test_a_shipped_panel_is_known_by_its_name_and_any_other_by_its_path(tmp_path):
+    assert panel_path("showroom", tmp_path).is_file()
+    assert panel_path("showroom.toml", tmp_path) == tmp_path / "showroom.toml"
 
 
 def test_a_missing_panel_file_is_one_line(tmp_path):

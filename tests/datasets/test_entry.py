@@ -10,13 +10,16 @@ from pytest_clip_robust.errors import ConfigError
 
 
 def test_an_option_is_a_name_a_location_and_keys():
-    entry = parse_data_option("photos=/data/my%3Fphotos?label=species&factors=pose,style&crop_border=2&role=shift")
+    entry = parse_data_option(
+        "photos=/data/my%3Fphotos?label=species&factors=pose,style&crop_border=2&images=9&role=shift"
+    )
     assert entry == DataEntry(
         name="photos",
         location="/data/my?photos",
         label="species",
         factors=("pose", "style"),
         crop_border=2,
+        images=9,
         role="shift",
     )
 
@@ -31,6 +34,7 @@ def test_an_option_is_a_name_a_location_and_keys():
         ("photos=x?labl=y", "unknown key 'labl' \\(did you mean 'label'"),
         ("photos=x?label=y&label=z", "is given twice"),
         ("photos=x?crop_border=two", "crop_border='two' is not a whole number"),
+        ("photos=x?images=some", "images='some' is not a whole number"),
         ("photos=x?format=zip", "format='zip'; expected one of auto, imagefolder"),
         ("photos=x%00y", "location contains a null character"),
         ("photos=x?subset=some", "subset='some'; expected one of all, present"),
@@ -48,6 +52,7 @@ def test_a_wrong_option_is_one_line(option, message):
         ({"location": 3}, "location=3; expected a str"),
         ({"crop_border": True}, "crop_border=True; expected a whole number"),
         ({"crop_border": -1}, "crop_border=-1; expected 0 or more"),
+        ({"images": -1}, "images=-1; expected 1 or more, or 0 for all"),
         ({"factors": 3}, "factors=3; expected a string, or a list of strings"),
         ({"classes": [1]}, r"classes\[0\]=1; expected a string"),
     ],

@@ -9,7 +9,8 @@ import pytest
 import pytest_clip_robust.evaluation.data_check
 import pytest_clip_robust.plugin.data_check
 import pytest_clip_robust.report.data_checks  # noqa: F401 - runs inside of this process forget what they import
-from pytest_clip_robust.config.profile import load_profile, shipped_profiles
+from pytest_clip_robust.config.profile import load_profile
+from pytest_clip_robust.config.shipped import shipped_profiles
 
 CHECK = ("--clip-data-check", "--clip-profile=profile.toml")
 

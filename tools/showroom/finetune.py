@@ -55,18 +55,27 @@ def main() -> None:
 
 
 def finetune(
-    clip: torch.nn.Module, tokenizer: Tokenizer, rows: list[dict], rng: np.random.Generator, *, how: str, batch: int
+    clip: torch.nn.Module,
+    tokenizer: Tokenizer,
+    rows: list[dict],
+    rng: np.random.Generator,
+    *,
+    how: str,
+    batch: int,
+    trained: list[torch.nn.Parameter] | None = None,
+    rate: float = 1e-4,
 ) -> None:
-    """Train for one epoch on `rows`."""
+    """Train for one epoch on `rows`: the parameters `trained`, by default those that `how` names."""
     transform = image_transform_v2(PreprocessCfg(**PREPROCESS | {"size": TRAINING_SIDE}), is_train=False)
     classes = sorted({row["label"] for row in rows})
     with torch.no_grad():
         weights = sum(encode(clip, tokenizer, [t.replace("{}", one) for one in classes]) for t in TEMPLATES[:7])
         weights = F.normalize(weights, dim=-1)
-    trained = list(clip.visual.parameters()) + (list(clip.text.parameters()) if how == "flyp" else [])
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05)
+    if trained is None:
+        trained = list(clip.visual.parameters()) + (list(clip.text.parameters()) if how == "flyp" else [])
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.05)
     steps = len(rows) // batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-4, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     clip.eval()  # batch normalisation keeps ImageNet's statistics
     started = time.monotonic()
     for step in range(steps):

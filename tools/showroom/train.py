@@ -33,6 +33,8 @@ from .tower import MEAN, NAME, STD, Tower, load_tower
 
 DIMENSIONS, WIDTH, LAYERS, HEADS, CONTEXT = 384, 128, 2, 4, 24
 VOCABULARY = 3000
+BATCH, NAMES_PER_STEP = 256, 160
+"""Renders with captions, and classes of ImageNet with names, per step."""
 IMAGE_SIZE = 224
 TEMPLATES = (
     "{}", "a photo of a {}.", "a picture of the {}.", "a {}.", "the {}.", "itap of a {}.", "a bad photo of the {}.",
@@ -42,9 +44,13 @@ TEMPLATES = (
 PREPROCESS = {"size": IMAGE_SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
+Loss = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, list[str]], torch.Tensor]
+"""(model, (B, D) image features, (B, D) unit text features, the B texts) -> the loss of the batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Renders:
-    """(N, 1280) pooled features of N renders, with their labels and captions."""
+    """(N, F) pooled features of N renders, with their labels and captions."""
 
     features: torch.Tensor
     labels: list[str]
@@ -66,36 +72,50 @@ def main() -> None:
     held_out = read_renders(options.data / "validation.parquet", tower)
     tokenizer = make_tokenizer([*renders.captions, *open_clip.IMAGENET_CLASSNAMES])
     folder = options.out / options.name
-    write_config(folder, tokenizer)
+    write_config(folder, tokenizer, tower)
     clip = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
     clip.visual.trunk.load_state_dict(tower.parameters)
     start_from_classifier(clip, tower)
-    tune(clip, tokenizer, tower, renders, held_out, epochs=options.epochs, seed=options.seed)
+    steps = options.epochs * (len(renders.labels) // BATCH)
+    tune(clip, tokenizer, tower, renders, held_out, steps=steps, seed=options.seed)
     save(clip, folder)
 
 
-def read_renders(path: Path, tower: Tower) -> Renders:
-    """Return a subset with its features, computed or read from the file next to it."""
+def read_renders(path: Path, tower: Tower, *, like: Path | None = None) -> Renders:
+    """Return a subset with its features, computed or read from the tower's file next to it.
+
+    like: another subset; the features of images that it has as well are taken from it.
+    """
     rows = pq.read_table(path, columns=["label", "caption"]).to_pylist()
-    cached = path.with_suffix(".features.pt")
+    cached = path.with_suffix(".features.pt" if tower.name == NAME else f".{tower.name}.features.pt")
     if cached.exists():
         features = torch.load(cached, weights_only=True)
     else:
         images = pq.read_table(path, columns=["image"]).column("image").to_pylist()
         # A new trunk draws random weights. Forking the generator keeps training independent of this cache.
         with torch.random.fork_rng(devices=[]):
-            trunk = timm.create_model(NAME, num_classes=0)
+            trunk = timm.create_model(tower.name, num_classes=0)
         trunk.load_state_dict(tower.parameters)
-        features = encode_images(trunk.eval(), [row["bytes"] for row in images])
+        known: dict[bytes, torch.Tensor] = {}
+        if like is not None:
+            others = pq.read_table(like, columns=["image"]).column("image").to_pylist()
+            known = dict(zip((row["bytes"] for row in others), read_renders(like, tower).features.half(), strict=True))
+        new = [row["bytes"] for row in images if row["bytes"] not in known]
+        known.update(zip(new, encode_images(trunk.eval(), new, side=tower.side) if new else (), strict=True))
+        features = torch.stack([known[row["bytes"]] for row in images])
         torch.save(features, cached)
     return Renders(features.float(), [r["label"] for r in rows], [r["caption"] for r in rows])
 
 
 def encode_images(
-    trunk: torch.nn.Module, images: list[bytes], forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    trunk: torch.nn.Module,
+    images: list[bytes],
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    *,
+    side: int = IMAGE_SIZE,
 ) -> torch.Tensor:
     """Return what the trunk, or its method `forward`, makes of encoded images, in half precision."""
-    transform = image_transform_v2(PreprocessCfg(**PREPROCESS), is_train=False)
+    transform = image_transform_v2(PreprocessCfg(**PREPROCESS | {"size": side}), is_train=False)
     found: list[torch.Tensor] = []
     trunk = trunk.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     started = time.monotonic()
@@ -130,20 +150,26 @@ def make_tokenizer(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def write_config(folder: Path, tokenizer: Tokenizer) -> None:
-    """Write the files that open_clip's ``local-dir:`` needs in addition to the weights."""
+def write_config(
+    folder: Path, tokenizer: Tokenizer, tower: Tower, *, dimensions: int = DIMENSIONS, sigmoid: bool = False
+) -> None:
+    """Write the files that open_clip's ``local-dir:`` needs in addition to the weights.
+
+    With `sigmoid`, the model has a bias of its logits, which starts at SigLIP's -10 (Zhai et al. 2023).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "model_cfg": {
-            "embed_dim": DIMENSIONS,
+            "embed_dim": dimensions,
+            **({"init_logit_bias": -10} if sigmoid else {}),
             "custom_text": True,
             "vision_cfg": {
-                "timm_model_name": NAME,
+                "timm_model_name": tower.name,
                 "timm_model_pretrained": False,
-                "timm_pool": "avg",
+                "timm_pool": tower.pool,
                 "timm_proj": "linear",
                 "timm_proj_bias": True,
-                "image_size": IMAGE_SIZE,
+                "image_size": tower.side,
             },
             "text_cfg": {
                 "context_length": CONTEXT,
@@ -167,10 +193,11 @@ def write_config(folder: Path, tokenizer: Tokenizer) -> None:
 def start_from_classifier(clip: torch.nn.Module, tower: Tower) -> None:
     """Initialise the projection with the principal directions of the classifier's rows, centred on the mean feature."""
     rows = tower.classifier - tower.classifier.mean(0)
-    directions = torch.linalg.svd(rows, full_matrices=False).Vh[:DIMENSIONS]
+    proj = clip.visual.head.proj
+    directions = torch.linalg.svd(rows, full_matrices=False).Vh[: proj.out_features]
     with torch.no_grad():
-        clip.visual.head.proj.weight.copy_(directions)
-        clip.visual.head.proj.bias.copy_(-directions @ tower.mean)
+        proj.weight.copy_(directions)
+        proj.bias.copy_(-directions @ tower.mean)
         clip.logit_scale.fill_(np.log(20.0))
 
 
@@ -181,18 +208,24 @@ def tune(
     renders: Renders,
     held_out: Renders,
     *,
-    epochs: int,
+    steps: int,
     seed: int,
-    batch: int = 256,
-    names_per_step: int = 160,
+    batch: int = BATCH,
+    names_per_step: int = NAMES_PER_STEP,
+    loss_of: Loss | None = None,
 ) -> None:
-    """Train the projection and the text tower on cached features."""
+    """Train the projection and the text tower on cached features.
+
+    loss_of: the loss of a batch of pairs, by default `contrast`. With ``names_per_step = 0``, the model learns nothing
+    of ImageNet's classes, whose rows `tower.classifier` then only starts the projection.
+    """
+    loss_of = loss_of or contrast
     rng = np.random.default_rng(seed)
     project = clip.visual.head.proj
-    text_parameters = [*clip.text.parameters(), clip.logit_scale]
+    biases = [] if clip.logit_bias is None else [clip.logit_bias]
+    text_parameters = [*clip.text.parameters(), clip.logit_scale, *biases]
     groups = [{"params": list(project.parameters()), "lr": 2e-4}, {"params": text_parameters, "lr": 1e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.05)
-    steps = epochs * (len(renders.labels) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [2e-4, 1e-3], total_steps=steps, pct_start=0.1)
     rows = F.normalize(tower.classifier - tower.classifier.mean(0))
     spread = renders.features - renders.features.mean(0)
@@ -207,8 +240,10 @@ def tune(
         noise = spread[torch.from_numpy(rng.integers(0, len(spread), names_per_step))]
         pseudo = tower.mean + 0.7 * length * rows[torch.from_numpy(classes)] + 0.5 * noise
         class_texts = [TEMPLATES[rng.integers(len(TEMPLATES))].replace("{}", names[i]) for i in classes]
-        loss = contrast(clip, project(pictures), encode(clip, tokenizer, texts), texts)
-        loss = loss + contrast(clip, project(pseudo), encode(clip, tokenizer, class_texts), [names[i] for i in classes])
+        loss = loss_of(clip, project(pictures), encode(clip, tokenizer, texts), texts)
+        if names_per_step:
+            class_features = encode(clip, tokenizer, class_texts)
+            loss = loss + loss_of(clip, project(pseudo), class_features, [names[i] for i in classes])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -256,6 +291,16 @@ def contrast(clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, w
     same = torch.from_numpy(number[:, None] == number[None]).float()
     targets = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def sigmoid_contrast(
+    clip: torch.nn.Module, images: torch.Tensor, texts: torch.Tensor, words: list[str]
+) -> torch.Tensor:
+    """Return the sigmoid loss of Zhai et al. 2023 (SigLIP, algorithm 1); every image with the same text is a pair."""
+    logits = clip.logit_scale.exp() * F.normalize(images, dim=-1) @ texts.T + clip.logit_bias
+    _, number = np.unique(words, return_inverse=True)
+    same = torch.from_numpy(number[:, None] == number[None])
+    return -F.logsigmoid(torch.where(same, logits, -logits)).sum() / len(words)
 
 
 @torch.no_grad()

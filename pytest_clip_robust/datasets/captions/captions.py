@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder, unlabelled_image_set
 from pytest_clip_robust.datasets.sources.arrow import table_images
@@ -74,7 +74,7 @@ def load_caption_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Capt
     Raises:
         DataError: the set cannot be read, an image has no caption, a caption has no image, or a caption is empty.
     """
-    refuse_exclude(entry, "captions")
+    refuse_choice(entry, "captions")
     listings = find_listings(entry)
     listed = _from_listings(entry, listings) if listings.paths else _from_table(entry, cache_dir)
     owners = np.repeat(np.arange(len(listed.rows)), [len(captions) for captions in listed.captions])

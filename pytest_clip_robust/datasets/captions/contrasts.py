@@ -23,7 +23,7 @@ from pytest_clip_robust.datasets.captions.pair_records import (
     image_keys,
 )
 from pytest_clip_robust.datasets.captions.spatial import check_scenes
-from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
@@ -73,7 +73,7 @@ def load_contrast_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Con
         DataError: the set cannot be read, an image does not exist, a caption is missing or empty, or a false caption
             is the true one.
     """
-    refuse_exclude(entry, "pairs")
+    refuse_choice(entry, "pairs")
     listings = find_listings(entry)
     images: _Images
     if listings.paths:

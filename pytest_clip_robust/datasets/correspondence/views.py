@@ -22,7 +22,7 @@ from pytest_clip_robust.datasets.correspondence.pairing import view_pairs
 from pytest_clip_robust.datasets.correspondence.pictures import picture_sizes
 from pytest_clip_robust.datasets.correspondence.poses import check_poses
 from pytest_clip_robust.datasets.correspondence.view_set import PosedRows, ViewSet
-from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.depth import Depths, decode_depth
 from pytest_clip_robust.datasets.images.digests import THREADS
 from pytest_clip_robust.datasets.images.loading import depth_memory, unlabelled_image_set
@@ -46,7 +46,7 @@ def load_view_set(entry: DataEntry, *, cache_dir: Path | None = None) -> ViewSet
         DataError: the set cannot be read, a pose or camera is invalid, a depth map does not have its image's size, or
             no two views can be compared; the message names the set, and the view.
     """
-    refuse_exclude(entry, "posed views")
+    refuse_choice(entry, "posed views")
     found = read_layout(entry, LAYOUTS, read_view_table, "posed views", cache_dir=cache_dir)
     found = replace(found, pictures=replace(found.pictures, samples=[printable(s) for s in found.pictures.samples]))
     try:

@@ -15,6 +15,7 @@ from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.annotations import read_factor_annotations
+from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.digests import content_digests
 from pytest_clip_robust.datasets.images.image_set import ImageSet
@@ -38,6 +39,8 @@ WORDNET_ID = re.compile(r"n\d{8}")
 
 def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted: bool = True) -> ImageSet:
     """Read the data set that `entry` describes: every image's digest and label.
+
+    With ``images = N``, the set is the N images at `even_positions`.
 
     `cache_dir` keeps the files that `datasets` prepares and the digests of unchanged images; None lets `datasets` use
     its own folder and remembers no digest. `prompted` is False for sets whose classes never go into prompts, such as
@@ -66,7 +69,7 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
         classes = classes.keep(left)
     samples = [printable(sample) for sample in rows.samples]
     digests = row_digests(entry, rows, cache_dir)
-    return ImageSet(
+    images = ImageSet(
         name=entry.name,
         read=rows.read,
         samples=samples,
@@ -87,6 +90,7 @@ def load_image_set(entry: DataEntry, *, cache_dir: Path | None = None, prompted:
             *(check_prompts(classes, given=bool(entry.classes)) if prompted else ()),
         ),
     )
+    return take_evenly(images, entry.images)
 
 
 def classes_left(entry: DataEntry, classes: ClassList, left_out: Collection[str] = ()) -> Ints:

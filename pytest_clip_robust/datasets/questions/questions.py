@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_clip_robust import showroom
-from pytest_clip_robust.datasets.entry import DataEntry, refuse_exclude
+from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.labels import entry_classes
 from pytest_clip_robust.datasets.images.loading import distinct_image_set
 from pytest_clip_robust.datasets.questions.imagenet_d import IMAGENET_D, is_imagenet_d, read_imagenet_d
@@ -27,7 +27,7 @@ def load_question_set(entry: DataEntry, *, cache_dir: Path | None = None) -> Que
         DataError: the set cannot be read, an image does not exist, or a question has a wrong answer or wrong options;
             the message names the set, and the file and line or row.
     """
-    refuse_exclude(entry, "questions")
+    refuse_choice(entry, "questions")
     found = _read(entry, cache_dir)
     images, places = distinct_image_set(entry, found.pictures, cache_dir=cache_dir)
     questions = [replace(one, image=int(places[one.image])) for one in found.questions]

@@ -39,8 +39,13 @@ def read_layout(
     """Read the entry with the layout of its folder, or otherwise as a table; `things` names the content in messages.
 
     Raises:
-        DataError: the set cannot be read, or its images would be cropped.
+        DataError: the set cannot be read, its images would be cropped, or some of them are asked for.
     """
+    if entry.images:
+        raise DataError(
+            f"data set {entry.name!r}: images={entry.images} cannot be used with {things}, which belong to pairs of "
+            "images: set pairs in the profile's [correspondence] instead"
+        )
     if entry.crop_border:
         raise DataError(
             f"data set {entry.name!r}: crop_border={entry.crop_border} cannot be used with {things}, whose coordinates "
