@@ -173,7 +173,7 @@ def card(head: Head, trunk: str, *, images: int, out: Path) -> dict[str, str | i
 
 def _architecture(trunk: str) -> dict[str, str]:
     family, size = next((FAMILIES[start], trunk.removeprefix(start)) for start in FAMILIES if trunk.startswith(start))
-    return {"family": family, "size": f"Lite{size}" if size else "tiny"}
+    return {"family": family, "size": f"lite{size}" if size else "tiny"}
 
 
 if __name__ == "__main__":
