@@ -10,10 +10,10 @@ from pytest_clip_robust.system.machine import count_cores
 THREAD_CAPS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 SPINS, POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
-FEW_SPINS = "3000"
+FEW_SPINS = "10000"
 """For how many rounds a thread of GNU's OpenMP, which torch uses on Linux, keeps its core busy while it waits. The
 default is so large that threads without a core of their own mostly wait for each other: with one of two cores taken, a
-convolutional tower encodes 21 instead of 47 images per second."""
+convolutional tower encodes 21 instead of 32 images per second."""
 
 
 def thread_caps(cores: int, workers: int, environment: Mapping[str, str]) -> dict[str, str]:
