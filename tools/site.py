@@ -25,6 +25,7 @@ PAGES = {
     "pytest_clip_robust/showroom/data/CREDITS.md": "showroom/credits.md",
     "pytest_clip_robust/showroom/models/showroom-clip/README.md": "showroom/showroom-clip.md",
     "pytest_clip_robust/showroom/lmms/showroom-lmm/README.md": "showroom/showroom-lmm.md",
+    "pytest_clip_robust/showroom/panel/README.md": "showroom/panel.md",
     "pytest_clip_robust/report/report.schema.json": "report.schema.json",
 }
 """Where on the site a file of the repository is; those of docs/ keep their places."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.models.card.derived import adapted, interpolated
@@ -184,6 +184,7 @@ def test_an_interpolation_of_a_model_with_its_fine_tune_is_named_by_both():
 TEXTS = st.text("abc @-_/", min_size=1, max_size=60).map(lambda text: f"x{text}x")
 
 
+@example("x@x", "x@@@@@@@@@@@@@@@@x", 20)  # a word that is as wide as the line
 @given(TEXTS, TEXTS, st.integers(20, 120))
 def test_broken_lines_have_the_words_of_the_whole_line_and_fit(label, data, width):
     models = {label: {"card": ModelCard(family="ViT", size="B/32", data=data, fine_tuning="zero-shot").plain()}}

@@ -18,6 +18,7 @@ from pytest_clip_robust import showroom
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
 
 pytest.importorskip("tokenizers")
+pytest.importorskip("vtk", reason="renders need VTK: pip install -e '.[showroom]'")
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
 from showroom import panel, panel_heads, panel_packs, panel_renders, panel_towers

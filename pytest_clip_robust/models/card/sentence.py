@@ -100,14 +100,20 @@ def _broken(line: str, width: int) -> list[str]:
         else:
             parts.append(f"{INDENT}{factor}")
     whole = [f"{part}{SEPARATOR.strip()}" for part in parts[:-1]] + parts[-1:]
-    # A spec such as ViT-B-32@laion2b_s34b_b79k is broken neither at its hyphens nor because it is long.
-    return [
-        piece
-        for part in whole
-        for piece in textwrap.wrap(
-            part, width, subsequent_indent=INDENT, break_on_hyphens=False, break_long_words=False
-        )
-    ]
+    return [piece for part in whole for piece in _wrapped(part, width)]
+
+
+def _wrapped(part: str, width: int) -> list[str]:
+    """Break one part between its words; a spec such as ViT-B-32@laion2b_s34b_b79k is broken nowhere."""
+    text = part.removeprefix(INDENT)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=INDENT if text != part else "",
+        subsequent_indent=INDENT,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def fine_tuning(card: ModelCard) -> str:
