@@ -13,7 +13,7 @@ SPINS, POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
 FEW_SPINS = "10000"
 """For how many rounds a thread of GNU's OpenMP, which torch uses on Linux, keeps its core busy while it waits. The
 default is so large that threads without a core of their own mostly wait for each other: with one of two cores taken, a
-convolutional tower encodes 21 instead of 32 images per second."""
+convolutional tower encodes 21 instead of 32 images per second; on idle cores, 88 instead of 78."""
 
 
 def thread_caps(cores: int, workers: int, environment: Mapping[str, str]) -> dict[str, str]:
