@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_clip_robust.config.run import user_cache
-from pytest_clip_robust.encoding.store.maintenance import DAMAGED, Stored, damaged_shards, removable, remove, survey
+from pytest_clip_robust.encoding.store.maintenance import Stored, damaged_shards, removable, remove, survey
+from pytest_clip_robust.encoding.store.shard import DAMAGED
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.report.terminal import draw
 from pytest_clip_robust.system.progress import show_progress

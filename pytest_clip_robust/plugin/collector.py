@@ -24,6 +24,7 @@ from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_c
 from pytest_clip_robust.plugin.item_hooks import NOT_FOR_MODEL
 from pytest_clip_robust.plugin.parametrize import NO_SET
 from pytest_clip_robust.plugin.results import Results, write_below
+from pytest_clip_robust.plugin.terminal_width import table_width
 from pytest_clip_robust.report.annotations import error_commands, in_github_job
 from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
@@ -128,8 +129,7 @@ class Collector:
     def _write_tables(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         """Write the models, the gates, what else is to be said, and the conclusion on each model."""
         terminalreporter.section("clip robustness")
-        # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
-        width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
+        width = table_width(terminalreporter._tw, isatty=bool(terminalreporter.isatty))  # noqa: SLF001
         colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
         every = terminalreporter.verbosity > 0
         conclusions = self._conclusions(exitstatus)

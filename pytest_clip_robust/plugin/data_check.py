@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from _pytest.config import create_terminal_writer
 
 from pytest_clip_robust.errors import ClipRobustError, ConfigError
 from pytest_clip_robust.plugin.options import read_cache, read_profile
+from pytest_clip_robust.plugin.terminal_width import table_width
 from pytest_clip_robust.system.quiet import quiet
 
 
@@ -33,8 +33,7 @@ def run_data_checks(config: pytest.Config) -> int:
         checked = list(check_data(profile, cache=local))
     except ClipRobustError as error:
         raise pytest.UsageError(str(error)) from None
-    # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
-    width = terminal.fullwidth if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
+    width = table_width(terminal, isatty=sys.stdout.isatty())
     terminal.write(render_data_checks(checked, width=width, colour=terminal.hasmarkup), flush=True)
     failed = any(one.failed for one in checked)
     terminal.sep("=", tally(checked), bold=True, red=failed, green=not failed)

@@ -11,6 +11,7 @@ from _pytest.config import create_terminal_writer
 
 from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.plugin.options import read_config
+from pytest_clip_robust.plugin.terminal_width import table_width
 from pytest_clip_robust.system.quiet import quiet
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def _run(config: pytest.Config, run: RunConfig, terminal: TerminalWriter) -> int
         from pytest_clip_robust.evaluation.model_check import check_models  # noqa: PLC0415 - imports torch
         from pytest_clip_robust.report.checks import build_checks, render_checks, write_checks  # noqa: PLC0415
 
-    # Without a terminal pytest assumes 80 columns; the lines of a CI log can be longer.
-    width = terminal.fullwidth if sys.stdout.isatty() or "COLUMNS" in os.environ else 0
+    width = table_width(terminal, isatty=sys.stdout.isatty())
     checked: list[CheckedModel] = []
     for model in check_models(run):
         checked.append(model)

@@ -29,6 +29,7 @@ from pytest_clip_robust.plugin.finding_reports import finding_of, with_result
 from pytest_clip_robust.plugin.held_reports import HeldReports
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.plugin.study_files import study_of, write_study
+from pytest_clip_robust.plugin.terminal_width import table_width
 from pytest_clip_robust.properties.findings.registry import FINDINGS, evaluate_findings, not_tested
 from pytest_clip_robust.report.html.study.render import write_panel_page
 from pytest_clip_robust.report.panel_files import table_from, write_table
@@ -127,7 +128,7 @@ class PanelStudy:
         """Print the findings, and where the files are."""
         if self._findings:
             terminalreporter.section("findings on the panel")
-            width = terminalreporter._tw.fullwidth if terminalreporter.isatty or "COLUMNS" in os.environ else 0  # noqa: SLF001
+            width = table_width(terminalreporter._tw, isatty=bool(terminalreporter.isatty))  # noqa: SLF001
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
             terminalreporter.write(render_findings(self._findings, width=width, colour=colour))
         for line in self._lines:

@@ -23,6 +23,7 @@ from pytest_clip_robust import __version__
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.encoding.store.shard import (
+    DAMAGED,
     FORMAT_VERSION,
     DamagedShardError,
     ShardRows,
@@ -63,6 +64,14 @@ class StoreKey:
         return (
             f"{''.join(char if char.isalnum() or char == '-' else '_' for char in words)}-{digest(asdict(self))[:32]}"
         )
+
+
+def key_in(provenance: Mapping[str, str]) -> StoreKey | None:
+    """Return the key that a shard was written under; None if its provenance has none, or one of another form."""
+    try:
+        return StoreKey(**json.loads(provenance["key"]))
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 class FeatureStore:
@@ -199,8 +208,8 @@ class FeatureStore:
     def _key_of(self, path: str) -> StoreKey | None:
         """Return the key that a shard was written under; None if it cannot be read."""
         try:
-            return StoreKey(**json.loads(provenance_of(self._files.cat_file(path))["key"]))
-        except (OSError, KeyError, ValueError, TypeError):
+            return key_in(provenance_of(self._files.cat_file(path)))
+        except OSError:
             return None
 
     def _read_shard(self, key: StoreKey, name: str) -> ShardRows | None:
@@ -221,7 +230,7 @@ class FeatureStore:
         path = f"{self._path}/{key.folder}/{name}"
         self._notice(f"feature store: {path} is set aside: {reason}; its rows will be encoded again")
         try:
-            self._files.mv(path, f"{path}.damaged")
+            self._files.mv(path, f"{path}{DAMAGED}")
         except OSError:
             return  # it is gone already, or the store is read-only: in both cases its rows are not used
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pytest_clip_robust.encoding.store.features import StoreKey
-from pytest_clip_robust.encoding.store.shard import dimensions_of
+from pytest_clip_robust.encoding.store.features import key_in
+from pytest_clip_robust.encoding.store.shard import dimensions_of, is_intact, provenance_in
 from pytest_clip_robust.errors import StoreError
-
-DAMAGED = ".damaged"
-"""The end of the name of a shard that was set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +53,7 @@ def damaged_shards(stored: Iterable[Stored], *, advance: Callable[[int], None]) 
     found = []
     for path in (path for one in stored for path in _shards(one.folder)):
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() not in path.name:
+        if not is_intact(path.name, content):
             found.append(path)
         advance(len(content))
     return found
@@ -108,7 +102,7 @@ def _stored(folder: Path) -> Stored:
         except (pa.ArrowException, OSError):
             continue
         rows += metadata.num_rows
-        key = key or _key(metadata.metadata or {})
+        key = key or key_in(provenance_in(metadata.metadata or {}))
     stats = [path.stat() for path in files]
     return Stored(
         folder=folder,
@@ -121,10 +115,3 @@ def _stored(folder: Path) -> Stored:
         newest=max((one.st_mtime for one in stats), default=folder.stat().st_mtime),
         leftovers=len(files) - len(shards),
     )
-
-
-def _key(metadata: dict[bytes, bytes]) -> StoreKey | None:
-    try:
-        return StoreKey(**cast("dict[str, str]", json.loads(metadata[b"clip_robust.key"])))  # type: ignore[arg-type]
-    except (KeyError, ValueError, TypeError):
-        return None

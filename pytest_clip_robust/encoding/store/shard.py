@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 FORMAT_VERSION = "1"
 
+DAMAGED = ".damaged"
+"""What is added to the name of a shard that is set aside."""
+
 _VERSION_FIELD = b"clip_robust.format"
 _NAME = re.compile(r"(?P<dimensions>[1-9]\d*)d-(?P<sha256>[0-9a-f]{64})\.parquet")
 
@@ -59,6 +62,12 @@ def pack(rows: ShardRows, *, provenance: Mapping[str, str]) -> tuple[str, bytes]
     return f"{dimensions}d-{hashlib.sha256(content).hexdigest()}.parquet", content
 
 
+def is_intact(name: str, content: bytes) -> bool:
+    """Return whether the bytes of a shard are those that its name states."""
+    parts = _NAME.fullmatch(name)
+    return parts is not None and hashlib.sha256(content).hexdigest() == parts["sha256"]
+
+
 def unpack(name: str, content: bytes) -> ShardRows:
     """Return the rows of the shard called `name`; the features are not copied.
 
@@ -67,7 +76,7 @@ def unpack(name: str, content: bytes) -> ShardRows:
         UnknownFormatError: another release wrote the shard.
     """
     parts = _NAME.fullmatch(name)
-    if parts is None or hashlib.sha256(content).hexdigest() != parts["sha256"]:
+    if parts is None or not is_intact(name, content):
         raise DamagedShardError("its bytes do not match the SHA-256 in its name")
     try:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
@@ -90,6 +99,11 @@ def provenance_of(content: bytes) -> dict[str, str]:
         metadata = pq.read_schema(pa.BufferReader(content)).metadata or {}
     except (pa.ArrowException, OSError):
         return {}
+    return provenance_in(metadata)
+
+
+def provenance_in(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return the provenance that is in the metadata of a shard's schema."""
     start = _VERSION_FIELD.partition(b".")[0] + b"."
     fields = {name.removeprefix(start): value for name, value in metadata.items() if name != _VERSION_FIELD}
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}

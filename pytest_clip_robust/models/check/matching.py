@@ -36,8 +36,6 @@ class Matching(NamedTuple):
 def match(images: Rows, texts: Rows, scale: float) -> Matching:
     """Match the features of N pictures with those of their N texts; logits are scale * cosine.
 
-    The exact p-value is P(X >= hits) for X ~ Binomial(N, 1/N): a guess is right with probability 1/N for each picture.
-
     >>> match(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), 100.0).p == 1 / 256
     True
     """
@@ -50,11 +48,27 @@ def match(images: Rows, texts: Rows, scale: float) -> Matching:
     return Matching(
         hits,
         count,
-        float(binom.sf(hits - 1, count, 1 / count)),
+        guessed(hits, count),
         float(np.exp(by_image.max(axis=1)).mean()),
         float((own - others).mean()),
         np.concatenate([np.diag(by_image), np.diag(by_text)]),
     )
+
+
+def guessed(hits: int, pictures: int) -> float:
+    """Return the probability of as many hits or more by guessing, which is right with 1/N for each of N pictures.
+
+    It is exact: P(X >= hits) for X ~ Binomial(N, 1/N).
+
+    >>> guessed(4, 4) == 1 / 256
+    True
+    """
+    return float(binom.sf(hits - 1, pictures, 1 / pictures))
+
+
+def better_than_guessing(pictures: int) -> str:
+    """Return what is expected of a model that matches pictures with texts."""
+    return f"better than guessing (1 of {pictures}), p at most {SIGNIFICANT:g}"
 
 
 def check_matching(features: Features, scale: float) -> Check:
@@ -72,6 +86,6 @@ def check_matching(features: Features, scale: float) -> Check:
         "matching",
         f"{found.hits} of {found.pictures} pictures (p {found.p:.1g}), sharpness {found.sharpness:.2f}, "
         f"margin {found.margin:+.3f}",
-        expected=f"better than guessing (1 of {found.pictures}), p at most {SIGNIFICANT:g}",
+        expected=better_than_guessing(found.pictures),
         warning=warning,
     )

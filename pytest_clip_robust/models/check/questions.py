@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL.Image import Image
-from scipy.stats import binom
 
+from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.checks import Check, judged, not_applicable
 from pytest_clip_robust.models.check.batch import TEMPLATE, embedded_batch
-from pytest_clip_robust.models.check.matching import SIGNIFICANT
+from pytest_clip_robust.models.check.matching import SIGNIFICANT, better_than_guessing, guessed
+from pytest_clip_robust.models.lmm.guard import TOLERANCES
 from pytest_clip_robust.models.protocols import AnswersQuestions
 
 QUESTION = "What is the main object in this image?"
-TOLERANCES = {"fp32": 1e-3, "bf16": 0.3, "fp16": 0.05}
-"""Difference of the log-probability of one token in batches of two sizes, in nats, by precision."""
 SAME = 1e-4
-"""The same between two equal questions."""
+"""Difference of log-probabilities between two equal questions, in nats."""
 LIMIT = 16
 """Tokens of an answer in free text."""
 
@@ -55,8 +54,8 @@ def check_questions(model: AnswersQuestions, precision: str) -> list[Check]:
 
 
 def _asked(model: AnswersQuestions, pictures: Sequence[Image], names: Sequence[str], size: int) -> np.ndarray:
-    parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-    return np.concatenate([model.sums(part, QUESTION, names) for part in parts])
+    parts = row_slices(len(pictures), size)
+    return np.concatenate([model.sums(pictures[part], QUESTION, names) for part in parts])
 
 
 def _longest(model: AnswersQuestions, names: Sequence[str]) -> int:
@@ -89,7 +88,7 @@ def _objects(sums: np.ndarray) -> Check:
     """Judge whether the most likely name is that of the picture more often than by guessing."""
     count = len(sums)
     hits = int((sums.argmax(axis=1) == np.arange(count)).sum())
-    p = float(binom.sf(hits - 1, count, 1 / count))
+    p = guessed(hits, count)
     warning = (
         "it does not recognise everyday objects: unless it was trained for other pictures, check its weights and "
         "processor"
@@ -97,6 +96,6 @@ def _objects(sums: np.ndarray) -> Check:
     return judged(
         "matching",
         f"{hits} of {count} pictures (p {p:.1g})",
-        expected=f"better than guessing (1 of {count}), p at most {SIGNIFICANT:g}",
+        expected=better_than_guessing(count),
         warning="" if p <= SIGNIFICANT else warning,
     )

@@ -23,16 +23,6 @@ def page():
     return render_page(document_of(records, exit_status=1))
 
 
-@pytest.fixture
-def ask(page, tmp_path):
-    def asked(probe, **options):
-        found, console = browse(page, tmp_path, probe=probe, **options)
-        assert console == []
-        return found
-
-    return asked
-
-
 def test_the_page_has_no_errors_under_its_own_policy(page, tmp_path):
     _, console = browse(page, tmp_path)
     assert console == []
