@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.models.adapters import add_adapter
-from pytest_clip_robust.models.built import BuiltModel
+from pytest_clip_robust.models.built import BuiltModel, TorchEncoder
 from pytest_clip_robust.models.card.facts import card_of
 from pytest_clip_robust.models.card.weights import weights_claim
 from pytest_clip_robust.models.checkpoint import content_digest
+from pytest_clip_robust.models.compilation import noise_image
+from pytest_clip_robust.models.convolutions import speed_up_convolutions
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
 from pytest_clip_robust.system.quiet import quiet
@@ -34,13 +37,15 @@ def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
         built = build(spec)
         module: Any = built.module.eval()
         weights = content_digest(module.state_dict(), built.architecture)
+        card = card_of([weights_claim({name: one.numel() for name, one in module.named_parameters()})])
         preprocess = digest(built.preprocess)
         encoder = built.encoder(
-            module.to(device, memory_format=torch.channels_last),
+            module.to(device),
             identity=digest([weights, preprocess, built.text]),
             device=device,
             precision=precision,
         )
+        speed_up_convolutions(module, partial(_encode_noise, encoder), precision=precision)
         notes = [*built.notes, *(encoder.compile() if compiled else ())]
     return LoadedModel(
         spec=spec,
@@ -52,8 +57,14 @@ def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
         device=device,
         compiled=compiled,
         notes=tuple(notes),
-        card=card_of([weights_claim({name: one.numel() for name, one in module.named_parameters()})]),
+        card=card,
     )
+
+
+def _encode_noise(encoder: TorchEncoder) -> torch.Tensor:
+    pixels: torch.Tensor = torch.stack([encoder.preprocess(noise_image())] * 2)
+    features: torch.Tensor = encoder.encode_image(pixels)
+    return features
 
 
 def build(spec: ModelSpec) -> BuiltModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pytest_clip_robust.models.arithmetic import DTYPES
 from pytest_clip_robust.models.card.facts import Claim, card_of
 from pytest_clip_robust.models.checkpoint import content_digest
 from pytest_clip_robust.models.compilation import noise_image
+from pytest_clip_robust.models.convolutions import speed_up_convolutions
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE
 from pytest_clip_robust.models.hugging_face.weights import (
@@ -115,6 +117,7 @@ def load_lmm(
             notes=notes,
             notice=notice,
         )
+        speed_up_convolutions(module, partial(model.next_token, noise_image(), QUESTION), precision=precision)
         model.check([noise_image(), Image.new("RGB", (64, 48), "navy")], QUESTION)
     return model
 

@@ -173,6 +173,14 @@ class MultimodalModel:
         """Return the texts of what `generate` returns."""
         return [self.text(tokens) for tokens in self.generate(images, questions, limit=limit)]
 
+    def next_token(self, image: Image.Image, question: str) -> torch.Tensor:
+        """Return the (V,) log-probabilities of the first token of an answer.
+
+        Raises:
+            ModelError: the pass fails.
+        """
+        return self._passes.prefix(self._tensors([self._wording.ask(question).border], [image])).scores[0]
+
     def check(self, images: Sequence[Image.Image], question: str) -> None:
         """Check that two images can be asked about, that answers depend on the image, and a question on no answer.
 
