@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import fsspec
 import numpy as np
+from cachetools import LRUCache
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
@@ -38,7 +39,13 @@ from pytest_clip_robust.system.files import write_whole
 from pytest_clip_robust.system.notice import Notice, log_notice
 
 SHARD_ROWS = 4096
-"""At most this many rows per shard, 8 MB at 512 dimensions: a reader holds one shard in addition to its result."""
+"""At most this many rows per shard, 8 MB at 512 dimensions."""
+
+RECENT_BYTES = 64 * 2**20
+"""Memory for the shards that were read last. A run adds small shards to one key and reads the key again for every set:
+without this memory, the number of reads would grow with the square of the number of sets."""
+DIGEST_BYTES = 113
+"""Memory of one digest, a Python string of 64 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +98,7 @@ class FeatureStore:
         self._notice = notice
         self._noticed: set[str] = set()
         self._in_memory: dict[StoreKey, list[ShardRows]] = defaultdict(list)
+        self._recent: LRUCache[str, ShardRows] = LRUCache(RECENT_BYTES, getsizeof=_size)
 
     def read(self, key: StoreKey, digests: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) features of N samples and an (N,) mask of the samples found; the other rows are zero.
@@ -213,8 +221,11 @@ class FeatureStore:
             return None
 
     def _read_shard(self, key: StoreKey, name: str) -> ShardRows | None:
+        path = f"{self._path}/{key.folder}/{name}"
+        if (recent := self._recent.get(path)) is not None:
+            return recent  # the name has the digest of the content, so that this is what was written
         try:
-            return unpack(name, self._files.cat_file(f"{self._path}/{key.folder}/{name}"))
+            rows = unpack(name, self._files.cat_file(path))
         except FileNotFoundError:
             return None  # another process also found it damaged, and renamed it first
         except (DamagedShardError, OSError) as error:
@@ -224,6 +235,10 @@ class FeatureStore:
                 f"feature store {self.location(key)}: shards of format {version} are ignored; "
                 f"this version reads format {FORMAT_VERSION}"
             )
+        else:
+            if _size(rows) <= RECENT_BYTES:
+                self._recent[path] = rows
+            return rows
         return None
 
     def _set_aside(self, key: StoreKey, name: str, reason: str) -> None:
@@ -238,6 +253,10 @@ class FeatureStore:
         if line not in self._noticed:
             self._noticed.add(line)
             self._notice(line)
+
+
+def _size(rows: ShardRows) -> int:
+    return int(rows.features.nbytes) + DIGEST_BYTES * len(rows.digests)
 
 
 def _open(root: str) -> tuple[Any, str]:

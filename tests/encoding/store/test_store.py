@@ -334,3 +334,19 @@ def test_reading_many_rows_takes_little_more_memory_than_the_result(store, key):
 def test_equal_rows_make_equal_bytes():
     rows = ShardRows(digests_of(3), features_of(3))
     assert pack(rows, provenance={"writer": "me"}) == pack(rows, provenance={"writer": "me"})
+
+
+@pytest.mark.parametrize(("room", "reads"), [(store_module.RECENT_BYTES, 3), (0, 9)])
+def test_shards_that_were_read_lately_are_not_read_again(room, reads, key, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "RECENT_BYTES", room)
+    store, paths = FeatureStore(tmp_path), []
+    read = store._files.cat_file
+    monkeypatch.setattr(store._files, "cat_file", lambda path: paths.append(path) or read(path))
+    for name in "abc":
+        store.write(key, [name], np.full((1, 4), ord(name), np.float32))
+    for _ in range(3):
+        rows, found = store.read(key, ["a", "b", "c", "d"])
+        assert found.tolist() == [True, True, True, False]
+        assert rows[:, 0].tolist() == [97, 98, 99, 0]
+        rows[:] = -1  # the caller's own copy
+    assert len(paths) == reads
