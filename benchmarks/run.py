@@ -1,7 +1,7 @@
 """Benchmark of whole runs: each row compares two alternating timings and prints their ratio as a Markdown row.
 
     python benchmarks/run.py               all rows, a few minutes on two cores
-    python benchmarks/run.py help warm     some of the rows
+    python benchmarks/run.py main start    some of the rows
 
 Absolute times depend on the machine and its other load; the ratio of two neighbouring timings depends on them far less.
 """
@@ -51,6 +51,89 @@ def machine(model: str = f"{ARCHITECTURE} with random weights") -> str:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {accelerator}; "
         f"Python {platform.python_version()}, torch {torch.__version__}, {model}"
     )
+
+
+def main_job(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """Compare the main job of the README, with nothing cached, to its models alone on as many inputs."""
+    cache = folder / "main"
+    cold = timed(lambda: run(showroom_run(cache), cwd=folder))
+    passes, alone = models_alone(cache, options.repeats)
+    warm_seconds = statistics.median(
+        timed(lambda: run(showroom_run(cache), cwd=folder)) for _ in range(options.repeats)
+    )
+    return (
+        "the main job, nothing cached / its models alone",
+        f"{cold / alone:.2f}",
+        f"{cold:.0f} s, {alone:.0f} s for {passes}; everything cached: {warm_seconds:.1f} s",
+    )
+
+
+def models_alone(cache: Path, repeats: int) -> tuple[str, float]:
+    """Return what a run stored, in words, and the seconds that forward passes over as much take, in batches of 16.
+
+    A pair of views or of pictures counts as two images. A question counts as one pass over question and image, without
+    the candidates and tokens behind it.
+    """
+    import torch
+
+    from pytest_clip_robust.encoding.store.maintenance import survey
+    from pytest_clip_robust.models.compilation import noise_image
+    from pytest_clip_robust.models.loading import load_model
+    from pytest_clip_robust.models.spec import ModelSpec
+
+    rows = dict.fromkeys(("image", "text", "views", "keypoints", "likelihoods", "answers"), 0)
+    for stored in survey(cache / "features"):
+        rows[stored.kind] += stored.rows
+    images = rows["image"] + 2 * (rows["views"] + rows["keypoints"])
+    questions = rows["likelihoods"] + rows["answers"]
+    clip, lmm = (load_model(ModelSpec.parse(name), device="cpu", precision="fp32").encoder for name in SHOWROOM)
+    pixels = torch.stack([clip.preprocess(noise_image())] * 16)
+    texts = [f"a photo of {i} things on a table" for i in range(16)]
+    tensors = lmm._tensors([lmm._wording.ask("What is in this photo?").border] * 16, [noise_image()] * 16)  # noqa: SLF001
+    with torch.inference_mode():
+        works = {
+            images: lambda: clip.encode_image(pixels),
+            rows["text"]: lambda: clip.encode_text(texts),
+            questions: lambda: lmm._passes.prefix(tensors),  # noqa: SLF001
+        }
+        seconds = 0.0
+        for count, work in works.items():
+            work()
+            seconds += count / 16 * statistics.median(timed(work) for _ in range(10 * repeats))
+    return f"{images:,} images, {rows['text']:,} texts and {questions:,} questions", seconds
+
+
+def start_up(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """Compare the shortest run, one test of the showroom with everything cached, to importing torch and open_clip."""
+    command = [*showroom_run(folder / "start", models=SHOWROOM[:1]), "-k", "test_zero_shot and top1"]
+    run(command, cwd=folder)
+    imports = [sys.executable, "-c", "import torch, open_clip"]
+    bare, seconds = alternate(lambda: run(imports), lambda: run(command, cwd=folder), repeats=options.repeats)
+    return (
+        "start-up: one test with everything cached / importing torch and open_clip",
+        f"{seconds / bare:.2f}",
+        f"{seconds:.1f} s, {bare:.1f} s",
+    )
+
+
+SHOWROOM = ("showroom-clip", "lmm:showroom-lmm")
+
+
+def showroom_run(cache: Path, *, models: tuple[str, ...] = SHOWROOM) -> list[str]:
+    """Return the command of the README's main job with a cache of its own."""
+    named = [f"--model={name}" for name in models]
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--pyargs",
+        suites(),
+        *named,
+        f"--clip-cache={cache}",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
 
 
 def warm(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
@@ -120,7 +203,7 @@ def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     )
 
 
-ROWS = {"warm": warm, "classifier": classifier, "help": help_overhead}
+ROWS = {"main": main_job, "start": start_up, "warm": warm, "classifier": classifier, "help": help_overhead}
 
 
 def alternate(first: Callable[[], object], second: Callable[[], object], *, repeats: int) -> tuple[float, float]:
