@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytest_clip_robust.config.run import user_cache
+from pytest_clip_robust.core.byte_sizes import byte_size_in_words, parse_byte_size
 from pytest_clip_robust.encoding.store.maintenance import Stored, damaged_shards, removable, remove, survey
 from pytest_clip_robust.encoding.store.shard import DAMAGED
 from pytest_clip_robust.errors import ConfigError
@@ -25,7 +25,6 @@ FOUND_DAMAGE = 1
 SECONDS_PER_DAY = 86_400
 DIGEST_SHOWN = 8
 PARTS = {"features": "features", "pixels": "resized images", "data": "prepared data", "depth": "estimated depth"}
-UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 DESCRIPTION = """\
 Shows and tidies the cache, in which runs keep features, resized images and prepared data. What is removed is
@@ -70,29 +69,11 @@ def run(options: argparse.Namespace, passed: Sequence[str]) -> int:  # noqa: ARG
     return _verify(stored) if options.action == "verify" else _prune(stored, options)
 
 
-def parse_size(text: str) -> int:
-    """Return a number of bytes.
-
-    Raises:
-        ConfigError: the text is no size.
-
-    >>> parse_size("1.5GiB"), parse_size("200 MB")
-    (1610612736, 200000000)
-    """
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt])(i?)b", text.strip().lower())
-    if parts is None:
+def _kept_bytes(text: str) -> int:
+    size = parse_byte_size(text)
+    if size is None:
         raise ConfigError(f"--keep {text!r}: expected a size such as 20GiB or 500MB")
-    return int(float(parts[1]) * (1024 if parts[3] else 1000) ** (1 + "kmgt".index(parts[2])))
-
-
-def size_in_words(size: int) -> str:
-    """Return a number of bytes in three digits.
-
-    >>> size_in_words(1610612736), size_in_words(700)
-    ('1.5 GiB', '700 bytes')
-    """
-    unit = next(((unit, word) for unit, word in UNITS if size >= unit), None)
-    return f"{size:,} bytes" if unit is None else f"{size / unit[0]:.3g} {unit[1]}"
+    return size
 
 
 def _local(given: str | None) -> Path:
@@ -109,11 +90,11 @@ def _print_sizes(cache: Path, stored: Sequence[Stored]) -> None:
     for one in sorted(stored, key=lambda one: -one.size):
         written = time.strftime("%Y-%m-%d", time.localtime(one.newest))
         leftovers = f", {one.leftovers} damaged or unfinished" if one.leftovers else ""
-        cells = (one.kind, one.weights[:DIGEST_SHOWN], one.precision, f"{one.rows:,}", size_in_words(one.size))
+        cells = (one.kind, one.weights[:DIGEST_SHOWN], one.precision, f"{one.rows:,}", byte_size_in_words(one.size))
         table.add_row(*(Text(printable(cell)) for cell in cells), Text(f"{written}{leftovers}"))
     sizes = {words: _size_of(cache / name) for name, words in PARTS.items()}
-    parts = ", ".join(f"{words} {size_in_words(size)}" for words, size in sizes.items() if size)
-    whole = f"{printable(str(cache))}: {size_in_words(sum(sizes.values()))}{f' ({parts})' if parts else ''}"
+    parts = ", ".join(f"{words} {byte_size_in_words(size)}" for words, size in sizes.items() if size)
+    whole = f"{printable(str(cache))}: {byte_size_in_words(sum(sizes.values()))}{f' ({parts})' if parts else ''}"
     sys.stdout.write(draw([*([table] if stored else []), Text(whole)], width=0, colour=False))
 
 
@@ -129,7 +110,7 @@ def _verify(stored: Sequence[Stored]) -> int:
         path.rename(path.with_name(f"{path.name}{DAMAGED}"))
         _say(f"{printable(str(path))} is damaged, and was set aside; its rows will be encoded again")
     shards = sum(one.shards for one in stored)
-    _say(f"{shards - len(damaged):,} of {shards:,} shards are intact ({size_in_words(size)} read)")
+    _say(f"{shards - len(damaged):,} of {shards:,} shards are intact ({byte_size_in_words(size)} read)")
     return FOUND_DAMAGE if damaged else 0
 
 
@@ -141,13 +122,13 @@ def _prune(stored: Sequence[Stored], options: argparse.Namespace) -> int:
     chosen = removable(
         stored,
         before=None if options.older_than is None else time.time() - options.older_than * SECONDS_PER_DAY,
-        most=None if options.keep is None else parse_size(options.keep),
+        most=None if options.keep is None else _kept_bytes(options.keep),
     )
     for one in chosen:
         if not options.dry_run:
             remove(one.folder)
-    rows, size = sum(one.rows for one in chosen), size_in_words(sum(one.size for one in chosen))
-    left = size_in_words(sum(one.size for one in stored) - sum(one.size for one in chosen))
+    rows, size = sum(one.rows for one in chosen), byte_size_in_words(sum(one.size for one in chosen))
+    left = byte_size_in_words(sum(one.size for one in stored) - sum(one.size for one in chosen))
     _say(f"{'would remove' if options.dry_run else 'removed'} {rows:,} rows, {size}; {left} of features stay")
     return 0
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_clip_robust.config.panel import ModelPanel, panel_path, read_panel_file
 from pytest_clip_robust.config.profile import Profile, load_profile
 from pytest_clip_robust.config.run import RunConfig, user_cache
+from pytest_clip_robust.core.byte_sizes import parse_byte_size
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.models.series import expand_series, is_series
@@ -193,11 +194,10 @@ def _size(config: pytest.Config, name: str) -> int:
     text = str(_value(config, name)).strip()
     if text.lower() in {"off", "0"}:
         return 0
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]i?)?b?", text.lower())
-    if parts is None or not parts[2]:
+    size = parse_byte_size(text)
+    if size is None:
         raise ConfigError(f"{_option(name)} {text!r}: expected a size such as 4GiB or 500MB, or off")
-    base = 1024 if parts[2].endswith("i") else 1000
-    return int(float(parts[1]) * base ** (1 + "kmgt".index(parts[2][0])))
+    return size
 
 
 def _whole_number(config: pytest.Config, name: str, *, at_least: int) -> int | None:

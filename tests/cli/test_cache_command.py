@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust import cli
-from pytest_clip_robust.cli.cache import SECONDS_PER_DAY, parse_size
+from pytest_clip_robust.cli.cache import SECONDS_PER_DAY
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
 from pytest_clip_robust.encoding.store.maintenance import Stored, removable, survey
-from pytest_clip_robust.errors import ConfigError
 
 
 def key(kind="image", weights="ab"):
@@ -110,12 +109,6 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys, arguments, message)
     status, text = run(capsys, *given)
     assert (status, text.count("\n")) == (2, 1)
     assert message in text
-
-
-@pytest.mark.parametrize("text", ["", "5", "5XB", "-1GB", "1.2.3GB"])
-def test_texts_that_are_no_sizes(text):
-    with pytest.raises(ConfigError):
-        parse_size(text)
 
 
 STORED = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 100)), max_size=12)
