@@ -5,7 +5,7 @@
     python benchmarks/curves.py images gates                         some of the curves
 
 The model is `showroom-clip`, the data are synthetic. Each point is the median of several timings; the points of a curve
-are timed in turn, so that other load affects all of them equally. Below a plot is the cost of one more, by least squares.
+are timed in turn, so that other load affects all of them equally. Below a plot is the cost of one more (least squares).
 """
 
 from __future__ import annotations
