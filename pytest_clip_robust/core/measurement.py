@@ -122,7 +122,7 @@ class Measurement:
     evidence: what a comparison with another model on the same samples needs; follows from `outcomes` by default.
     misses: wrong decisions, the most confident first.
     details: further numbers by name. remark: words that explain the value, such as "overconfident".
-    plot: named columns of equal length: the points of a curve, or the bins of a diagram.
+    plot: named columns: the points of a curve, or the bins of a diagram; those of one drawing are of equal length.
     chance: the value of a model that guesses, where that is known, in the units of the value.
 
     Raises:
