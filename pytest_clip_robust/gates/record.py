@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TypedDict, cast
 
 from pytest_clip_robust.core.arrays import Floats
-from pytest_clip_robust.core.measurement import Direction
+from pytest_clip_robust.core.measurement import Direction, MatchedPair
 from pytest_clip_robust.gates.regression import Change
 from pytest_clip_robust.gates.verdict import Judgement, Verdict
 from pytest_clip_robust.stats.paired import minimum_detectable_effect, times_more_samples
@@ -84,6 +84,15 @@ class MissRecord(TypedDict):
     confidence: float
 
 
+class PairRecord(TypedDict):
+    """Two images and matches between them, with x and y in the first and in the second image; see `MatchedPair`."""
+
+    images: list[str]
+    share: float
+    places: list[list[float]]
+    right: list[bool]
+
+
 class GateRecord(TypedDict):
     """The fields of every record, including that of a test that failed before it measured anything.
 
@@ -133,6 +142,7 @@ class Record(GateRecord, total=False):
     remark: str
     plot: dict[str, list[float]]
     misses: list[MissRecord]
+    pairs: list[PairRecord]
     provenance: dict[str, str]
 
 
@@ -191,6 +201,7 @@ def record_judgement(
             }
             for miss in found.misses
         ],
+        "pairs": [_record_pair(pair) for pair in found.pairs],
         "provenance": {name: getattr(origin, name) for name in origin.__slots__},
         "message": "",
     }
@@ -258,6 +269,15 @@ def _record_change(change: Change, n: int) -> ChangeRecord:
         "plot": _record_plot(change.baseline.plot),
     }
     return changed if change.decided_at_end else with_power(changed, n=n, alpha=alpha)
+
+
+def _record_pair(pair: MatchedPair) -> PairRecord:
+    return {
+        "images": list(pair.images),
+        "share": float(pair.share),
+        "places": [[round(float(end), 3) for end in match] for match in pair.places],
+        "right": [bool(one) for one in pair.right],
+    }
 
 
 def _record_plot(plot: Mapping[str, Floats]) -> dict[str, list[float]]:

@@ -21,11 +21,12 @@ from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
+from pytest_clip_robust.plugin.failures import failure_commands
 from pytest_clip_robust.plugin.item_hooks import NOT_FOR_MODEL
 from pytest_clip_robust.plugin.parametrize import NO_SET
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.plugin.terminal_width import table_width
-from pytest_clip_robust.report.annotations import error_commands, in_github_job
+from pytest_clip_robust.report.annotations import in_github_job
 from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.series import headline_records, render_series
@@ -123,7 +124,7 @@ class Collector:
             terminalreporter.write_line(line)
         for line in self._report_lines:
             terminalreporter.write_line(line)
-        for line in error_commands(self._records) if in_github_job() else ():
+        for line in failure_commands(self._records, terminalreporter) if in_github_job() else ():
             terminalreporter.write_line(line)
 
     def _write_tables(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:

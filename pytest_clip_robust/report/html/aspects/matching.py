@@ -11,6 +11,7 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.bars import Bars, bar_chart
 from pytest_clip_robust.report.html.charts import Axis, Curve, curves, share
 from pytest_clip_robust.report.html.gates import Gates, baseline_plot, place_of
+from pytest_clip_robust.report.html.match_pictures import match_plots
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel, rows_panel
 from pytest_clip_robust.report.html.row import Row, with_points
 from pytest_clip_robust.report.numbers import number
@@ -121,7 +122,15 @@ def correspondence_panels(gates: Gates) -> list[Panel]:
             Plot(drawing, f"{dataset}, within {distance}: {' / '.join(number(one['value']) for one in records)}")
         )
     distances = [one for one in gates.starting("correspondence.recall_") if not one["subset"]]
+    pairs = [plot for one in distances for plot in match_plots(one, gates.album)]
     return [
+        *plots_panel(
+            "Matches",
+            pairs,
+            note="Lines join points that the model takes for the same; a match within 2 cm is right. "
+            "These pairs have the most and the fewest right matches.",
+            legend=(("right", "right"), ("wrong", "wrong")),
+        ),
         *plots_panel("Recall by view angle", plots, legend=_legend(gates.starting("correspondence.recall_"))),
         *rows_panel("Recall by distance, all angles", gates.rows(distances)),
         *_keypoints(gates),
