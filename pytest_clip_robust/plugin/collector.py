@@ -32,6 +32,7 @@ from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.series import headline_records, render_series
 from pytest_clip_robust.report.summary import step_summary_file
 from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
+from pytest_clip_robust.system.text import printable
 
 SUMMARY = "clip_robust_summary"
 
@@ -135,7 +136,7 @@ class Collector:
         every = terminalreporter.verbosity > 0
         conclusions = self._conclusions(exitstatus)
         for line in card_lines(self._summary()["models"], width=width):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
         terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
         terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
         gates = self._run.profile.gates
@@ -148,14 +149,15 @@ class Collector:
             )
         )
         for line in self._closing_lines():
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
         for series in self._run.series:
             labels = [spec.label for spec in series]
             measured = {place: headline_records(self._records, label) for place, label in enumerate(labels)}
             terminalreporter.write(render_series(labels, measured, width=width, colour=colour))
         for one in conclusions:
             bad = one["verdict"] == "not ready"
-            terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)
+            sentence = printable(_with_model(one, among=conclusions))
+            terminalreporter.write_line(sentence, bold=True, red=bad, green=not bad)
 
     def _document(self, exit_status: int) -> Document:
         return build_document(

@@ -29,4 +29,7 @@ def failure_commands(records: Sequence[Record], terminalreporter: pytest.Termina
 def _reason(report: Any) -> str:
     """Return why a report failed, on one line: the message of its exception, or else its text."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    return one_line(report.longreprtext if crash is None else crash.message, longest=LONGEST)
+    text = report.longreprtext if crash is None else crash.message
+    # The report of a file that cannot be imported is text, with its exception on lines that begin with E.
+    marked = [line[1:] for line in text.splitlines() if line.startswith("E  ")]
+    return one_line("\n".join(marked) or text, longest=LONGEST)

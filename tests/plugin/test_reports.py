@@ -69,7 +69,7 @@ def test_a_test_that_fails_without_a_gate_and_a_file_without_tests_are_annotated
         test_other="""
         import pytest
 
-        def test_wrong(model):
+        def test_wrong():
             raise ValueError("first line,\\nsecond: 50 %")
 
         @pytest.mark.xfail
@@ -83,8 +83,8 @@ def test_a_test_that_fails_without_a_gate_and_a_file_without_tests_are_annotated
     assert len(commands) == 3
     result.stdout.fnmatch_lines(
         [
-            "::error title=failed%3A test_broken.py::*No module named 'no_such_module'*",
-            "::error title=failed%3A test_other.py%3A%3Atest_wrong[[]*::*first line, second: 50 %25",
+            "::error title=failed%3A test_broken.py::ModuleNotFoundError: No module named 'no_such_module'",
+            "::error title=failed%3A test_other.py%3A%3Atest_wrong::ValueError: first line, second: 50 %25",
             "::error title=below threshold%3A zero_shot.top1[[]photos]*",
         ]
     )

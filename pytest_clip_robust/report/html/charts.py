@@ -64,15 +64,11 @@ def curves(
             path([(a, up(low)), (a, up(high))], class_=f"whisker {one.kind}")
             for (a, _), (low, high) in zip(points, one.spans, strict=False)
         ]
-        parts += line(points, one.kind, dots=one.dots)
+        if len(points) > 1:
+            parts.append(path(points, class_=f"curve {one.kind}"))
+        if one.dots or len(points) == 1:
+            parts += [element("circle", cx=a, cy=b, r=3.0, class_=f"dot {one.kind}") for a, b in points]
     return drawing(parts, size, title, text)
-
-
-def line(points: Sequence[Point], kind: str, *, dots: bool) -> list[Markup]:
-    """Return a line through points in pixels, with or without dots; a single point is a dot."""
-    curve = [path(points, class_=f"curve {kind}")] if len(points) > 1 else []
-    shown = points if dots or len(points) == 1 else ()
-    return curve + [element("circle", cx=a, cy=b, r=3.0, class_=f"dot {kind}") for a, b in shown]
 
 
 def reliability(
@@ -87,7 +83,7 @@ def reliability(
 
     Args:
         plot: columns of bins: ends ``low`` and ``high``, means ``confidence`` and ``accuracy`` (0 to 1), and ``n``.
-        before: those of the baseline, drawn as a line of accuracies over confidences; empty without one.
+        before: those of the baseline, drawn as circles that are larger with more samples; empty without one.
         title: of the drawing.
         text: says in words what it shows.
         size: width and height.
@@ -117,8 +113,11 @@ def reliability(
         parts.append(element("rect", y=between[0], height=between[1] - between[0], class_="gap", **bar))
     parts.append(path([(across(0), up(0)), (across(1), up(1))], class_="diagonal"))
     if before:
-        points = [(across(a), up(b)) for a, b in zip(before["confidence"], before["accuracy"], strict=True)]
-        parts += line(points, "before", dots=True)
+        most = max(before["n"])
+        parts += [
+            element("circle", cx=across(a), cy=up(b), r=1 + 2.5 * (n / most) ** 0.5, class_="dot before")
+            for a, b, n in zip(before["confidence"], before["accuracy"], before["n"], strict=True)
+        ]
     return drawing(parts, size, title, text)
 
 

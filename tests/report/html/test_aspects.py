@@ -68,7 +68,7 @@ def test_the_model_before_is_a_line_in_reliability_and_risk():
     records[0]["change"]["plot"] = bins | {"accuracy": [0.2]}
     records[1]["change"]["plot"] = risk
     reliability, risks = panels("calibration", *records)
-    assert ("before", "before") in reliability.legend
+    assert ("before", "accuracy before") in reliability.legend
     (dot,) = ET.fromstring(reliability.plots[0].drawing).iter("circle")
     (bar,) = [one for one in ET.fromstring(reliability.plots[0].drawing).iter("rect") if one.get("class") == "bin"]
     assert (dot.get("class"), float(dot.get("cy")) > float(bar.get("y"))) == ("dot before", True)

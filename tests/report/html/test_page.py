@@ -11,6 +11,7 @@ from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, 
 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.document import read_report, write_document
+from pytest_clip_robust.report.html.aspects.corruption import corruption_shots
 from pytest_clip_robust.report.html.page import MOST_PLOTTED, build_page
 from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, SIDE, VIEW_SIDE, Picture, Shot
 from pytest_clip_robust.report.html.render import TEMPLATES, render_page, write_page
@@ -283,6 +284,13 @@ def test_corrupted_samples_want_the_picture_of_the_corrupted_image_and_the_worst
     page = render_page(document_of(records, exit_status=0), dict.fromkeys(charts, Picture(b"RIFF", 96, 72)))
     assert 'aria-label="fog 3 under fog at severity 3"' in page
     assert 'aria-label="fog 3 as it is"' in page
+
+
+def test_equally_bad_kinds_have_the_same_order_in_every_order_of_gates():
+    records = [
+        changed(record(f"corruption.top1[x/kind{i}/1]", 0.5, model="m"), 0.6, misses=[miss("a.png")]) for i in range(9)
+    ]
+    assert corruption_shots(records) == corruption_shots(records[::-1])
 
 
 def matched(records):

@@ -23,25 +23,30 @@ def calibration_panels(gates: Gates) -> list[Panel]:
         )
         if record["dataset"] == plain["dataset"] and record["subset"] == plain["subset"] and set(record["plot"]) >= BINS
     ]
+    compared = any(baseline_plot(one, BINS) for one in gates.of_aspect("calibration"))
     note = (
         "Bars show the accuracy of each bin of confidence, darker with more samples. Hatched is the gap to the mean "
         "confidence: below the diagonal a model is overconfident."
+        + (" Circles are the model before, larger with more samples." if compared else "")
     )
-    before = (("before", "before"),) if any(baseline_plot(one, BINS) for one in gates.of_aspect("calibration")) else ()
     risks = [_risk(record) for record in gates.of("calibration.aurc") if set(record["plot"]) >= RISK]
     return [
         *plots_panel(
             "Reliability",
             diagrams,
             note=note,
-            legend=(("bin", "accuracy"), ("gap", "gap to the mean confidence"), *before),
+            legend=(
+                ("bin", "accuracy"),
+                ("gap", "gap to the mean confidence"),
+                *((("before", "accuracy before"),) if compared else ()),
+            ),
             small=True,
         ),
         *plots_panel(
             "Risk over coverage",
             risks,
             note="The error among the most confident samples; a good ranking by confidence stays low until the end.",
-            legend=(("now", "now"), *before) if before else (),
+            legend=(("line", "now"), ("dashed", "before")) if compared else (),
             small=True,
         ),
     ]

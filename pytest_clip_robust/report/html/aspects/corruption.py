@@ -72,7 +72,7 @@ def _of_kinds(records: Sequence[Record]) -> dict[Kind, dict[int, Record]]:
         if severity.isdecimal():
             found.setdefault((record["dataset"], kind), {})[int(severity)] = record
     means = {key: sum(one["value"] for one in own.values()) / len(own) for key, own in found.items()}
-    return {key: dict(sorted(found[key].items())) for key in sorted(found, key=lambda key: means[key])}
+    return {key: dict(sorted(found[key].items())) for key in sorted(found, key=lambda key: (means[key], key))}
 
 
 def _shots_of_kinds(of_kinds: Mapping[Kind, Mapping[int, Record]]) -> dict[Kind, tuple[Shot, ...]]:

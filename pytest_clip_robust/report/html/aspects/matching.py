@@ -54,7 +54,7 @@ def _ranks(gates: Gates) -> list[Panel]:
         "Ranks of the right result",
         [_rank_chart(one) for one in records],
         note="How often the best right result has each rank; the first is the best.",
-        legend=(("now", "now"), ("dashed", "before")) if compared else (),
+        legend=(("inside", "now"), ("dashed", "before")) if compared else (),
     )
 
 

@@ -58,7 +58,7 @@ def _places(gates: Gates) -> list[Panel]:
         "Answers by the place of the option",
         [_place_chart(one) for one in records],
         note="A model without position bias chooses each place as often as it is right.",
-        legend=(("now", "answered"), ("outside", "right")),
+        legend=(("inside", "answered"), ("outside", "right")),
         small=True,
     )
 
