@@ -57,6 +57,7 @@ def changed(found, before, *, verdict="passed", flips=(), p=0.5, **fields):
         "minimum_detectable_effect": 0.05,
         "samples_needed": 1000,
         "flips": list(flips),
+        "plot": {},
     }
     return {**found, "change": change, "verdict": verdict, "failed": verdict == "regressed", **fields}
 

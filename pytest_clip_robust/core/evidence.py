@@ -50,6 +50,10 @@ Statistic = Callable[[Sequence[Sums]], Floats]
 """Returns the measured value of every replicate, (B,), given each stratum's sums; NaN where it is undefined."""
 
 
+PlotOf = Callable[[Sequence[Mapping[str, Column]]], Mapping[str, Floats]]
+"""Returns the plot of a measurement (see `Measurement.plot`), given each stratum's columns."""
+
+
 def columns_digest(columns: Iterable[tuple[str, str, Column]]) -> str:
     """Return the first `SHORT_DIGEST` hex digits of SHA-256 over columns: name of the stratum, own name, values."""
     found = hashlib.sha256()
@@ -105,6 +109,7 @@ class Evidence:
         of the columns ``score`` of two strata, ID first; ``sums`` if `statistic` computes it from sums.
     sample_info: names and labels, if the first stratum has the columns ``outcome``, ``confidence`` (of the true class,
         in steps of 1/255) and ``answer``.
+    plot: draws the columns of another model as those of this one, or None if they are not enough to draw.
 
     Raises:
         MeasurementError: `terms` and `statistic` are missing for ``sums``, or given for another test.
@@ -115,6 +120,7 @@ class Evidence:
     terms: Terms | None = None
     statistic: Statistic | None = None
     sample_info: SampleInfo | None = None
+    plot: PlotOf | None = None
 
     def __post_init__(self) -> None:
         if (self.test == "sums") != (self.terms is not None and self.statistic is not None):
@@ -130,6 +136,10 @@ class Evidence:
         pairs = zip(self.strata, other.strata, strict=True)
         return all(np.array_equal(one.columns[name], two.columns[name]) for one, two in pairs for name in one.columns)
 
+    def drawn(self) -> Mapping[str, Floats]:
+        """Return the plot of these columns; empty if they are not enough to draw."""
+        return {} if self.plot is None else self.plot([one.columns for one in self.strata])
+
     def shape(self) -> dict[str, int]:
         """Return the number of samples of each stratum, by name."""
         return {stratum.name: len(stratum) for stratum in self.strata}
@@ -142,7 +152,9 @@ def mean_evidence(dataset: str, outcomes: Column) -> Evidence:
     return Evidence(test="mean", strata=(Stratum(name=dataset, columns={"outcome": column}),))
 
 
-def auroc_evidence(inside: str, inside_scores: Floats, outside: str, outside_scores: Floats) -> Evidence:
+def auroc_evidence(
+    inside: str, inside_scores: Floats, outside: str, outside_scores: Floats, *, plot: PlotOf | None = None
+) -> Evidence:
     """Return the evidence of an AUROC of ID scores (P,) over OOD scores (Q,)."""
     return Evidence(
         test="auroc",
@@ -150,12 +162,15 @@ def auroc_evidence(inside: str, inside_scores: Floats, outside: str, outside_sco
             Stratum(name=inside, columns={"score": inside_scores.astype(np.float32)}),
             Stratum(name=outside, columns={"score": outside_scores.astype(np.float32)}),
         ),
+        plot=plot,
     )
 
 
-def sums_evidence(strata: Sequence[Stratum], terms: Terms, statistic: Statistic) -> Evidence:
+def sums_evidence(
+    strata: Sequence[Stratum], terms: Terms, statistic: Statistic, *, plot: PlotOf | None = None
+) -> Evidence:
     """Return the evidence of a value that `statistic` computes from sums over the samples of each stratum."""
-    return Evidence(test="sums", strata=tuple(strata), terms=terms, statistic=statistic)
+    return Evidence(test="sums", strata=tuple(strata), terms=terms, statistic=statistic, plot=plot)
 
 
 def coarse_confidence(confidence: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -63,6 +63,20 @@ class Miss:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchedPair:
+    """Two images with some of the N matches between them, to draw them.
+
+    images: their names. share: of all matches of the pair, those that are right. places: (N, 4) x and y in the first
+    image, then in the second, as shares of width and height. right: (N,) whether each of these matches is right.
+    """
+
+    images: tuple[str, str]
+    share: float
+    places: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
 class Subject(Protocol):
     """The samples that a property measures, N of one data set, with the provenance of their features or answers."""
 
@@ -120,9 +134,9 @@ class Measurement:
     dataset: the data set; subset: the part of it that was measured (a factor, a severity), or ``""`` for all of it.
     outcomes: (n,) one number per sample, in the order of `samples`, where the value is a mean over samples.
     evidence: what a comparison with another model on the same samples needs; follows from `outcomes` by default.
-    misses: wrong decisions, the most confident first.
+    misses: wrong decisions, the most confident first. pairs: images whose matches were right and wrong, best first.
     details: further numbers by name. remark: words that explain the value, such as "overconfident".
-    plot: named columns of equal length: the points of a curve, or the bins of a diagram.
+    plot: named columns: the points of a curve, or the bins of a diagram; those of one drawing are of equal length.
     chance: the value of a model that guesses, where that is known, in the units of the value.
 
     Raises:
@@ -143,6 +157,7 @@ class Measurement:
     samples: Sequence[str] = ()
     evidence: Evidence | None = None
     misses: tuple[Miss, ...] = ()
+    pairs: tuple[MatchedPair, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
     plot: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -175,6 +190,7 @@ class Measurement:
         samples: Sequence[str] = (),
         evidence: Evidence | None = None,
         misses: tuple[Miss, ...] = (),
+        pairs: tuple[MatchedPair, ...] = (),
         details: Mapping[str, float] | None = None,
         remark: str = "",
         plot: Mapping[str, NDArray[np.float64]] | None = None,
@@ -200,6 +216,7 @@ class Measurement:
             samples=samples,
             evidence=evidence,
             misses=misses,
+            pairs=pairs,
             details=details or {},
             remark=remark,
             plot=plot or {},

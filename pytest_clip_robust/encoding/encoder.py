@@ -26,6 +26,8 @@ from pytest_clip_robust.encoding.dense.pairs import (
     ViewErrors,
     keypoint_errors,
     keypoint_matching,
+    match_places,
+    place_matching,
     view_errors,
     view_matching,
 )
@@ -169,6 +171,21 @@ class Encoder:
             ModelError: the model has no dense features, or they are unusable.
         """
         return view_errors(self._rows(model, view_matching(model, views, pairs, size=size, notice=self._notice)))
+
+    def view_places(
+        self, model: LoadedModel, views: ViewSet, pairs: NDArray[np.int64], *, size: int
+    ) -> list[NDArray[np.float32]]:
+        """Return some matches of each of P `pairs` (P, 2) with their places, to draw them; see `match_places`.
+
+        Nothing is returned for a feature pack, which has no features to match.
+
+        Raises:
+            DataError: as for `view_pairs`.
+            ModelError: as for `view_pairs`.
+        """
+        if isinstance(model.encoder, FeaturePack):
+            return []
+        return match_places(self._rows(model, place_matching(model, views, pairs, size=size, notice=self._notice)))
 
     def keypoint_pairs(
         self, model: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64], *, size: int

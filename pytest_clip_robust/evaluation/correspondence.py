@@ -65,6 +65,10 @@ class Correspondence:
             scenes=[scenes[pair] for pair in chosen.tolist()],
             edges=self._settings.angles,
             samples=[f"{names[one]} > {names[other]}" for one, other in pairs.tolist()],
+            images=[(names[one], names[other]) for one, other in pairs.tolist()],
+            places=lambda positions: self._session.encoder.view_places(
+                self._features.loaded, found, pairs[positions], size=self._settings.size
+            ),
             provenance=self._features.provenance(self._identity(found.fingerprint, pairs)),
         )
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
+import numpy as np
+from PIL import Image
+
 from pytest_clip_robust.config.profile import Profile
+from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.datasets.images.corrupted_folders import corrupted_entry
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.datasets.images.image_set import ImageSet
+from pytest_clip_robust.datasets.images.loading import load_image_set
 from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.evaluation.library import Library
 
 QUALITY = 60
-NOT_IMAGES_WITH_LABELS = ("attacked", "captions", "composition", "views", "keypoints", "questions")
+NOT_IMAGES_WITH_LABELS = ("attacked", "captions", "composition", "corrupted", "views", "keypoints", "questions")
 
 
 class Thumbnail(NamedTuple):
@@ -25,26 +33,26 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnails(
-    wanted: Iterable[tuple[str, str]], library: Library, profile: Profile, *, side: int
-) -> dict[tuple[str, str], Thumbnail]:
-    """Return pictures of samples, by data set and sample, in the order of `wanted`.
+    wanted: Iterable[tuple[tuple[str, str, str], int]], library: Library, profile: Profile
+) -> dict[tuple[str, str, str], Thumbnail]:
+    """Return pictures of samples, by data set, sample and corruption, in the order of `wanted`.
 
     What cannot be found or read has none: a picture is not a reason to fail a run.
 
     Args:
-        wanted: data sets and names of samples.
+        wanted: data set, name of the sample and corruption, with the longer side in pixels. The corruption is
+            ``kind/severity``, or ``""`` for none. Of a view that is cropped to a box, the picture is that box.
         library: reads the data sets.
         profile: of the run; a data set can have several roles.
-        side: the longer side of a picture, in pixels.
     """
     found = {}
-    sets: dict[str, list[tuple[ImageSet, Mapping[str, int]]]] = {}
-    for dataset, sample in wanted:
-        if dataset not in sets:
-            sets[dataset] = [(one, _places(one)) for one in _image_sets(dataset, library, profile)]
-        picture = _first(sample, sets[dataset], side)
+    sets: dict[tuple[str, str], list[_Source]] = {}
+    for (dataset, sample, corruption), side in wanted:
+        if (dataset, corruption) not in sets:
+            sets[dataset, corruption] = list(_sources(dataset, corruption, library, profile))
+        picture = _first(sample, sets[dataset, corruption], side)
         if picture is not None:
-            found[dataset, sample] = picture
+            found[dataset, sample, corruption] = picture
     return found
 
 
@@ -60,18 +68,30 @@ def image_names(sample: str) -> list[str]:
     return ["#".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
-def _first(sample: str, sets: list[tuple[ImageSet, Mapping[str, int]]], side: int) -> Thumbnail | None:
-    for images, places in sets:
+@dataclass(frozen=True)
+class _Source:
+    """A set that a sample can be in, and how the picture of the image at a position is made of the decoded image."""
+
+    images: ImageSet
+    alter: Callable[[Image.Image, int], Image.Image] = lambda image, _: image
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {sample: place for place, sample in enumerate(self.images.samples)}
+
+
+def _first(sample: str, sources: Iterable[_Source], side: int) -> Thumbnail | None:
+    for source in sources:
         for name in image_names(sample):
-            if name in places:
-                return _thumbnail(images, places[name], side)
+            if name in source.places:
+                return _thumbnail(source, source.places[name], side)
     return None
 
 
-def _thumbnail(images: ImageSet, place: int, side: int) -> Thumbnail | None:
+def _thumbnail(source: _Source, place: int, side: int) -> Thumbnail | None:
     try:
-        image = decode(images.read(place), crop_border=images.crop_border)
-    except (ClipRobustError, OSError):
+        image = source.alter(decode(source.images.read(place), crop_border=source.images.crop_border), place)
+    except Exception:  # noqa: BLE001 - codecs and video encoders raise any exception, and it is only a picture
         return None
     image.thumbnail((side, side))
     file = io.BytesIO()
@@ -79,24 +99,48 @@ def _thumbnail(images: ImageSet, place: int, side: int) -> Thumbnail | None:
     return Thumbnail(file.getvalue(), image.width, image.height)
 
 
-def _image_sets(dataset: str, library: Library, profile: Profile) -> Iterator[ImageSet]:
+def _sources(dataset: str, corruption: str, library: Library, profile: Profile) -> Iterator[_Source]:
     """Return the images of a data set for each of its roles; a role whose data cannot be read has none."""
-    of_role = {
-        "attacked": library.contrasts,
-        "captions": library.captions,
-        "composition": library.contrasts,
-        "questions": library.questions,
-    }
     roles = [role for role, names in profile.roles.items() if dataset in names]
     try:
+        if corruption:
+            yield _corrupted(dataset, corruption, library, profile, made="corrupted" not in roles)
+            return
         if any(role not in NOT_IMAGES_WITH_LABELS for role in roles):
-            yield library.images(dataset)
-        for role in roles:
-            if role in of_role:
-                yield of_role[role](dataset).images
+            yield _Source(library.images(dataset))
+        for role, read in (
+            ("attacked", library.contrasts),
+            ("captions", library.captions),
+            ("composition", library.contrasts),
+            ("questions", library.questions),
+        ):
+            if role in roles:
+                yield _Source(read(dataset).images)
+        if "views" in roles:
+            views = library.views(dataset)
+            boxes = views.boxes
+            yield _Source(views.images) if boxes is None else _Source(views.images, partial(_cropped, boxes=boxes))
     except (ClipRobustError, OSError):
         return
 
 
-def _places(images: ImageSet) -> dict[str, int]:
-    return {sample: place for place, sample in enumerate(images.samples)}
+def _corrupted(dataset: str, corruption: str, library: Library, profile: Profile, *, made: bool) -> _Source:
+    """Return the images of a set under a corruption: `made` by the run, or read."""
+    kind, _, severity = corruption.rpartition("/")
+    if not made:
+        entry = corrupted_entry(profile.data[dataset], kind, int(severity))
+        return _Source(load_image_set(entry, cache_dir=library.cache))
+    images = library.images(dataset)
+
+    def alter(image: Image.Image, place: int) -> Image.Image:
+        from pytest_clip_robust.corruptions.images import CorruptedImages  # noqa: PLC0415 - imports torch
+
+        one = images.take(np.array([place]))
+        return CorruptedImages(one, kind, (int(severity),), seed=profile.corruptions.seed, depths=one.depths)(image, 0)
+
+    return _Source(images, alter)
+
+
+def _cropped(image: Image.Image, place: int, *, boxes: Ints) -> Image.Image:
+    left, top, right, bottom = boxes[place].tolist()
+    return image.crop((left, top, right, bottom))

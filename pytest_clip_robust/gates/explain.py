@@ -16,8 +16,12 @@ def explain(record: Record) -> str:
 
     `record` is one of `record_judgement`, before or after the decision at the end of the run.
     """
+    return "\n".join(map(printable, _lines(record)))
+
+
+def _lines(record: Record) -> list[str]:
     if record["objection"]:
-        return f"{record['measurement']} = {record['value']:.4f}: {record['objection']}"
+        return [f"{record['measurement']} = {record['value']:.4f}: {record['objection']}"]
     interval, change = record["interval"], record["change"]
     lines = [
         f"{record['measurement']} = {record['value']:.4f} {_headline(record)}",
@@ -34,8 +38,8 @@ def explain(record: Record) -> str:
         lines.append(f"  remark      {record['remark']}")
     lines += [f"  {name:<11} {value:.4g}" for name, value in record["details"].items()]
     if change is not None and change["flips"]:
-        return "\n".join([*lines, *_flip_lines(change["flips"])])
-    return "\n".join([*lines, *_miss_lines(record["misses"][:MISSES_SHOWN])])
+        return lines + _flip_lines(change["flips"])
+    return lines + _miss_lines(record["misses"][:MISSES_SHOWN])
 
 
 def _headline(record: Record) -> str:

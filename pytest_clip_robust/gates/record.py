@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TypedDict, cast
 
-from pytest_clip_robust.core.measurement import Direction
+from pytest_clip_robust.core.arrays import Floats
+from pytest_clip_robust.core.measurement import Direction, MatchedPair
 from pytest_clip_robust.gates.regression import Change
 from pytest_clip_robust.gates.verdict import Judgement, Verdict
 from pytest_clip_robust.stats.paired import minimum_detectable_effect, times_more_samples
@@ -48,6 +50,7 @@ class ChangeRecord(TypedDict):
     minimum_detectable_effect: the loss that is found with a probability of 80 % if no other gate loses; None until the
         run ends. samples_needed: how many samples would be needed to find a loss of the tolerance.
     error, step: those of the comparison that `minimum_detectable_effect` follows from.
+    plot: that of the baseline, with the columns of `Record.plot`; empty if it is not known.
     """
 
     since: str
@@ -69,6 +72,7 @@ class ChangeRecord(TypedDict):
     minimum_detectable_effect: float | None
     samples_needed: int | None
     flips: list[FlipRecord]
+    plot: dict[str, list[float]]
 
 
 class MissRecord(TypedDict):
@@ -78,6 +82,15 @@ class MissRecord(TypedDict):
     truth: str
     predicted: str
     confidence: float
+
+
+class PairRecord(TypedDict):
+    """Two images and matches between them, with x and y in the first and in the second image; see `MatchedPair`."""
+
+    images: list[str]
+    share: float
+    places: list[list[float]]
+    right: list[bool]
 
 
 class GateRecord(TypedDict):
@@ -129,6 +142,7 @@ class Record(GateRecord, total=False):
     remark: str
     plot: dict[str, list[float]]
     misses: list[MissRecord]
+    pairs: list[PairRecord]
     provenance: dict[str, str]
 
 
@@ -177,7 +191,7 @@ def record_judgement(
         "change": None if judgement.change is None else _record_change(judgement.change, found.n),
         "details": {name: float(value) for name, value in found.details.items()},
         "remark": found.remark,
-        "plot": {name: [float(value) for value in column] for name, column in found.plot.items()},
+        "plot": _record_plot(found.plot),
         "misses": [
             {
                 "sample": miss.sample,
@@ -187,6 +201,7 @@ def record_judgement(
             }
             for miss in found.misses
         ],
+        "pairs": [_record_pair(pair) for pair in found.pairs],
         "provenance": {name: getattr(origin, name) for name in origin.__slots__},
         "message": "",
     }
@@ -219,7 +234,7 @@ def junit_properties(record: Record) -> list[tuple[str, object]]:
     nested: dict[str, object] = {}
     for name in ("interval", "details", "change", "provenance"):
         part = cast("dict[str, object]", record.get(name) or {})
-        kept = {key: value for key, value in part.items() if not isinstance(value, list) and value is not None}
+        kept = {key: value for key, value in part.items() if not isinstance(value, dict | list) and value is not None}
         nested |= {f"{name}_{key}": value for key, value in kept.items()}
     hidden = {"message", "objection", "test", "place"}
     return [
@@ -251,8 +266,22 @@ def _record_change(change: Change, n: int) -> ChangeRecord:
         "minimum_detectable_effect": None,
         "samples_needed": None,
         "flips": [cast("FlipRecord", dataclasses.asdict(flip)) for flip in change.flips],
+        "plot": _record_plot(change.baseline.plot),
     }
     return changed if change.decided_at_end else with_power(changed, n=n, alpha=alpha)
+
+
+def _record_pair(pair: MatchedPair) -> PairRecord:
+    return {
+        "images": list(pair.images),
+        "share": float(pair.share),
+        "places": [[round(float(end), 3) for end in match] for match in pair.places],
+        "right": [bool(one) for one in pair.right],
+    }
+
+
+def _record_plot(plot: Mapping[str, Floats]) -> dict[str, list[float]]:
+    return {name: [float(value) for value in column] for name, column in plot.items()}
 
 
 def with_power(change: ChangeRecord, *, n: int, alpha: float) -> ChangeRecord:

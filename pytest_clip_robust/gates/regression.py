@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_clip_robust.core.arrays import Floats
 from pytest_clip_robust.core.evidence import CONFIDENCE_STEPS, SHORT_DIGEST, Evidence
 from pytest_clip_robust.core.measurement import Interval, Measurement, Provenance
 from pytest_clip_robust.stats.paired import Comparison, compare, unpaired
@@ -42,7 +43,7 @@ class Trend(StrEnum):
 class Baseline:
     """The value that a measurement is compared with. `evidence` is None if only the value is known.
 
-    name: for people: the baseline's file, or the reference model.
+    name: for people: the baseline's file, or the reference model. plot: as `Measurement.plot`; empty if not known.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Baseline:
     n: int
     provenance: Provenance
     evidence: Evidence | None = None
+    plot: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,7 @@ def baseline_from(measurement: Measurement, *, name: str) -> Baseline:
         n=measurement.n,
         provenance=measurement.provenance,
         evidence=measurement.evidence,
+        plot=measurement.plot,
     )
 
 
@@ -160,12 +163,12 @@ def incompatibilities(baseline: Baseline, measurement: Measurement, *, across_mo
     """
     fields = ("data", "prompts", "precision") if across_models else ("data", "prompts", "precision", "preprocess")
     found = []
-    for field in fields:
-        before = getattr(baseline.provenance, field)[:SHORT_DIGEST]
-        now = getattr(measurement.provenance, field)[:SHORT_DIGEST]
+    for name in fields:
+        before = getattr(baseline.provenance, name)[:SHORT_DIGEST]
+        now = getattr(measurement.provenance, name)[:SHORT_DIGEST]
         if before != now:
-            sizes = (f" (n={baseline.n})", f" (n={measurement.n})") if field == "data" else ("", "")
-            found.append(f"{field} was {before or 'none'}{sizes[0]} and is {now or 'none'}{sizes[1]}")
+            sizes = (f" (n={baseline.n})", f" (n={measurement.n})") if name == "data" else ("", "")
+            found.append(f"{name} was {before or 'none'}{sizes[0]} and is {now or 'none'}{sizes[1]}")
     return found
 
 

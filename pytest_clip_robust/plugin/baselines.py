@@ -197,6 +197,7 @@ def stored_baseline(path: Path, entry: Entry, measurement: Measurement) -> Basel
             prompts=entry["prompts"],
         ),
         evidence=evidence,
+        plot={} if evidence is None else evidence.drawn(),
     )
 
 

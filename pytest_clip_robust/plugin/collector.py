@@ -21,16 +21,18 @@ from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.plugin.baseline_folders import baseline_folder, how_to_compare
+from pytest_clip_robust.plugin.failures import failure_commands
 from pytest_clip_robust.plugin.item_hooks import NOT_FOR_MODEL
 from pytest_clip_robust.plugin.parametrize import NO_SET
 from pytest_clip_robust.plugin.results import Results, write_below
 from pytest_clip_robust.plugin.terminal_width import table_width
-from pytest_clip_robust.report.annotations import error_commands, in_github_job
+from pytest_clip_robust.report.annotations import in_github_job
 from pytest_clip_robust.report.document import Document, build_document
 from pytest_clip_robust.report.recorder import Recorder
 from pytest_clip_robust.report.series import headline_records, render_series
 from pytest_clip_robust.report.summary import step_summary_file
 from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_aspects, render_gates, unmatched_keys
+from pytest_clip_robust.system.text import printable
 
 SUMMARY = "clip_robust_summary"
 
@@ -123,7 +125,7 @@ class Collector:
             terminalreporter.write_line(line)
         for line in self._report_lines:
             terminalreporter.write_line(line)
-        for line in error_commands(self._records) if in_github_job() else ():
+        for line in failure_commands(self._records, terminalreporter) if in_github_job() else ():
             terminalreporter.write_line(line)
 
     def _write_tables(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
@@ -134,7 +136,7 @@ class Collector:
         every = terminalreporter.verbosity > 0
         conclusions = self._conclusions(exitstatus)
         for line in card_lines(self._summary()["models"], width=width):
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
         terminalreporter.write(render_gates(self._records, width=width, colour=colour, every=every))
         terminalreporter.write(render_aspects(self._records, conclusions, width=width, colour=colour))
         gates = self._run.profile.gates
@@ -147,14 +149,15 @@ class Collector:
             )
         )
         for line in self._closing_lines():
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(printable(line))
         for series in self._run.series:
             labels = [spec.label for spec in series]
             measured = {place: headline_records(self._records, label) for place, label in enumerate(labels)}
             terminalreporter.write(render_series(labels, measured, width=width, colour=colour))
         for one in conclusions:
             bad = one["verdict"] == "not ready"
-            terminalreporter.write_line(_with_model(one, among=conclusions), bold=True, red=bad, green=not bad)
+            sentence = printable(_with_model(one, among=conclusions))
+            terminalreporter.write_line(sentence, bold=True, red=bad, green=not bad)
 
     def _document(self, exit_status: int) -> Document:
         return build_document(

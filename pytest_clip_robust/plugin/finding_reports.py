@@ -10,9 +10,9 @@ from pytest_clip_robust.core.finding import FindingResult, Status
 from pytest_clip_robust.plugin.keys import FINDING
 
 
-def finding_of(report: pytest.TestReport) -> str:
+def finding_of(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Return the name of the finding that decides a test, or ``""``."""
-    return str(dict(report.user_properties).get(FINDING, ""))
+    return str(dict(getattr(report, "user_properties", ())).get(FINDING, ""))
 
 
 def with_result(

@@ -14,9 +14,9 @@ import pytest
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.plugin.keys import RUN, SESSION
 from pytest_clip_robust.report.document import Document, write_document
-from pytest_clip_robust.report.html.pictures import SIDE, Picture, Pictures
+from pytest_clip_robust.report.html.pictures import Picture, Pictures, Shot
 from pytest_clip_robust.report.html.render import write_page
-from pytest_clip_robust.report.html.samples import wanted_pictures
+from pytest_clip_robust.report.html.wanted import wanted_pictures
 from pytest_clip_robust.report.results import write_results
 from pytest_clip_robust.report.summary import append_step_summary, step_summary_file, write_summary
 from pytest_clip_robust.system.quiet import quiet
@@ -67,7 +67,7 @@ def write_reports(config: pytest.Config, document: Document, folder: Path | None
 
 
 def read_pictures(config: pytest.Config, document: Document) -> Pictures:
-    """Return small pictures of the samples that the page lists; those that cannot be read are left out."""
+    """Return the small pictures that the page wants; those that cannot be read are left out."""
     wanted = wanted_pictures(document["gates"])
     if not wanted:
         return {}
@@ -76,10 +76,10 @@ def read_pictures(config: pytest.Config, document: Document) -> Pictures:
         with quiet():
             from pytest_clip_robust.evaluation.thumbnails import thumbnails  # noqa: PLC0415
 
-            found = thumbnails(wanted, _library(config, run), run.profile, side=SIDE)
+            found = thumbnails(wanted.items(), _library(config, run), run.profile)
     except Exception:  # noqa: BLE001 - third-party readers raise any exception, and a picture is no reason to fail
         return {}
-    return {key: Picture(*picture) for key, picture in found.items()}
+    return {Shot(*key): Picture(*picture) for key, picture in found.items()}
 
 
 def _library(config: pytest.Config, run: RunConfig) -> Library:

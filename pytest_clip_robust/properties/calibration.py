@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 
 from pytest_clip_robust.core.arrays import Floats, Ints
-from pytest_clip_robust.core.evidence import Column, Evidence, Stratum, Term, sums_evidence
+from pytest_clip_robust.core.evidence import Column, Evidence, PlotOf, Stratum, Term, sums_evidence
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError, NotApplicableError, did_you_mean
 from pytest_clip_robust.scoring.confidence import BINS, EDGES, Confidences, bin_of
@@ -51,16 +51,7 @@ def expected_error(confidences: Confidences) -> Measurement:
     `plot` has the reliability diagram: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` of each bin that has
     samples.
     """
-    n, sure, right = _binned(bin_of(confidences.confidence), confidences.confidence, confidences.correct)
-    used = n > 0
-    diagram = {
-        "low": EDGES[:-1][used],
-        "high": EDGES[1:][used],
-        "n": n[used],
-        "confidence": sure[used] / n[used],
-        "accuracy": right[used] / n[used],
-    }
-    return _of_bins(confidences, ECE, bin_of, _ece, plot=diagram)
+    return _of_bins(confidences, ECE, bin_of, _ece, plot=_diagram)
 
 
 def expected_error_equal_mass(confidences: Confidences) -> Measurement:
@@ -141,17 +132,11 @@ def area_under_risk_coverage(confidences: Confidences) -> Measurement:
     Answers of equal confidence enter in random order, and the value is the expected one. `details` has the excess over
     a perfect ranking; `plot` has the curve: ``coverage`` and ``risk``.
     """
-    order = np.argsort(-confidences.confidence, kind="stable")
-    sure = confidences.confidence[order]
-    starts = np.flatnonzero(np.diff(sure, prepend=np.inf))
-    n = np.diff(np.append(starts, len(sure)))
-    wrong = np.add.reduceat(~confidences.correct[order], starts, dtype=np.int64)
+    n, wrong = _most_confident_first(confidences.confidence, confidences.correct)
     value = float(_aurc(n[None], wrong[None])[0])
     errors = int(wrong.sum())
-    perfect = float(_aurc(*(np.array([[len(sure) - errors, errors]]), np.array([[0, errors]])))[0])
+    perfect = float(_aurc(*(np.array([[len(confidences) - errors, errors]]), np.array([[0, errors]])))[0])
     evidence = _risk_evidence(confidences)
-    plotted = np.unique(np.linspace(0, len(n) - 1, min(len(n), 100)).astype(np.int64))
-    kept, failed = np.cumsum(n), np.cumsum(wrong)
     return _measurement(
         confidences,
         AURC,
@@ -159,7 +144,7 @@ def area_under_risk_coverage(confidences: Confidences) -> Measurement:
         interval_of(evidence, value=value, bounds=SHARE),
         evidence=evidence,
         details={"excess": value - perfect},
-        plot={"coverage": kept[plotted] / kept[-1], "risk": failed[plotted] / kept[plotted]},
+        plot=_risk_curve(confidences.confidence, confidences.correct),
     )
 
 
@@ -283,18 +268,53 @@ def _of_bins(
     bins_of: Callable[[Floats], Ints],
     statistic: BinStatistic,
     *,
-    plot: Mapping[str, Floats] | None = None,
+    plot: Callable[[Floats, NDArray[np.bool_]], dict[str, Floats]] | None = None,
 ) -> Measurement:
-    """Measure a statistic of sums over the samples of each bin."""
+    """Measure a statistic of sums over the samples of each bin; `plot` draws confidences (N,) and correctness (N,)."""
     bins, right = _into_bins(bins_of, confidences.confidence, confidences.correct)
     value = float(statistic(*(one[None] for one in _binned(bins, confidences.confidence, right)))[0])
 
     def terms(columns: Mapping[str, Column]) -> list[Term]:
         return _bin_terms(bins_of, columns)
 
-    evidence = sums_evidence([_stratum(confidences)], terms, lambda sums: statistic(*sums[0]))
+    drawn = None if plot is None else plot(confidences.confidence, confidences.correct)
+    stored = None if plot is None else _of_columns(plot)
+    evidence = sums_evidence([_stratum(confidences)], terms, lambda sums: statistic(*sums[0]), plot=stored)
     interval = interval_of(evidence, value=value, bounds=SHARE)
-    return _measurement(confidences, metric, value, interval, evidence=evidence, plot=plot)
+    return _measurement(confidences, metric, value, interval, evidence=evidence, plot=drawn)
+
+
+def _of_columns(plot: Callable[[Floats, NDArray[np.bool_]], dict[str, Floats]]) -> PlotOf:
+    """Return a plot of confidences and correctness as one of the columns of `_stratum`."""
+    return lambda strata: plot(strata[0]["confidence"].astype(np.float64), strata[0]["correct"])
+
+
+def _diagram(confidence: Floats, correct: NDArray[np.bool_]) -> dict[str, Floats]:
+    n, sure, right = _binned(bin_of(confidence), confidence, correct)
+    used = n > 0
+    return {
+        "low": EDGES[:-1][used],
+        "high": EDGES[1:][used],
+        "n": n[used],
+        "confidence": sure[used] / n[used],
+        "accuracy": right[used] / n[used],
+    }
+
+
+def _risk_curve(confidence: Floats, correct: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Return at most 100 points of the risk over coverage."""
+    kept, failed = (np.cumsum(one) for one in _most_confident_first(confidence, correct))
+    plotted = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), 100)).astype(np.int64))
+    return {"coverage": kept[plotted] / kept[-1], "risk": failed[plotted] / kept[plotted]}
+
+
+def _most_confident_first(confidence: Floats, correct: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Return, for each distinct confidence, how many answers have it and how many of these are wrong."""
+    order = np.argsort(-confidence, kind="stable")
+    sure = confidence[order]
+    starts = np.flatnonzero(np.diff(sure, prepend=np.inf))
+    wrong: Ints = np.add.reduceat(~correct[order], starts, dtype=np.int64)
+    return np.diff(np.append(starts, len(sure))), wrong
 
 
 def _into_bins(
@@ -348,7 +368,8 @@ def _risk_evidence(confidences: Confidences) -> Evidence:
         (cell,) = cells_of([columns["confidence"].astype(np.float64)], cells=CELLS)
         return [Term(None, CELLS - 1 - cell, CELLS), Term(~columns["correct"], CELLS - 1 - cell, CELLS)]
 
-    return sums_evidence([_stratum(confidences)], terms, lambda sums: _aurc(*sums[0]))
+    plot = _of_columns(_risk_curve)
+    return sums_evidence([_stratum(confidences)], terms, lambda sums: _aurc(*sums[0]), plot=plot)
 
 
 def _stratum(confidences: Confidences) -> Stratum:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats, Ints
 from pytest_clip_robust.core.evidence import Evidence, Stratum, Sums, Term, sums_evidence
-from pytest_clip_robust.core.measurement import Measurement, Metric
+from pytest_clip_robust.core.measurement import MatchedPair, Measurement, Metric
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches, bin_name
 from pytest_clip_robust.stats import clusters
@@ -42,7 +42,8 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
     """Measure the share of matches with an error below a distance, as ``correspondence.recall_<within>``.
 
     `within` is a key of WITHIN. `angles` (degrees) keeps the pairs of one bin of view angles; the subset is then
-    ``<low>-<high>``. Recall within 2 cm over all angles is a headline.
+    ``<low>-<high>``. Recall within 2 cm over all angles is a headline, and has the `pairs` with the most and the fewest
+    right matches.
 
     Raises:
         MeasurementError: the distance is unknown, or no pair is in the bin.
@@ -56,10 +57,11 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
     errors = matches.metres if within.endswith("cm") else matches.pixels
     shares = np.array([(errors[pair] < WITHIN[within]).mean() for pair in kept.tolist()])
     matches_kept = sum(len(errors[pair]) for pair in kept.tolist())
+    headline = within == HEADLINE and angles is None
     groups = _groups([matches.scenes[pair] for pair in kept.tolist()])
     return Measurement.of(
         matches,
-        replace(RECALL.named(within=within), headline=within == HEADLINE and angles is None),
+        replace(RECALL.named(within=within), headline=headline),
         float(shares.mean()),
         clusters.proportion_interval(shares, groups, trials=matches_kept),
         n=len(kept),
@@ -68,6 +70,7 @@ def recall(matches: ViewMatches, within: str, *, angles: tuple[float, float] | N
         samples=[matches.samples[pair] for pair in kept.tolist()],
         evidence=clusters.mean_evidence(matches.dataset, shares, groups),
         details={"matches": matches_kept, "scenes": len({matches.scenes[pair] for pair in kept.tolist()})},
+        pairs=_best_and_worst(matches, shares) if headline else (),
     )
 
 
@@ -108,6 +111,22 @@ def pck(matches: KeypointMatches, *, class_name: str = "", viewpoint: int | None
         subset=subset,
         evidence=evidence,
         details={"pairs": float(len(np.unique(pairs))), **(of_class if len(of_class) > 1 else {})},
+    )
+
+
+def _best_and_worst(matches: ViewMatches, shares: Floats) -> tuple[MatchedPair, ...]:
+    """Return matches of the pair with the largest and of that with the smallest share (P,) of right ones."""
+    if matches.places is None or not matches.images:
+        return ()
+    chosen = np.array(list(dict.fromkeys([int(shares.argmax()), int(shares.argmin())])))
+    return tuple(
+        MatchedPair(
+            images=matches.images[pair],
+            share=float(shares[pair]),
+            places=np.asarray(places[:, :4], np.float64),
+            right=places[:, 4] < WITHIN[HEADLINE],
+        )
+        for pair, places in zip(chosen.tolist(), matches.places(chosen), strict=False)
     )
 
 

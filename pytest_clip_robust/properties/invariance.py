@@ -103,9 +103,13 @@ def radius(found: BreakingSteps) -> Measurement:
         return np.where(total > 0, strengths[np.minimum(first, len(strengths) - 1)], np.nan)
 
     columns = {"right": right, "step": found.steps.astype(np.uint8)}
-    evidence = sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, median)
-    steps = found.steps[right]
-    stays = np.array([(steps > step).mean() for step in range(1, cells)])
+
+    def kept(strata: Sequence[Mapping[str, Column]]) -> dict[str, Floats]:
+        steps = strata[0]["step"][strata[0]["right"]]
+        return {"strength": strengths, "share_kept": np.array([(steps > step).mean() for step in range(1, cells)])}
+
+    evidence = sums_evidence([Stratum(name=found.dataset, columns=columns)], terms, median, plot=kept)
+    plot = kept([columns])
     rows = np.flatnonzero(right & (found.steps < cells))
     rows = rows[np.argsort(found.steps[rows], kind="stable")]
     return Measurement.of(
@@ -116,9 +120,9 @@ def radius(found: BreakingSteps) -> Measurement:
         evidence=evidence,
         misses=_misses(found.before, found.after, found.confidence, rows),
         n=int(right.sum()),
-        details={"never_changed": float(stays[-1])},
+        details={"never_changed": float(plot["share_kept"][-1])},
         remark=_radius_remark(found, rows),
-        plot={"strength": strengths, "share_kept": stays},
+        plot=plot,
     )
 
 

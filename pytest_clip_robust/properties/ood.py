@@ -26,6 +26,9 @@ Cells = NDArray[np.uint8]
 POINTS = 100
 """The most points of a plotted ROC curve."""
 
+BARS = 24
+"""The bins of plotted scores."""
+
 CELLS = 256
 """Evidence stores each score as the number of its cell, one byte each."""
 
@@ -58,7 +61,8 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     """Measure one of METRICS between the ID set and an OOD set, as ``ood.<metric>_<score>``.
 
     The interval of AUROC is DeLong's; those of the others are from a stratified bootstrap. `plot` has the ROC curve:
-    ``false_positive_rate`` (OOD accepted) and ``true_positive_rate`` (ID accepted).
+    ``false_positive_rate`` (OOD accepted) and ``true_positive_rate`` (ID accepted); and histograms of the scores: for
+    each bin from ``low`` to ``high``, the shares of ID (``inside``) and OOD samples (``outside``) in it.
 
     Raises:
         MeasurementError: the metric is unknown, or the two sets were scored differently.
@@ -69,12 +73,12 @@ def measure(inside: Scores, outside: Scores, metric: str) -> Measurement:
     declared = METRICS[metric].named(prefix="", score=inside.score)
     if metric == "auroc":
         interval = roc.auroc_interval(counted)
-        evidence = auroc_evidence(inside.dataset, inside.values, outside.dataset, outside.values)
+        evidence = auroc_evidence(inside.dataset, inside.values, outside.dataset, outside.values, plot=_plot_of_scores)
     else:
         cells = roc.coarse_tallies(inside.values, [outside.values])
         interval = roc.bootstrap_interval(STATISTICS[metric], cells, value=value)
         evidence = _evidence(inside, outside, STATISTICS[metric])
-    plot = _curve(counted) if metric == "auroc" else None
+    plot = _curve(counted) | _histograms(inside.values, outside.values) if metric == "auroc" else None
     if (metric, inside.score) == HEADLINE:
         declared = replace(declared, headline=True)
     chance = chance_of(metric, len(inside), len(outside))
@@ -264,6 +268,18 @@ def _cells(inside: Floats, outside: Floats) -> tuple[Cells, Cells]:
     """Return the cell of each score, of at most 256 with about equal counts; cell 0 has the lowest scores."""
     of_inside, of_outside = (cell.astype(np.uint8) for cell in roc.cells_of([inside, outside], cells=CELLS))
     return of_inside, of_outside
+
+
+def _plot_of_scores(strata: Sequence[Mapping[str, Column]]) -> dict[str, Floats]:
+    inside, outside = (columns["score"].astype(np.float64) for columns in strata)
+    return _curve(roc.tally(inside, outside)) | _histograms(inside, outside)
+
+
+def _histograms(inside: Floats, outside: Floats) -> dict[str, Floats]:
+    """Return the share of each set's scores in 24 bins of equal width, which span all scores."""
+    edges = np.histogram_bin_edges(np.concatenate([inside, outside]), BARS)
+    shares = {name: np.histogram(one, edges)[0] / len(one) for name, one in (("inside", inside), ("outside", outside))}
+    return {"low": edges[:-1], "high": edges[1:], **shares}
 
 
 def _curve(counted: roc.Tally) -> dict[str, Floats]:

@@ -9,13 +9,17 @@ The captions of one image are not independent: intervals of ``text_to_image`` tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.core.arrays import Floats, Ints
+from pytest_clip_robust.core.evidence import Evidence
 from pytest_clip_robust.core.measurement import Interval, Measurement, Metric, Miss
 from pytest_clip_robust.errors import MeasurementError
 from pytest_clip_robust.scoring.rankings import MISSES_KEPT, Ranking
@@ -67,17 +71,25 @@ def median_rank(ranking: Ranking) -> Measurement:
 def mean_rank(ranking: Ranking) -> Measurement:
     """Measure the mean rank of the best true candidate, 1 being best, as ``retrieval.mean_rank_<way>``.
 
-    In a random order, the first of G true ones among N candidates has the expected rank ``(N + 1) / (G + 1)``.
+    In a random order, the first of G true ones among N candidates has the expected rank ``(N + 1) / (G + 1)``. `plot`
+    has the distribution of ranks: the ``share`` of queries with a rank from ``first`` to ``last``, for the ranks 1, 2,
+    3 to 4, 5 to 8 and so on.
     """
     ranks, candidates = ranking.found.ranks.astype(np.float64), len(ranking.candidate_names)
     interval = clusters.mean_interval(ranks, ranking.clusters, bounds=(1.0, float(candidates)))
+    evidence = clusters.mean_evidence(ranking.dataset, ranks.astype(np.float32), ranking.clusters)
+    # A cluster's number in the evidence is not a rank.
+    alone = len(np.unique(ranking.clusters)) == len(ranks)
+    stored = (lambda strata: _distribution(strata[0]["outcome"], candidates)) if alone else None
     return _measurement(
         ranking,
         MEAN_RANK,
         float(ranks.mean()),
         interval,
         outcomes=ranks.astype(np.float32),
+        evidence=replace(evidence, plot=stored),
         details={"worst": float(ranks.max())},
+        plot=_distribution(ranks, candidates),
         chance=float(((candidates + 1) / (ranking.right + 1)).mean()),
     )
 
@@ -90,9 +102,13 @@ def _measurement(
     *,
     outcomes: NDArray[np.float32] | None = None,
     misses: tuple[Miss, ...] = (),
+    evidence: Evidence | None = None,
     details: Mapping[str, float] | None = None,
+    plot: Mapping[str, Floats] | None = None,
     chance: float | None = None,
 ) -> Measurement:
+    if evidence is None and outcomes is not None:
+        evidence = clusters.mean_evidence(ranking.dataset, outcomes, ranking.clusters)
     more: dict[str, float] = {"candidates": len(ranking.candidate_names), **(details or {})}
     if ranking.truncated:
         more["captions_truncated"] = ranking.truncated
@@ -103,11 +119,21 @@ def _measurement(
         interval,
         outcomes=outcomes,
         samples=ranking.samples,
-        evidence=None if outcomes is None else clusters.mean_evidence(ranking.dataset, outcomes, ranking.clusters),
+        evidence=evidence,
         misses=misses,
         details=more,
+        plot=plot,
         chance=chance,
     )
+
+
+def _distribution(ranks: NDArray[Any], candidates: int) -> dict[str, Floats]:
+    """Return the share of (Q,) ranks in bins that double in width: 1, 2, 3 to 4, 5 to 8, up to all candidates."""
+    last = np.minimum(2 ** np.arange(math.ceil(math.log2(candidates)) + 1), candidates)
+    bins = np.searchsorted(last, ranks.astype(np.float64))
+    first = np.append(1, last[:-1] + 1)
+    share = np.bincount(bins, minlength=len(last)) / len(ranks)
+    return {"first": first.astype(np.float64), "last": last.astype(np.float64), "share": share}
 
 
 def _chance(right: Ints, candidates: int, k: int) -> NDArray[np.float64]:

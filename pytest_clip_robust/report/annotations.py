@@ -1,10 +1,12 @@
-"""Annotations: the gates that fail, as workflow commands that GitHub shows next to a job."""
+"""Annotations: what fails, as workflow commands that GitHub shows next to a job."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.gates.record import Record, p_value
 from pytest_clip_robust.report.numbers import count, number, probability, signed, span
 from pytest_clip_robust.report.order import headlines_first
@@ -16,19 +18,43 @@ MOST = 10
 LONGEST = 1000
 
 
-def error_commands(records: Sequence[Record]) -> list[str]:
-    """Return a workflow command for each gate that fails, worst first; the tenth counts the others if there are more.
+class FailedTest(NamedTuple):
+    """A test that failed for another reason than a gate: its node id, or the name of its finding, and why."""
+
+    name: str
+    message: str
+
+
+def error_commands(
+    records: Sequence[Record], *, tests: Sequence[FailedTest] = (), findings: Sequence[FailedTest] = ()
+) -> list[str]:
+    """Return a workflow command for everything that fails, worst first; the tenth counts the rest if there is more.
+
+    First comes what could not be measured, then gates, then findings that do not hold.
+
+    Args:
+        records: those of all gates.
+        tests: tests that failed without the verdict of a gate.
+        findings: findings on a panel that do not hold.
 
     >>> record = {"verdict": "error", "failed": True, "model": "m", "measurement": "a,b", "message": "50 %"}
     >>> error_commands([record])
     ['::error title=error%3A a%2Cb (m)::50 %25']
     """
     failed = sorted((record for record in records if record["failed"]), key=headlines_first)
-    shown = failed if len(failed) <= MOST else failed[: MOST - 1]
-    commands = [command(_title(record), _message(record)) for record in shown]
-    if len(failed) > len(shown):
-        rest = count(len(failed) - len(shown), "more gate")
-        commands.append(command("clip-robust", f"{rest} failed; the log, summary.md and index.html name all of them"))
+    unmeasured = sum(record["verdict"] == Verdict.ERROR for record in failed)
+    of_gates = [(_title(record), _message(record)) for record in failed]
+    everything = [
+        *of_gates[:unmeasured],
+        *((f"failed: {one.name}", one.message) for one in tests),
+        *of_gates[unmeasured:],
+        *((f"does not hold: {one.name}", one.message) for one in findings),
+    ]
+    shown = everything if len(everything) <= MOST else everything[: MOST - 1]
+    commands = [command(title, message) for title, message in shown]
+    if len(everything) > len(shown):
+        rest = count(len(everything) - len(shown), "more failure")
+        commands.append(command("clip-robust", f"{rest}; the log has all of them, summary.md and index.html all gates"))
     return commands
 
 

@@ -18,8 +18,8 @@ from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
-SCHEMA = 6
-"""6: `encoded` counts `answers`."""
+SCHEMA = 7
+"""7: a change has the `plot` of the baseline, and a gate has `pairs`."""
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,9 @@ class ViewMatches:
     metres, pixels: P arrays with the errors of one or more matches each; infinite if a match cannot be correct.
     angles: (P,) degrees between the views, 0 to 180. scenes: P names of scenes. samples: P names of pairs.
     edges: rising degrees, the edges of bins; a bin includes its first edge, and the last bin both edges.
+    images: P names of the two images of each pair, or nothing if they are not known.
+    places: returns matches of the pairs at some positions, to draw them, or fewer arrays if they are not known. Each is
+        (M, 5): x and y in the first image, x and y in the second, 0 to 1, and the error in metres.
 
     Raises:
         MeasurementError: no pair is given, a pair has no match, or lengths disagree.
@@ -32,6 +35,8 @@ class ViewMatches:
     scenes: Sequence[str]
     samples: Sequence[str]
     edges: tuple[float, ...] = (0, 30, 60, 90, 120)
+    images: Sequence[tuple[str, str]] = ()
+    places: Callable[[Ints], Sequence[NDArray[np.floating]]] | None = None
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:

@@ -223,7 +223,22 @@ def test_the_record_of_a_change_is_flat_for_junit():
     properties = dict(junit_properties(record))
     assert properties["clip_change_difference"] == pytest.approx(-0.04)
     assert properties["clip_failed"] is True
-    assert "clip_change_flips" not in properties
+    assert not {"clip_change_flips", "clip_change_plot"} & set(properties)
+
+
+def test_a_change_has_the_plot_of_a_reference_and_of_stored_evidence():
+    rng = np.random.default_rng(0)
+    before, after = (
+        ood.measure(scores(rng.normal(1, 1, 30), "id"), scores(rng.normal(0, 1, 20), "ood"), "auroc") for _ in range(2)
+    )
+    stored = evidence_from(after, columns_of(before.evidence))
+    for plot in (baseline_from(before, name="b").plot, stored.drawn()):
+        baseline = replace(baseline_from(before, name="b"), plot=plot)
+        found = record_judgement(judge(after, None, change_since(after, baseline, alpha=0.05)), model="m")
+        assert set(found["change"]["plot"]) == set(found["plot"])
+        for name, column in before.plot.items():
+            assert found["change"]["plot"][name] == pytest.approx(column.tolist(), abs=1e-6)
+    assert evidence_from(measurement(flipped(0)), columns_of(measurement(flipped(5)).evidence)).drawn() == {}
 
 
 def test_the_most_specific_tolerance_counts():

@@ -201,11 +201,15 @@ def test_a_finding_that_holds_passes_and_one_without_measurements_is_skipped_wit
         (("--clip-findings=fail",), {"passed": 3, "failed": 1, "skipped": 1}, pytest.ExitCode.TESTS_FAILED),
     ],
 )
-def test_a_finding_that_does_not_hold_fails_the_run_only_if_asked_to(world, options, outcomes, status):
+def test_a_finding_that_does_not_hold_fails_the_run_only_if_asked_to(world, monkeypatch, options, outcomes, status):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     result = run(with_findings(world, -0.05), "-rxf", *options)
     result.assert_outcomes(**outcomes)
     assert result.ret == status
     result.stdout.fnmatch_lines(["*does not hold: AUROC*is -0.050*the whole interval is below 0*"])
+    annotated = [line for line in result.outlines if line.startswith("::error title=does not hold%3A ")]
+    assert len(annotated) == outcomes.get("failed", 0)
+    assert all("-0.050" in line for line in annotated)
 
 
 def test_a_finding_that_is_not_decided_is_skipped_and_says_why(world):

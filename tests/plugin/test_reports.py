@@ -11,6 +11,7 @@ from pytest_clip_robust.config.profile import load_profile
 from pytest_clip_robust.plugin.keys import RUN
 from pytest_clip_robust.plugin.reports import read_pictures
 from pytest_clip_robust.report.document import read_report
+from pytest_clip_robust.report.html.pictures import Shot
 
 MODEL, PROFILE = "--model=py:colour_clip:load", "--clip-profile=profile.toml"
 
@@ -62,6 +63,33 @@ def test_a_job_of_github_has_annotations_and_the_summary_of_its_step(failing, mo
     assert "**not ready**" in step.read_text()
 
 
+def test_a_test_that_fails_without_a_gate_and_a_file_without_tests_are_annotated(failing, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    failing.makepyfile(
+        test_other="""
+        import pytest
+
+        def test_wrong():
+            raise ValueError("first line,\\nsecond: 50 %")
+
+        @pytest.mark.xfail
+        def test_expected():
+            assert False
+        """,
+        test_broken="import no_such_module",
+    )
+    result = failing.runpytest(MODEL, PROFILE, "--continue-on-collection-errors")
+    commands = [line for line in result.outlines if line.startswith("::")]
+    assert len(commands) == 3
+    result.stdout.fnmatch_lines(
+        [
+            "::error title=failed%3A test_broken.py::ModuleNotFoundError: No module named 'no_such_module'",
+            "::error title=failed%3A test_other.py%3A%3Atest_wrong::ValueError: first line, second: 50 %25",
+            "::error title=below threshold%3A zero_shot.top1[[]photos]*",
+        ]
+    )
+
+
 def test_a_step_whose_summary_cannot_be_written_does_not_fail_a_run(colours, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(colours.path / "missing" / "step.md"))
     result = colours.runpytest(MODEL, PROFILE)
@@ -83,7 +111,7 @@ def test_a_process_that_has_read_no_data_reads_the_images_as_well(failing):
     document = read_report(failing.path / "out" / "report.json")
     run = SimpleNamespace(profile=load_profile(str(failing.path / "profile.toml")), cache=str(failing.path / "cache"))
     pictures = read_pictures(SimpleNamespace(stash={RUN: run}), document)
-    assert set(pictures) == {("photos", miss["sample"]) for miss in document["gates"][0]["misses"]}
+    assert set(pictures) == {Shot("photos", miss["sample"]) for miss in document["gates"][0]["misses"]}
 
 
 def test_images_that_cannot_be_read_any_more_do_not_fail_a_run(failing):

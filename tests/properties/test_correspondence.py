@@ -185,3 +185,32 @@ def test_errors_name_missing_keypoints():
         pck(keypoint_matches(), viewpoint=7)
     with pytest.raises(MeasurementError, match="0 errors of 0 keypoints"):
         keypoint_matches(errors=np.zeros(0), pair_of=np.zeros(0, np.int64))
+
+
+def test_the_headline_has_the_pairs_with_the_most_and_the_fewest_right_matches():
+    asked = []
+
+    def places(positions):
+        asked.append(positions.tolist())
+        return [np.column_stack([np.full((3, 4), 0.5), [0.001, 0.019, 0.021]]) for _ in positions]
+
+    found = view_matches(images=[(f"{i}.png", f"{i + 1}.png") for i in range(24)], places=places)
+    shares = [np.mean(one < 0.02) for one in found.metres]
+    best, worst = int(np.argmax(shares)), int(np.argmin(shares))
+    pairs = recall(found, "2cm").pairs
+    assert asked == [[best, worst]]
+    assert [(one.images[0], one.share) for one in pairs] == [
+        (f"{best}.png", shares[best]), (f"{worst}.png", shares[worst]),
+    ]  # fmt: skip
+    assert pairs[0].right.tolist() == [True, True, False]
+    assert pairs[0].places.shape == (3, 4)
+    assert recall(found, "5cm").pairs == recall(found, "2cm", angles=(0, 120)).pairs == ()
+    assert len(asked) == 1
+
+
+def test_places_that_are_not_known_are_not_drawn():
+    assert recall(view_matches(), "2cm").pairs == ()
+    names = [("a", "b")] * 24
+    assert recall(view_matches(images=names, places=lambda _: []), "2cm").pairs == ()
+    (only,) = recall(view_matches(1, images=names[:1], places=lambda at: [np.zeros((1, 5))] * len(at)), "2cm").pairs
+    assert only.images == ("a", "b")

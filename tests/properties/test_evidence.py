@@ -20,6 +20,14 @@ from pytest_clip_robust.stats.resampling import value_from
 N, CLASSES = 300, 8
 
 
+def assert_drawn_alike(measured):
+    """The plot that follows from stored columns, which are float32, is that of the measurement."""
+    drawn = measured.evidence.drawn()
+    assert list(drawn) == list(measured.plot)
+    for name, column in measured.plot.items():
+        assert drawn[name] == pytest.approx(column, abs=1e-6), name
+
+
 class Model:
     """Answers of a synthetic model to synthetic sets; `skill` is added to the logit of the true class."""
 
@@ -197,3 +205,20 @@ def test_sums_need_a_statistic_and_others_must_not_have_one():
 
 def test_confidences_are_rounded_to_one_byte():
     assert coarse_confidence(np.array([0.0, 0.5, 1.0])).tolist() == [0, 128, 255]
+
+
+def test_plots_follow_from_the_evidence(two_models):
+    for model in two_models:
+        confidences = softmax_confidences(model.photos)
+        assert_drawn_alike(calibration.expected_error(confidences))
+        assert_drawn_alike(calibration.area_under_risk_coverage(confidences))
+        assert_drawn_alike(ood.measure(model.inside, model.outside, "auroc"))
+
+
+def test_a_measurement_without_a_plot_draws_nothing(two_models):
+    model = two_models[0]
+    for measured in (
+        ood.measure(model.inside, model.outside, "fpr95_id"),
+        calibration.expected_error_equal_mass(softmax_confidences(model.photos)),
+    ):
+        assert measured.evidence.drawn() == measured.plot == {}

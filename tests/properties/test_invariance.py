@@ -106,6 +106,7 @@ def test_the_radius_is_the_median_over_right_answers():
     assert found.details == {"never_changed": pytest.approx(0.2)}
     assert found.plot["strength"].tolist() == [6, 12, 18, 24, 30, 36, 42, 48]
     assert found.plot["share_kept"].tolist() == pytest.approx([1, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.2])
+    assert found.evidence.drawn()["share_kept"].tolist() == found.plot["share_kept"].tolist()
 
 
 def test_answers_that_never_change_count_as_larger_than_every_strength():

@@ -241,3 +241,20 @@ def test_equal_scores_of_all_samples_give_chance_level():
 
 def test_shared_classes_are_found_in_other_spellings():
     assert shared_classes(["hot dog", "n01"], ["Hot_Dog", "cat", "N01"]) == ["Hot_Dog", "N01"]
+
+
+def test_histograms_have_all_scores_of_both_sets_in_equal_bins():
+    inside, outside = scores(np.linspace(0.2, 1.0, 50)), scores(np.linspace(0.0, 0.5, 20))
+    plot = ood.measure(inside, outside, "auroc").plot
+    assert plot["inside"].sum() == pytest.approx(1)
+    assert plot["outside"].sum() == pytest.approx(1)
+    assert (plot["low"][0], plot["high"][-1]) == (0, 1)
+    assert plot["high"] - plot["low"] == pytest.approx(np.full(ood.BARS, 1 / ood.BARS))
+    assert plot["outside"][plot["low"] > 0.5].sum() == 0
+    counted = [((inside.values >= low) & (inside.values < low + 1 / ood.BARS)).sum() for low in plot["low"][:-1]]
+    assert plot["inside"][:-1] * 50 == pytest.approx(counted)
+
+
+def test_equal_scores_have_a_histogram():
+    plot = ood.measure(scores(np.ones(5)), scores(np.ones(4)), "auroc").plot
+    assert plot["inside"].max() == plot["outside"].max() == 1

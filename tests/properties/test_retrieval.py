@@ -144,3 +144,28 @@ def test_invalid_input_is_an_error():
         captioned(n=2, per_image=1, pairs=np.array([[0, 2]]))
     with pytest.raises(MeasurementError, match="of 10 captions with 9 texts"):
         captioned(n=2, texts=["x"] * 9)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_distribution_of_ranks_counts_every_query_once_in_bins_that_double(way):
+    ranking = rank(captioned())[way]
+    measured = mean_rank(ranking)
+    plot, ranks = measured.plot, ranking.found.ranks
+    assert plot["share"].sum() == pytest.approx(1)
+    assert plot["first"][:4].tolist() == [1, 2, 3, 5]
+    assert plot["last"][:4].tolist() == [1, 2, 4, 8]
+    assert plot["last"][-1] == len(ranking.candidate_names)
+    assert (plot["first"][1:] == plot["last"][:-1] + 1).all()
+    for first, last, share in zip(plot["first"], plot["last"], plot["share"], strict=True):
+        assert share == pytest.approx(((ranks >= first) & (ranks <= last)).mean())
+
+
+def test_ranks_before_are_known_only_where_every_query_is_a_cluster():
+    to_text, to_image = (mean_rank(rank(captioned())[way]) for way in WAYS)
+    assert to_text.evidence.drawn()["share"] == pytest.approx(to_text.plot["share"])
+    assert to_image.evidence.drawn() == {}
+
+
+def test_two_candidates_have_two_ranks():
+    plot = mean_rank(rank(captioned(n=2, per_image=1))["image_to_text"]).plot
+    assert plot["last"].tolist() == [1, 2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from handmade_reports import TOP1, changed, record
 
-from pytest_clip_robust.report.annotations import MOST, error_commands, in_github_job
+from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.report.annotations import MOST, FailedTest, error_commands, in_github_job
 
 
 def lost(name, value, **fields):
@@ -32,8 +33,34 @@ def test_headlines_come_first_then_the_largest_losses():
     ]  # fmt: skip
 
 
+def titles(commands):
+    return [command.removeprefix("::error title=").partition("::")[0].replace("%3A", ":") for command in commands]
+
+
+def test_what_could_not_be_measured_comes_first_and_findings_last():
+    records = [lost("headline", 0.8), record_error("no weights", model="m", measurement="test_a")]
+    tests, findings = [FailedTest("test_b.py::test_b", "50 %")], [FailedTest("bias", "it is 0.2")]
+    commands = error_commands(records, tests=tests, findings=findings)
+    assert titles(commands) == [
+        "error: test_a (m)",
+        "failed: test_b.py::test_b",
+        "regressed: zero_shot.headline[x] (m)",
+        "does not hold: bias",
+    ]
+    assert commands[1].endswith("::50 %25")
+
+
+def test_tests_and_findings_count_among_the_ten():
+    one = [FailedTest("name", "why")]
+    commands = error_commands([lost(f"m{i}", 0.5) for i in range(7)], tests=one * 2, findings=one * 2)
+    assert len(commands) == MOST
+    assert titles(commands)[-2:] == ["regressed: zero_shot.m6[x] (m)", "clip-robust"]
+    assert "2 more failures" in commands[-1]
+    assert len(error_commands([], tests=one * MOST)) == MOST
+
+
 @pytest.mark.parametrize(
-    ("failed", "last"), [(MOST, "regressed"), (MOST + 1, "2 more gates failed"), (500, "491 more")]
+    ("failed", "last"), [(MOST, "regressed"), (MOST + 1, "2 more failures"), (500, "491 more failures")]
 )
 def test_there_are_ten_at_most_and_the_last_counts_the_others(failed, last):
     commands = error_commands([lost(f"m{i}", 0.5) for i in range(failed)])

@@ -9,14 +9,20 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
-from hostile_names import HOSTILE, hostile_document
+from hostile_names import HOSTILE, hostile_document, hostile_pictures, hostile_plots
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_clip_robust.gates.explain import explain
 from pytest_clip_robust.gates.record import junit_properties
 from pytest_clip_robust.report.annotations import LONGEST, command, error_commands
+from pytest_clip_robust.report.comment import comment_of
+from pytest_clip_robust.report.comparison import compare_documents, render_comparison
+from pytest_clip_robust.report.html.aspects import PANELS, panels_of
+from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.render import render_page
 from pytest_clip_robust.report.markdown import WORD_JOINER, code, prose
+from pytest_clip_robust.report.series import render_series
 from pytest_clip_robust.report.summary import LIMIT, render_summary
 from pytest_clip_robust.report.terminal import render_aspects, render_gates
 from pytest_clip_robust.system.text import printable
@@ -45,9 +51,9 @@ class Skeleton(HTMLParser):
         self.text.append(data)
 
 
-def skeleton(name):
+def skeleton(name, *, pictured=True):
     """Return the structure of the page of a run with this name; a message has one more element per further line."""
-    page = render_page(hostile_document(name))
+    page = render_page(hostile_document(name, *hostile_plots(name)), hostile_pictures(name) if pictured else {})
     assert all(char.isprintable() or char == "\n" for char in page)
     found = Skeleton(re.sub(r"<br>|<wbr>", "", page))
     return [one for one in found.elements if one[0] != "br"], "".join(found.text)
@@ -58,12 +64,24 @@ PLAIN = skeleton("harmless")[0]
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_the_page_has_the_same_elements_as_with_a_harmless_name(name):
-    elements, text = skeleton(name)
-    assert elements == PLAIN
+    # With names of 20,000 characters, the page has no room for pictures.
+    pictured = name != HOSTILE["long"]
+    elements, text = skeleton(name, pictured=pictured)
+    assert elements == (PLAIN if pictured else skeleton("harmless", pictured=False)[0])
     assert printable(name) in text
 
 
-@settings(max_examples=30)
+def test_the_page_of_a_harmless_name_has_every_kind_of_plot():
+    gates = Gates(hostile_plots("harmless"))
+    assert all(panels_of(aspect, gates) for aspect in PANELS if aspect != "zero_shot")
+    classes = {value for _, attributes in PLAIN for value in attributes}
+    assert "aria-label" in classes
+    page = render_page(hostile_document("harmless", *hostile_plots("harmless")), hostile_pictures("harmless"))
+    assert 'aria-label="harmless under harmless at severity 3"' in page
+    assert "Matches between harmless and harmless" in page
+
+
+@settings(max_examples=30, deadline=None)
 @given(texts.filter(bool))
 def test_the_page_has_the_same_elements_with_any_name(name):
     assert skeleton(name)[0] == PLAIN
@@ -129,12 +147,38 @@ def test_annotations_of_a_hostile_run_are_one_command_per_gate(name):
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_tables_of_the_terminal_have_no_control_characters(name):
-    document = hostile_document(name)
+    document = hostile_document(name, *hostile_plots(name))
+    labels = [name, f"{name}2"]
+    headlines = {place: {name: document["gates"][0]} for place in range(2)}
     for text in (
         render_gates(document["gates"], width=200, colour=False),
         render_aspects(document["gates"], document["conclusions"], width=200, colour=False),
+        render_comparison(compare_documents(document, hostile_document("harmless")), width=200),
+        render_comparison(compare_documents(hostile_document("harmless"), document), width=200),
+        render_series(labels, headlines, width=200, colour=False),
     ):
         assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_the_message_of_a_failure_has_no_control_characters(name):
+    for gate in [measured(hostile_document(name)), *hostile_plots(name)]:
+        lines = explain(gate).split("\n")
+        assert all(line.isprintable() for line in lines)
+        assert len(lines) < 40
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_a_comment_keeps_its_mark_and_has_no_markup_of_a_name(name):
+    text = comment_of(hostile_document(name, *hostile_plots(name)))
+    expected = comment_of(hostile_document("harmless", *hostile_plots("harmless")))
+    mark = text.splitlines()[0]
+    assert mark.split()[0] == expected.splitlines()[0].split()[0]
+    assert text.count("<!--") == expected.count("<!--")
+    found, harmless = (re.findall(r"<[^>]*>", shown_by_github(one)) for one in (text, expected))
+    assert [tag for tag in found if not tag.startswith("<!--")] == [
+        tag for tag in harmless if not tag.startswith("<!--")
+    ]
 
 
 def test_junit_is_well_formed_and_keeps_names(pytester):

@@ -38,6 +38,9 @@ CACHE_BYTES = 2**29
 """Dense features in memory: those of 170 pictures for a ViT-B-16 at 512 pixels."""
 
 PAIRS_AT_A_TIME = 16
+DRAWN = 40
+"""At most this many matches of a pair are drawn."""
+
 PADDING = -1.0
 """Fills a row up to its width; errors are never negative."""
 
@@ -148,6 +151,50 @@ def view_matching(
     )
 
 
+def place_matching(
+    model: LoadedModel, views: ViewSet, pairs: NDArray[np.int64], *, size: int, notice: Notice = log_notice
+) -> PairMatching:
+    """Return where `model` finds its matches of `pairs` (P, 2) of views, to draw them; `match_places` decodes the rows.
+
+    Matching raises a DataError as for `view_matching`.
+    """
+    read = DenseReader(model, views.images, size, boxes=views.boxes, notice=notice)
+
+    def row(dense: Mapping[int, tuple[Resize, Tensor]], pair: tuple[int, int]) -> NDArray[np.float32]:
+        found = match_views(*(view_of(views, position, *dense[position]) for position in pair))
+        # Evenly from the most to the least distinctive, so that as many of them are right as of all matches.
+        drawn = np.unique(np.linspace(0, len(found.metres) - 1, DRAWN).astype(np.int64))
+        grids = [dense[position][0].grid for position in pair]
+        ends = [_shares(points[drawn], grid) for points, grid in zip((found.source, found.target), grids, strict=True)]
+        places = np.full((DRAWN, 5), PADDING, np.float32)
+        places[: len(drawn)] = np.column_stack([*ends, np.minimum(found.metres[drawn], LARGEST_ERROR)])
+        return places.ravel()
+
+    digests, pair_of = _pair_digests(pairs, partial(_view_identity, views))
+    return PairMatching(
+        name=views.name,
+        key=_key("places", model, size, MATCHES, DRAWN),
+        digests=digests,
+        width=5 * DRAWN,
+        match=partial(_match, pair_of=pair_of, read=read, row=row),
+    )
+
+
+def match_places(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the (N, 5) matches of each row of a `place_matching`, the most distinctive first.
+
+    Columns: x and y in the first picture, x and y in the second, as shares of its width and height, or those of the
+    box that is used; and the error in metres.
+    """
+    return [row.reshape(-1, 5)[row.reshape(-1, 5)[:, 0] != PADDING] for row in rows]
+
+
+def _shares(points: NDArray[np.int64], grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Return x and y (N, 2) of positions in a grid of rows and columns, as shares of its width and height."""
+    row, column = np.divmod(points, grid[1])
+    return np.stack([(column + 0.5) / grid[1], (row + 0.5) / grid[0]], axis=1)
+
+
 def view_errors(rows: NDArray[np.float32]) -> list[ViewErrors]:
     """Return the errors that `rows` of a `view_matching` hold."""
     return [ViewErrors(*(part[part != PADDING] for part in row.reshape(2, -1))) for row in rows]
@@ -215,7 +262,7 @@ def keypoint_errors(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [row[row != PADDING] for row in rows]
 
 
-def _key(kind: Literal["views", "keypoints"], model: LoadedModel, *settings: int) -> StoreKey:
+def _key(kind: Literal["views", "places", "keypoints"], model: LoadedModel, *settings: int) -> StoreKey:
     return StoreKey(
         kind=kind,
         weights=model.weights,

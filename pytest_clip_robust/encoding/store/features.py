@@ -52,14 +52,15 @@ DIGEST_BYTES = 113
 class StoreKey:
     """Everything that features depend on, except the sample.
 
-    kind: what a row describes. Rows for pairs of views and pairs of pictures with keypoints hold the matches' errors;
-        those of large multimodal models hold log-probabilities of candidates, or the tokens of an answer.
+    kind: what a row describes. Rows for pairs of views and pairs of pictures with keypoints hold the matches' errors,
+        and places where some matches are in both views; those of large multimodal models hold log-probabilities of
+        candidates, or the tokens of an answer.
     weights: digest of the parameters. transform: digest of the preprocessing of images, of the tokenizer, or of what is
         asked.
     precision: ``"fp32"``, or what `LoadedModel.arithmetic` says of half precision, such as ``"bf16-cuda"``.
     """
 
-    kind: Literal["image", "text", "views", "keypoints", "likelihoods", "answers"]
+    kind: Literal["image", "text", "views", "places", "keypoints", "likelihoods", "answers"]
     weights: str
     transform: str
     precision: str

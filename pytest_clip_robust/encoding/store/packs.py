@@ -20,6 +20,7 @@ from pytest_clip_robust.models.feature_pack import FORMAT, HEAD, MANIFEST, SHARD
 from pytest_clip_robust.models.outputs import float_array
 from pytest_clip_robust.models.protocols import AnswersQuestions, Classifies, LoadedModel
 
+# Places of matches are only drawn, and no number needs them.
 KIND_NAMES = {"image": "images", "text": "texts", "views": "pairs of views", "keypoints": "pairs of keypoints"}
 LINEAR = 1e-4
 """Relative difference up to which a head counts as linear."""
@@ -42,7 +43,8 @@ def export_pack(store: FeatureStore, model: LoadedModel, folder: Path) -> Manife
         )
     if folder.exists():
         raise StoreError(f"{folder} exists; give a new folder, or remove it first")
-    keys = [key for key in store.keys(model.weights) if key.precision == model.arithmetic]
+    every = [key for key in store.keys(model.weights) if key.precision == model.arithmetic]
+    keys = [key for key in every if key.kind in KIND_NAMES]
     if not keys:
         raise ModelError(
             f"{store.root} has no features of {model.spec.label} at {model.arithmetic}; run the suites with this cache "

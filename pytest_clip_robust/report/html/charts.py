@@ -58,26 +58,32 @@ def curves(
     parts = [frame(x, y, size)]
     if diagonal:
         parts.append(path([(across(x.low), up(y.low)), (across(x.high), up(y.high))], class_="diagonal"))
-    for line in lines:
-        points = [(across(a), up(b)) for a, b in line.points]
+    for one in lines:
+        points = [(across(a), up(b)) for a, b in one.points]
         parts += [
-            path([(a, up(low)), (a, up(high))], class_=f"whisker {line.kind}")
-            for (a, _), (low, high) in zip(points, line.spans, strict=False)
+            path([(a, up(low)), (a, up(high))], class_=f"whisker {one.kind}")
+            for (a, _), (low, high) in zip(points, one.spans, strict=False)
         ]
         if len(points) > 1:
-            parts.append(path(points, class_=f"curve {line.kind}"))
-        if line.dots or len(points) == 1:
-            parts += [element("circle", cx=a, cy=b, r=3.0, class_=f"dot {line.kind}") for a, b in points]
+            parts.append(path(points, class_=f"curve {one.kind}"))
+        if one.dots or len(points) == 1:
+            parts += [element("circle", cx=a, cy=b, r=3.0, class_=f"dot {one.kind}") for a, b in points]
     return drawing(parts, size, title, text)
 
 
 def reliability(
-    plot: Mapping[str, Sequence[float]], *, title: str, text: str, size: tuple[int, int] = (200, 190)
+    plot: Mapping[str, Sequence[float]],
+    *,
+    before: Mapping[str, Sequence[float]],
+    title: str,
+    text: str,
+    size: tuple[int, int] = (200, 190),
 ) -> Markup:
     """Return a reliability diagram: per bin of confidence its accuracy as a bar, with a diagonal where both are equal.
 
     Args:
         plot: columns of bins: ends ``low`` and ``high``, means ``confidence`` and ``accuracy`` (0 to 1), and ``n``.
+        before: those of the baseline, drawn as circles that are larger with more samples; empty without one.
         title: of the drawing.
         text: says in words what it shows.
         size: width and height.
@@ -106,6 +112,12 @@ def reliability(
         between = sorted((top, up(confidence)))
         parts.append(element("rect", y=between[0], height=between[1] - between[0], class_="gap", **bar))
     parts.append(path([(across(0), up(0)), (across(1), up(1))], class_="diagonal"))
+    if before:
+        most = max(before["n"])
+        parts += [
+            element("circle", cx=across(a), cy=up(b), r=1 + 2.5 * (n / most) ** 0.5, class_="dot before")
+            for a, b, n in zip(before["confidence"], before["accuracy"], before["n"], strict=True)
+        ]
     return drawing(parts, size, title, text)
 
 

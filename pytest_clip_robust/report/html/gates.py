@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_clip_robust.gates.conclusion import aspect_of
 from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.report.html.charts import Curve
+from pytest_clip_robust.report.html.pictures import EMPTY, Album
 from pytest_clip_robust.report.html.row import Row, row_of
 
 
@@ -14,11 +16,12 @@ from pytest_clip_robust.report.html.row import Row, row_of
 class Gates:
     """The records of one model that measured something, in the order of the tests.
 
-    anchors: the id of each gate's row in the table of all gates, by test and measurement.
+    anchors: the id of each gate's row in the table of all gates, by test and measurement. album: pictures of the page.
     """
 
     measured: Sequence[Record]
     anchors: dict[tuple[str, str], str] = field(default_factory=dict)
+    album: Album = EMPTY
 
     def of_aspect(self, aspect: str) -> list[Record]:
         """Return the records of an aspect."""
@@ -43,6 +46,18 @@ class Gates:
     def rows(self, records: Sequence[Record], *, by: str = "measurement") -> list[Row]:
         """Return the rows of records, labelled by one of their fields."""
         return [self.row(record, str(record[by])) for record in records]  # type: ignore[literal-required]
+
+
+def baseline_plot(record: Record, columns: Collection[str]) -> Mapping[str, Sequence[float]]:
+    """Return the plot of the model before, or nothing if it is not known or lacks some of the `columns`."""
+    plot = {} if record["change"] is None else record["change"]["plot"]
+    return plot if set(columns) <= set(plot) else {}
+
+
+def before_curve(record: Record, x: str, y: str) -> list[Curve]:
+    """Return the curve of two columns of the plot of the model before, or nothing if it is not known."""
+    plot = baseline_plot(record, (x, y))
+    return [Curve("before", list(zip(plot[x], plot[y], strict=True)), "before")] if plot else []
 
 
 def place_of(record: Record) -> str:

@@ -153,7 +153,7 @@ def _model_part(
     conclusion: Conclusion, document: Document, anchors: dict[tuple[str, str], str], place: int, album: Album
 ) -> ModelPart:
     own = [record for record in document["gates"] if record["model"] == conclusion["model"]]
-    gates = Gates(sorted((record for record in own if "value" in record), key=lambda one: one["place"]), anchors)
+    gates = Gates(sorted((record for record in own if "value" in record), key=lambda one: one["place"]), anchors, album)
     anchor, compared = f"model-{place}", any(record["change"] is not None for record in gates.measured)
     speakers = {
         aspect: [gates.row(record) for record in _speakers(gates.of_aspect(aspect))]

@@ -16,11 +16,21 @@ MOST_ROWS = 60
 
 
 @dataclass(frozen=True, slots=True)
+class Still:
+    """A small picture below a plot: the id of the picture, what it shows, and the word below it."""
+
+    picture: str
+    text: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing with the line below it."""
+    """A drawing with the line below it, and small pictures of what it is about."""
 
     drawing: Markup
     caption: str
+    stills: tuple[Still, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pytest_clip_robust.gates.conclusion import aspect_of
 from pytest_clip_robust.gates.record import FlipRecord, MissRecord, Record
+from pytest_clip_robust.report.html.aspects.corruption import ACCURACY
 from pytest_clip_robust.report.html.gates import Gates
-from pytest_clip_robust.report.html.pictures import Album
+from pytest_clip_robust.report.html.pictures import Album, Shot
 from pytest_clip_robust.report.order import headlines_first, urgency
 
 MOST_DETAILS = 3
@@ -58,15 +59,15 @@ class SampleList:
     missed: SampleGroup
 
 
-def wanted_pictures(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return the data set and name of every sample that is to be shown with its picture, most urgent gate first."""
+def sample_shots(records: Sequence[Record]) -> list[Shot]:
+    """Return every sample that is to be shown with its picture, most urgent gate first."""
     of_aspects: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         if "value" in record:
             of_aspects.setdefault((record["model"], aspect_of(record)), []).append(record)
-    found: dict[tuple[str, str], None] = {}
+    found: dict[Shot, None] = {}
     for record in sorted((one for own in of_aspects.values() for one in _listed(own)), key=headlines_first):
-        found |= dict.fromkeys((record["dataset"], name) for name in _pictured(record))
+        found |= dict.fromkeys(Shot(record["dataset"], name, _corruption(record)) for name in _pictured(record))
     return list(found)
 
 
@@ -75,8 +76,8 @@ def sample_lists(records: Sequence[Record], gates: Gates, album: Album) -> list[
     lists = []
     for record in _listed(records):
         shown = set(_pictured(record)) if album.pictures else set()
-        flipped = [_flipped(record["dataset"], flip, album) for flip in _flips(record)]
-        missed = [_missed(record["dataset"], miss, album) for miss in record["misses"]]
+        flipped = [_flipped(record, flip, album) for flip in _flips(record)]
+        missed = [_missed(record, miss, album) for miss in record["misses"]]
         lists.append(
             SampleList(
                 measurement=record["measurement"],
@@ -94,7 +95,7 @@ def _group(title: str, samples: Sequence[Sample], shown: set[str], *, flips: boo
     return SampleGroup(title=title, cards=cards, lines=[one for one in samples if one not in cards], flips=flips)
 
 
-def _flipped(dataset: str, flip: FlipRecord, album: Album) -> Sample:
+def _flipped(record: Record, flip: FlipRecord, album: Album) -> Sample:
     return Sample(
         name=flip["sample"],
         truth=flip["truth"],
@@ -102,31 +103,30 @@ def _flipped(dataset: str, flip: FlipRecord, album: Album) -> Sample:
         confidence=flip["confidence_after"],
         before=flip["before"],
         confidence_before=flip["confidence_before"],
-        picture=album.name_of(dataset, flip["sample"]),
+        picture=album.name_of(record["dataset"], flip["sample"], _corruption(record)),
     )
 
 
-def _missed(dataset: str, miss: MissRecord, album: Album) -> Sample:
+def _missed(record: Record, miss: MissRecord, album: Album) -> Sample:
     return Sample(
         name=miss["sample"],
         truth=miss["truth"],
         answer=miss["predicted"],
         confidence=miss["confidence"],
-        picture=album.name_of(dataset, miss["sample"]),
+        picture=album.name_of(record["dataset"], miss["sample"], _corruption(record)),
     )
 
 
 def _pictured(record: Record) -> list[str]:
-    """Return the samples of a gate that are shown with their picture: half of them flips, if there are as many.
-
-    Samples of a set that was corrupted are not: the file shows the image without the corruption.
-    """
-    if aspect_of(record) == "corruption":
-        return []
+    """Return the samples of a gate that are shown with their picture: half of them flips, if there are as many."""
     flips, misses = ([one["sample"] for one in some] for some in (_flips(record), record["misses"]))
     half = PICTURED // 2
     order = [*flips[:half], *misses[:half], *flips[half:], *misses[half:]]
     return list(dict.fromkeys(order))[:PICTURED]
+
+
+def _corruption(record: Record) -> str:
+    return record["subset"] if record["metric"] == ACCURACY else ""
 
 
 def _listed(records: Sequence[Record]) -> list[Record]:

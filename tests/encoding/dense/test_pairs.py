@@ -12,6 +12,7 @@ from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, ViewSet
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.encoding.dense.keypoints import find_points
+from pytest_clip_robust.encoding.dense.pairs import DRAWN
 from pytest_clip_robust.encoding.dense.resize import resize_for
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
 from pytest_clip_robust.encoding.encoder import Encoder
@@ -252,3 +253,29 @@ def test_ranks_share_the_pairs_and_a_later_process_finds_all(request, model, sto
     for one, other in zip(after, scratch, strict=True):
         for values, others in zip(astuple(one), astuple(other), strict=True) if kind == "views" else [(one, other)]:
             np.testing.assert_array_equal(values, others)
+
+
+def test_places_are_those_of_the_matches_and_stored_apart_from_their_errors(views, model, encoder, store):
+    pair = views.pairs[0].tolist()
+    (errors,) = Encoder(store).view_pairs(model, views, views.pairs[:1], size=SIZE)
+    (places,) = Encoder(store).view_places(model, views, views.pairs[:1], size=SIZE)
+    assert places.shape[1] == 5
+    assert 0 < len(places) <= DRAWN
+    assert ((places[:, :4] > 0) & (places[:, :4] < 1)).all()
+    drawn = np.unique(np.linspace(0, len(errors.metres) - 1, DRAWN).astype(int))
+    assert places[:, 4].tolist() == errors.metres[drawn].tolist()
+    matches = directly(encoder, views, pair)
+    rows, columns = resize_for(20, 24, size=SIZE).grid
+    assert places[:, 0] == pytest.approx((matches.source[drawn] % columns + 0.5) / columns)
+    assert places[:, 3] == pytest.approx((matches.target[drawn] // columns + 0.5) / rows)
+    seen = encoder.seen
+    (again,) = Encoder(store).view_places(model, views, views.pairs[:1], size=SIZE)
+    assert again.tolist() == places.tolist()
+    assert encoder.seen == seen
+
+
+def test_the_places_of_a_view_with_itself_are_equal(views, model, store):
+    (places,) = Encoder(store).view_places(model, views, np.array([[0, 0]]), size=SIZE)
+    right = places[:, 4] < 1e-6
+    assert right.any()
+    assert places[right, :2].tolist() == places[right, 2:4].tolist()

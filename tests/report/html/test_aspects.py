@@ -58,6 +58,52 @@ def test_reliability_comes_in_pairs_before_and_after_temperature_scaling():
     assert "temperature 1.500" in panel.plots[1].caption
 
 
+def test_the_model_before_is_a_line_in_reliability_and_risk():
+    bins = {"low": [0.0], "high": [1.0], "confidence": [0.9], "accuracy": [0.7], "n": [100.0]}
+    risk = {"coverage": [0.5, 1.0], "risk": [0.1, 0.3]}
+    records = [
+        gate("calibration.ece_15_equal_width[a]", 0.2, before=0.1, plot=bins),
+        gate("calibration.aurc[a]", 0.2, before=0.1, plot=risk),
+    ]
+    records[0]["change"]["plot"] = bins | {"accuracy": [0.2]}
+    records[1]["change"]["plot"] = risk
+    reliability, risks = panels("calibration", *records)
+    assert ("before", "accuracy before") in reliability.legend
+    (dot,) = ET.fromstring(reliability.plots[0].drawing).iter("circle")
+    (bar,) = [one for one in ET.fromstring(reliability.plots[0].drawing).iter("rect") if one.get("class") == "bin"]
+    assert (dot.get("class"), float(dot.get("cy")) > float(bar.get("y"))) == ("dot before", True)
+    assert curve(risks.plots[0], "curve before") == curve(risks.plots[0])
+    records[0]["change"]["plot"] = {"low": [0.0]}
+    reliability, _ = panels("calibration", *records)
+    assert "before" not in reliability.plots[0].drawing
+
+
+def bars(plot, kind):
+    found = [one for one in ET.fromstring(plot.drawing).iter("rect") if one.get("class") == f"bar {kind}"]
+    return [float(one.get("height")) for one in found]
+
+
+def test_scores_have_the_histograms_of_both_sets_now_and_before():
+    def histogram(inside, outside, high=1.0):
+        return {"low": [0.0, high / 2], "high": [high / 2, high], "inside": inside, "outside": outside}
+
+    roc = {"false_positive_rate": [0.0, 1.0], "true_positive_rate": [0.0, 1.0]}
+    main = gate("ood.auroc_mcm[far]", 0.8, before=0.7, headline=True, plot=roc | histogram([0.2, 0.8], [0.9, 0.1]))
+    main["change"]["plot"] = roc | histogram([0.5, 0.5], [0.5, 0.5], high=2.0)
+    other = gate("ood.auroc_energy[far]", 0.9, plot=roc | histogram([1.0, 0.0], [0.0, 1.0]), headline=False)
+    chart, scores, _ = panels("ood", other, main)
+    assert len(curve(chart.plots[0], "curve before")) == 1
+    (plot,) = scores.plots
+    low, high = bars(plot, "inside")
+    assert high == pytest.approx(4 * low, rel=0.01)
+    assert len(curve(plot, "steps outside")) == len(curve(plot, "steps outside before")) == 1
+    (before,) = curve(plot, "steps inside before")
+    # A bin of twice the width is drawn with half of its share.
+    ground, top = (float(point.split()[1]) for point in before.removeprefix("M").split("L")[:2])
+    assert ground - top == pytest.approx(low * 0.25 / 0.2, rel=0.01)
+    assert "0 to 0.500: 20.0% of ID, 90.0% of OOD" in plot.drawing.replace("0.000 to", "0 to")
+
+
 def test_a_set_has_one_chart_with_the_roc_of_every_score_and_the_headline_last():
     roc = {"false_positive_rate": [0.0, 0.1, 1.0], "true_positive_rate": [0.0, 0.8, 1.0]}
     records = [
@@ -137,6 +183,57 @@ def test_recall_has_a_chart_per_direction_with_its_values_in_order():
     assert panel.legend == (("now", "now"), ("before", "before"))
 
 
+def test_ranks_are_bars_now_and_an_outline_before():
+    plot = {"first": [1.0, 2.0, 3.0], "last": [1.0, 2.0, 4.0], "share": [0.5, 0.3, 0.2]}
+    records = [gate(f"retrieval.mean_rank_{way}[x]", 2.0, before=3.0, plot=plot) for way in ("a_to_b", "b_to_a")]
+    records[0]["change"]["plot"] = plot
+    (panel,) = panels("retrieval", *records)
+    first, second = panel.plots
+    assert first.caption == "x, a to b: mean rank 2, n = 100"
+    heights = bars(first, "now")
+    assert [one / heights[0] for one in heights] == pytest.approx([1, 0.6, 0.4], rel=0.01)
+    assert "rank 3 to 4: 20.0%" in first.drawing
+    assert (len(curve(first, "steps before")), len(curve(second, "steps before"))) == (1, 0)
+
+
+def test_answers_that_stay_are_drawn_from_no_change_on_and_the_most_fragile_is_first():
+    plots = [{"strength": [6.0, 12.0], "share_kept": kept} for kept in ([1.0, 0.9], [0.5, 0.1])]
+    records = [
+        gate("invariance.radius_hue[x]", 12.0, before=6.0, plot=plots[0]),
+        gate("invariance.radius_crop[x]", 6.0, plot=plots[1]),
+        gate("invariance.agreement[x/hue]", 0.9),
+        gate("invariance.agreement[x/crop]", 0.5),
+        gate("invariance.agreement[x]", 0.7),
+    ]
+    records[0]["change"]["plot"] = plots[1]
+    charts, rows = panels("invariance", *records)
+    crop, hue = charts.plots
+    assert crop.caption == "crop: median strength 6, n = 100"
+    (line,) = curve(crop)
+    assert line.startswith(f"M{LEFT} 8L")
+    assert curve(hue, "curve before") == [line]
+    assert [row.label for row in rows.rows] == ["crop", "hue"]
+
+
+def test_a_note_is_shown_without_a_word_and_with_one():
+    records = [
+        gate("typographic.top1[x]", 0.2),
+        gate("typographic.top1_blank_note[x]", 0.6),
+        gate("typographic.relative_robustness[x]", 0.3, details={"clean": 0.8, "blank": 0.6, "word": 0.2}),
+        gate("typographic.attack_success[x]", 0.4, direction="lower"),
+    ]
+    notes, success = panels("typographic", *records)
+    assert [(row.label, row.value) for row in notes.rows] == [
+        ("no note", 0.8), ("a blank note", 0.6), ("a note with a wrong word", 0.2),
+    ]  # fmt: skip
+    assert [row.value for row in success.rows] == [0.4]
+
+
+def test_word_order_has_the_baselines_that_see_no_image():
+    (panel,) = panels("word_order", gate("word_order.accuracy[x]", 0.6, details={"blind": 0.3, "text_only": 0.9}))
+    assert panel.rows[0].points == (("blind", 0.3), ("text only", 0.9))
+
+
 def test_recall_by_angle_is_in_the_middle_of_each_bin():
     records = [
         gate("correspondence.recall_2cm[v/60-120]", 0.2),
@@ -177,6 +274,26 @@ def test_a_multimodal_model_is_shown_against_its_tower():
     assert [(row.label, row.value, row.before) for row in against.rows] == [("x/style", 0.3, 0.5), ("x/pose", 0.6, 0.5)]
     assert against.before == "tower"
     assert len(accuracy.rows) == 1
+
+
+def test_the_gain_of_every_category_is_that_of_the_headline():
+    records = [
+        gate(f"multimodal.gain_over_tower_all_way[{name}]", 0.1, details={"gain.cup": gain, "gain.car": -0.2, "n": 2.0},
+             headline=name == "b")
+        for name, gain in (("a", 0.5), ("b", 0.3))
+    ]  # fmt: skip
+    (panel,) = panels("multimodal", *records)
+    assert panel.title == "Gain over the tower by category, b, all way"
+    assert [(row.label, row.value) for row in panel.rows] == [("car", -0.2), ("cup", 0.3)]
+
+
+def test_places_of_answers_are_beside_those_of_right_options():
+    plot = {"place": [1.0, 2.0], "answers": [0.8, 0.2], "truths": [0.5, 0.5]}
+    (panel,) = panels("multimodal", gate("multimodal.position_bias_pairwise[x]", 0.3, plot=plot))
+    (chart,) = panel.plots
+    first, second = bars(chart, "now")
+    assert first == pytest.approx(4 * second, rel=0.01)
+    assert "place 1: answered 80.0%, right 50.0%" in chart.drawing
 
 
 def test_more_than_fits_is_left_out_and_counted():

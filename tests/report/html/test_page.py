@@ -11,10 +11,12 @@ from handmade_reports import MEAN, NLL, TOP1, changed, document_of, flip, miss, 
 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.report.document import read_report, write_document
+from pytest_clip_robust.report.html.aspects.corruption import corruption_shots
 from pytest_clip_robust.report.html.page import MOST_PLOTTED, build_page
-from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, Picture
+from pytest_clip_robust.report.html.pictures import PAGE_LIMIT, SIDE, VIEW_SIDE, Picture, Shot
 from pytest_clip_robust.report.html.render import TEMPLATES, render_page, write_page
-from pytest_clip_robust.report.html.samples import MOST_DETAILS, wanted_pictures
+from pytest_clip_robust.report.html.samples import MOST_DETAILS
+from pytest_clip_robust.report.html.wanted import wanted_pictures
 
 VOID = {"meta", "br", "img", "input", "wbr"}
 
@@ -239,7 +241,7 @@ def test_headlines_and_details_that_fail_speak_for_an_aspect():
 
 
 def test_pictures_are_shown_where_there_are_some(document):
-    page = render_page(document, {("photos", "row 7: cup_007.webp"): Picture(b"RIFF", 96, 72)})
+    page = render_page(document, {Shot("photos", "row 7: cup_007.webp"): Picture(b"RIFF", 96, 72)})
     assert page.count('<symbol id="picture-1" viewBox="0 0 96 72"><image href="data:image/webp;base64,UklGRg=="') == 1
     assert 'aria-label="row 7: cup_007.webp"><use href="#picture-1"/>' in page
     assert page.count("no picture") == 1
@@ -248,7 +250,7 @@ def test_pictures_are_shown_where_there_are_some(document):
 def test_pictures_are_left_out_before_the_page_gets_too_long(document):
     names = ("row 7: cup_007.webp", "row 9: cup_009.webp")
     for size, kept in ((400_000, 2), (710_000, 1), (1_000_000, 1), (1_500_000, 0)):
-        large = {("photos", name): Picture(name[:5].encode() * (size // 5), 96, 72) for name in names}
+        large = {Shot("photos", name): Picture(name[:5].encode() * (size // 5), 96, 72) for name in names}
         page = render_page(document, large)
         assert page.count('<symbol id="picture-') == kept
         assert len(page.encode()) < PAGE_LIMIT
@@ -260,11 +262,68 @@ def test_headline_gates_want_twelve_pictures_each_and_the_most_urgent_come_first
     passed = changed(record(MEAN, 0.6, model="new"), 0.6, misses=misses)
     lost = changed(record(TOP1, 0.6, model="new"), 0.7, verdict="regressed", flips=flips, misses=misses)
     detail = changed(record("zero_shot.d[x]", 0.6, model="new"), 0.6, misses=misses, headline=False)
-    corrupted = changed(record("corruption.top1[x/fog/1]", 0.6, model="new"), 0.6, misses=misses)
-    names = [name for _, name in wanted_pictures([passed, lost, detail, corrupted])]
+    found = wanted_pictures([passed, lost, detail])
+    names = [shot.sample for shot in found]
     lost_first = [*(f"f{i}" for i in range(6)), *(f"m{i}" for i in range(6))]
     assert names == [*lost_first, *(f"m{i}" for i in range(6, 10))]
-    assert wanted_pictures([corrupted, records[-1]]) == []
+    assert {shot.corruption for shot in found} == {""}
+    assert wanted_pictures([records[-1]]) == {}
+
+
+def test_corrupted_samples_want_the_picture_of_the_corrupted_image_and_the_worst_kinds_one_image_each():
+    records = [
+        changed(record(f"corruption.top1[x/{kind}/{severity}]", 0.9 - 0.1 * severity - drop, model="m"), 0.6,
+                headline=kind == "fog" and severity == 1,
+                misses=[miss(f"{kind} {severity}")])
+        for kind, drop in (("jpeg", 0.0), ("fog", 0.2))
+        for severity in (1, 3)
+    ]  # fmt: skip
+    clean = Shot("x", "fog 3")
+    charts = [clean._replace(corruption=name) for name in ("", "fog/1", "fog/3", "jpeg/1", "jpeg/3")]
+    assert list(wanted_pictures(records)) == [*charts, Shot("x", "fog 1", "fog/1")]
+    page = render_page(document_of(records, exit_status=0), dict.fromkeys(charts, Picture(b"RIFF", 96, 72)))
+    assert 'aria-label="fog 3 under fog at severity 3"' in page
+    assert 'aria-label="fog 3 as it is"' in page
+
+
+def test_equally_bad_kinds_have_the_same_order_in_every_order_of_gates():
+    records = [
+        changed(record(f"corruption.top1[x/kind{i}/1]", 0.5, model="m"), 0.6, misses=[miss("a.png")]) for i in range(9)
+    ]
+    assert corruption_shots(records) == corruption_shots(records[::-1])
+
+
+def matched(records):
+    pair = {
+        "images": ["a.png", "b.png"],
+        "share": 0.25,
+        "places": [[0.5, 0.25, 0.0, 1.0]] * 4,
+        "right": [True, False] * 2,
+    }
+    recall = record("correspondence.recall_2cm[views]", 0.5, model="m")
+    return [{**recall, "pairs": [pair, {**pair, "images": ["c.png", "d.png"]}]}, *records]
+
+
+def test_matches_are_lines_between_two_pictures_and_wanted_larger(records):
+    with_pairs = matched(records)
+    found = wanted_pictures(with_pairs)
+    assert [shot.sample for shot, side in found.items() if side == VIEW_SIDE] == ["a.png", "b.png", "c.png", "d.png"]
+    assert set(found.values()) == {SIDE, VIEW_SIDE}
+    pictures = {Shot("views", "a.png"): Picture(b"1", 100, 50), Shot("views", "b.png"): Picture(b"2", 50, 100)}
+    page = render_page(document_of(with_pairs, exit_status=1), pictures)
+    outline = Outline(page)
+    assert "Matches between a.png and b.png" in page
+    # The middle of the first picture, at 160 x 80 pixels, and of a square without a picture.
+    first, second = (
+        [one for one in outline.all("line") if (one.get("x1"), one.get("y1")) == start]
+        for start in (("80", "20"), ("80", "40"))
+    )
+    assert len(first) == 4
+    assert {(one["x2"], one["y2"]) for one in first} == {("172", "160")}
+    assert len(second) == 4
+    assert page.count('class="match right"') == page.count('class="match wrong"') == 4
+    assert page.count('class="missing"') == 2
+    assert "most right matches, 25%: a.png and b.png" in page
 
 
 def test_an_aspect_without_headlines_shows_the_samples_of_its_most_urgent_details():
@@ -272,7 +331,7 @@ def test_an_aspect_without_headlines_shows_the_samples_of_its_most_urgent_detail
         changed(record(f"zero_shot.d{i}[x]", 0.5, model="m"), 0.5 + i / 100, misses=[miss(f"m{i}")], headline=False)
         for i in range(MOST_DETAILS + 2)
     ]
-    assert [name for _, name in wanted_pictures(details)] == ["m4", "m3", "m2"]
+    assert [shot.sample for shot in wanted_pictures(details)] == ["m4", "m3", "m2"]
     (model,) = build_page(document_of(details, exit_status=0)).models
     assert len(model.aspects[0].samples) == MOST_DETAILS
 

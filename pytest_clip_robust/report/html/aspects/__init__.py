@@ -8,9 +8,16 @@ from pytest_clip_robust.report.html.aspects.accuracy import factor_panels, shape
 from pytest_clip_robust.report.html.aspects.calibration import calibration_panels
 from pytest_clip_robust.report.html.aspects.corruption import corruption_panels
 from pytest_clip_robust.report.html.aspects.detection import ood_panels
-from pytest_clip_robust.report.html.aspects.matching import composition_panels, correspondence_panels, retrieval_panels
+from pytest_clip_robust.report.html.aspects.invariance import invariance_panels
+from pytest_clip_robust.report.html.aspects.matching import (
+    composition_panels,
+    correspondence_panels,
+    retrieval_panels,
+    word_order_panels,
+)
 from pytest_clip_robust.report.html.aspects.multimodal import multimodal_panels
 from pytest_clip_robust.report.html.aspects.prompts import prompt_panels
+from pytest_clip_robust.report.html.aspects.typographic import typographic_panels
 from pytest_clip_robust.report.html.gates import Gates
 from pytest_clip_robust.report.html.panel import Panel
 
@@ -19,13 +26,16 @@ PANELS: dict[str, Callable[[Gates], list[Panel]]] = {
     "composition": composition_panels,
     "correspondence": correspondence_panels,
     "corruption": corruption_panels,
+    "invariance": invariance_panels,
     "multimodal": multimodal_panels,
     "ood": ood_panels,
     "prompts": prompt_panels,
     "retrieval": retrieval_panels,
     "shape_bias": shape_panels,
     "shift": shift_panels,
+    "typographic": typographic_panels,
     "visual_factors": factor_panels,
+    "word_order": word_order_panels,
     "zero_shot": zero_shot_panels,
 }
 """The function of each aspect; an aspect of the user's own has rows for its gates and no plots."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pytest_clip_robust.gates.record import Record
 from pytest_clip_robust.report.html.charts import Curve, curves, reliability, share
-from pytest_clip_robust.report.html.gates import Gates
+from pytest_clip_robust.report.html.gates import Gates, baseline_plot, before_curve
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel
 from pytest_clip_robust.report.numbers import count, number
 
 BINS = {"low", "high", "confidence", "accuracy", "n"}
+RISK = {"coverage", "risk"}
 
 
 def calibration_panels(gates: Gates) -> list[Panel]:
@@ -22,23 +23,30 @@ def calibration_panels(gates: Gates) -> list[Panel]:
         )
         if record["dataset"] == plain["dataset"] and record["subset"] == plain["subset"] and set(record["plot"]) >= BINS
     ]
+    compared = any(baseline_plot(one, BINS) for one in gates.of_aspect("calibration"))
     note = (
         "Bars show the accuracy of each bin of confidence, darker with more samples. Hatched is the gap to the mean "
         "confidence: below the diagonal a model is overconfident."
+        + (" Circles are the model before, larger with more samples." if compared else "")
     )
-    risks = [_risk(record) for record in gates.of("calibration.aurc") if {"coverage", "risk"} <= set(record["plot"])]
+    risks = [_risk(record) for record in gates.of("calibration.aurc") if set(record["plot"]) >= RISK]
     return [
         *plots_panel(
             "Reliability",
             diagrams,
             note=note,
-            legend=(("bin", "accuracy"), ("gap", "gap to the mean confidence")),
+            legend=(
+                ("bin", "accuracy"),
+                ("gap", "gap to the mean confidence"),
+                *((("before", "accuracy before"),) if compared else ()),
+            ),
             small=True,
         ),
         *plots_panel(
             "Risk over coverage",
             risks,
             note="The error among the most confident samples; a good ranking by confidence stays low until the end.",
+            legend=(("line", "now"), ("dashed", "before")) if compared else (),
             small=True,
         ),
     ]
@@ -56,13 +64,14 @@ def _diagram(record: Record, way: str) -> Plot:
     if way != "as it is" and "temperature" in details:
         parts.append(f"temperature {number(details['temperature'])}")
     parts.append(f"n = {record['n']:,}")
-    return Plot(reliability(record["plot"], title=title, text=text), "; ".join(parts))
+    drawing = reliability(record["plot"], before=baseline_plot(record, BINS), title=title, text=text)
+    return Plot(drawing, "; ".join(parts))
 
 
 def _risk(record: Record) -> Plot:
     points = list(zip(record["plot"]["coverage"], record["plot"]["risk"], strict=True))
     drawing = curves(
-        [Curve("risk", points)],
+        [*before_curve(record, "coverage", "risk"), Curve("risk", points)],
         title=f"Risk over coverage of {record['dataset']}",
         text=f"area under the curve {number(record['value'])}; error on all samples {number(points[-1][1])}",
         x=share("coverage"),

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from pytest_clip_robust.gates.record import Record
+from pytest_clip_robust.report.html.bars import Bars, bar_chart
 from pytest_clip_robust.report.html.charts import Axis, Curve, curves, share
-from pytest_clip_robust.report.html.gates import Gates, place_of
+from pytest_clip_robust.report.html.gates import Gates, baseline_plot, place_of
+from pytest_clip_robust.report.html.match_pictures import match_plots
 from pytest_clip_robust.report.html.panel import Panel, Plot, plots_panel, rows_panel
 from pytest_clip_robust.report.html.row import Row, with_points
 from pytest_clip_robust.report.numbers import number
 
 RECALL = re.compile(r"retrieval\.recall_at_(\d+)_(\w+)")
+MEAN_RANK = "retrieval.mean_rank_"
+RANKS = {"first", "last", "share"}
+MOST_LABELS = 8
 ANGLES = re.compile(r"(\d+)-(\d+)")
 
 
 def retrieval_panels(gates: Gates) -> list[Panel]:
-    """Return recall over the number of results, one chart per set and direction."""
+    """Return recall over the number of results and the distribution of ranks, for each set and direction."""
     found: dict[tuple[str, str], list[tuple[int, Record]]] = {}
     for record in gates.starting("retrieval.recall_at_"):
         if match := RECALL.fullmatch(record["metric"]):
@@ -38,7 +43,44 @@ def retrieval_panels(gates: Gates) -> list[Panel]:
             f"{place}, {direction}: {' / '.join(number(one['value']) for one in records)}; n = {records[0]['n']:,}"
         )
         plots.append(Plot(drawing, caption))
-    return plots_panel("Recall at 1, 5 and 10 results", plots, legend=_legend(gates.starting("retrieval.recall_at_")))
+    legend = _legend(gates.starting("retrieval.recall_at_"))
+    return [*plots_panel("Recall at 1, 5 and 10 results", plots, legend=legend), *_ranks(gates)]
+
+
+def _ranks(gates: Gates) -> list[Panel]:
+    records = [one for one in gates.starting(MEAN_RANK) if set(one["plot"]) >= RANKS]
+    compared = any(baseline_plot(one, RANKS) for one in records)
+    return plots_panel(
+        "Ranks of the right result",
+        [_rank_chart(one) for one in records],
+        note="How often the best right result has each rank; the first is the best.",
+        legend=(("inside", "now"), ("dashed", "before")) if compared else (),
+    )
+
+
+def _rank_chart(record: Record) -> Plot:
+    plot, before = record["plot"], baseline_plot(record, RANKS)
+    names = [
+        f"{first:.0f}" if first == last else f"{first:.0f} to {last:.0f}"
+        for first, last in zip(plot["first"], plot["last"], strict=True)
+    ]
+    bins = [(at - 0.5, at + 0.5) for at in range(len(names))]
+    titles = [f"rank {name}: {share:.1%}" for name, share in zip(names, plot["share"], strict=True)]
+    series = [Bars(bins, plot["share"], "now", titles)]
+    if len(before.get("share", ())) == len(bins):
+        series.append(Bars(bins, before["share"], "before"))
+    # Bins double in width, so every second label is enough for the others to be read.
+    step = 1 if len(names) <= MOST_LABELS else 2
+    ticks = tuple((float(at), f"{plot['last'][at]:.0f}") for at in range(0, len(names), step))
+    way = record["metric"].removeprefix(MEAN_RANK).replace("_", " ")
+    drawing = bar_chart(
+        series,
+        title=f"Ranks of {place_of(record)}, {way}",
+        text=", ".join(titles),
+        x=Axis(-0.5, len(names) - 0.5, ticks, "rank, up to"),
+        y="share of queries",
+    )
+    return Plot(drawing, f"{place_of(record)}, {way}: mean rank {number(record['value'])}, n = {record['n']:,}")
 
 
 def composition_panels(gates: Gates) -> list[Panel]:
@@ -49,6 +91,16 @@ def composition_panels(gates: Gates) -> list[Panel]:
     ]
     note = "Small dots are baselines that do not use the image; an accuracy near them does not show that it was used."
     return rows_panel("Accuracy by kind of hard caption", rows, note=note)
+
+
+def word_order_panels(gates: Gates) -> list[Panel]:
+    """Return the accuracy on captions against their words in other orders, with the same baselines."""
+    rows = [
+        with_points(gates.row(record, place_of(record)), _blind_baselines(record))
+        for record in gates.of("word_order.accuracy")
+    ]
+    note = "Small dots are baselines that do not use the image."
+    return rows_panel("Accuracy on captions with their words in another order", rows, note=note)
 
 
 def correspondence_panels(gates: Gates) -> list[Panel]:
@@ -70,7 +122,15 @@ def correspondence_panels(gates: Gates) -> list[Panel]:
             Plot(drawing, f"{dataset}, within {distance}: {' / '.join(number(one['value']) for one in records)}")
         )
     distances = [one for one in gates.starting("correspondence.recall_") if not one["subset"]]
+    pairs = [plot for one in distances for plot in match_plots(one, gates.album)]
     return [
+        *plots_panel(
+            "Matches",
+            pairs,
+            note="Lines join points that the model takes for the same; a match within 2 cm is right. "
+            "These pairs have the most and the fewest right matches.",
+            legend=(("right", "right"), ("wrong", "wrong")),
+        ),
         *plots_panel("Recall by view angle", plots, legend=_legend(gates.starting("correspondence.recall_"))),
         *rows_panel("Recall by distance, all angles", gates.rows(distances)),
         *_keypoints(gates),
