@@ -151,6 +151,7 @@ def open_hub(entry: DataEntry, cache_dir: str | None) -> Opened:
         table,
         list(range(len(table))),
         _names_from_hub(entry.location) if online else None,
+        roots=_hub_caches(cache_dir),
         stamp=str(table._fingerprint),  # noqa: SLF001 - the hub's files do not change; `datasets` keys its caches by it
     )
     return _of_split(entry, opened, settled=True)
@@ -179,6 +180,16 @@ def _load_files(entry: DataEntry, builder: str, files: Sequence[str], cache_dir:
             )
     except Exception as error:  # third-party builders raise any exception
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
+
+
+def _hub_caches(cache_dir: str | None) -> tuple[str, ...]:
+    """Return the folders that files of the hub are in: a row that names any other file names one of this machine."""
+    import datasets  # noqa: PLC0415 - takes seconds
+    from huggingface_hub import constants  # noqa: PLC0415 - takes seconds
+
+    config = datasets.config
+    found = (constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, cache_dir)
+    return tuple(os.path.abspath(one) for one in found if one)  # noqa: PTH100 - links are not followed
 
 
 def _names_from_hub(repository: str) -> Path | None:
