@@ -191,12 +191,15 @@ class Target(torch.nn.Module):
             NotApplicableError: the features do not depend on the pixels by a function that has gradients.
             ModelError: the features differ.
         """
-        with torch.enable_grad():
-            found = self.features(pixels[:1].detach().clone().requires_grad_())
-            if not found.requires_grad:
-                raise NotApplicableError(f"{self.label} gives features without gradients, so it cannot be attacked")
         with torch.no_grad():
             ours = self.features(pixels).cpu().numpy()
+        try:
+            with torch.enable_grad():
+                found = self.features(pixels[:1].detach().clone().requires_grad_())
+        except RuntimeError as error:  # some operations of torch refuse tensors that need a gradient
+            raise NotApplicableError(f"{self.label} cannot be attacked: {one_line(error)}") from error
+        if not found.requires_grad:
+            raise NotApplicableError(f"{self.label} gives features without gradients, so it cannot be attacked")
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(stored, axis=1)
         cosines = (ours * stored).sum(axis=1) / lengths
         if not (cosines >= ALIKE).all():

@@ -213,6 +213,11 @@ class OfNumpy(SmallEncoder):
         return super().encode_image(pixels).detach().numpy()
 
 
+class Inference(SmallEncoder):
+    def encode_image(self, pixels):
+        return super().encode_image(pixels).numpy() if pixels.requires_grad else super().encode_image(pixels)
+
+
 class Detached(SmallEncoder):
     def encode_image(self, pixels):
         return super().encode_image(pixels).detach()
@@ -226,6 +231,7 @@ class Detached(SmallEncoder):
         (Patches, "does more with pixels than to resize and to scale each channel"),
         (Sharpened, r"makes pixels outside of the range of an image \(-"),
         (OfNumpy, "returns a ndarray in place of a tensor of torch, so it has no gradients"),
+        (Inference, "small cannot be attacked: Can't call numpy"),
         (Detached, "gives features without gradients, so it cannot be attacked"),
     ],
 )
