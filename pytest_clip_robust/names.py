@@ -16,6 +16,7 @@ ROLES = {
     "typographic": "sets on whose images the name of a wrong class is painted",
     "attacked": "sets of photographs with a wrong word on a note, each with the name of its object and the word",
     "invariance": "sets whose images and prompts are changed in ways that should not change an answer",
+    "adversarial": "sets whose images are attacked through the model's own gradients",
     "captions": "sets of images with captions, measured by retrieval in both directions",
     "composition": "sets of images with true and false captions, or of pairs of images with pairs of captions",
     "views": "posed RGB-D views, measured by geometric correspondence",
@@ -114,6 +115,9 @@ TextChange = Literal["paraphrase", "lower_case", "upper_case", "no_article", "pl
 TEXT_CHANGES: tuple[TextChange, ...] = get_args(TextChange)
 """Changes of prompts that should not change an answer."""
 
+ATTACK_BUDGETS = (0.5, 1.0, 2.0, 4.0)
+"""How far an attack may change each pixel, in 1/255 of its range."""
+
 OodScore = Literal["mcm", "msp", "max_logit", "energy", "entropy", "neglabel", "knn10", "mahalanobis"]
 OOD_SCORES: tuple[OodScore, ...] = get_args(OodScore)
 
@@ -159,6 +163,7 @@ REPORTS_OF_FINDINGS = ("fail", "inform")
 """What a finding of the study does that does not hold: it fails its test, or is only shown."""
 
 ASPECTS = {
+    "adversarial": "attacks through gradients",
     "calibration": "calibration",
     "composition": "composition",
     "correspondence": "3D correspondence",

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_clip_robust.config.sections import (
     DEFAULT_NEGATIVES,
+    AdversarialSettings,
     CorrespondenceSettings,
     CorruptionSettings,
     GateSettings,
@@ -46,6 +47,7 @@ SECTIONS = (
     "corruptions",
     "typographic",
     "invariance",
+    "adversarial",
     "correspondence",
     "multimodal",
 )
@@ -70,6 +72,7 @@ class Profile:
     corruptions: which kinds and severities, on how many images.
     typographic: on how many images wrong class names are painted.
     invariance: how many images are transformed, and how many combinations of transformations are tried.
+    adversarial: how many images are attacked, with how many steps.
     correspondence: image size, number of pairs, and bins of view angles.
     multimodal: what large multimodal models are asked, about how many images.
     """
@@ -89,6 +92,7 @@ class Profile:
     corruptions: CorruptionSettings = field(default_factory=CorruptionSettings)
     typographic: TypographicSettings = field(default_factory=TypographicSettings)
     invariance: InvarianceSettings = field(default_factory=InvarianceSettings)
+    adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     correspondence: CorrespondenceSettings = field(default_factory=CorrespondenceSettings)
     multimodal: MultimodalSettings = field(default_factory=MultimodalSettings)
 
@@ -165,6 +169,7 @@ def profile_from_content(content: Mapping[str, Any], path: Path) -> Profile:
         corruptions=replace(corruptions, depth=_resolve_folder(corruptions.depth, folder)),
         typographic=read_section(TypographicSettings, table("typographic"), where=f"{source}: typographic"),
         invariance=read_section(InvarianceSettings, table("invariance"), where=f"{source}: invariance"),
+        adversarial=read_section(AdversarialSettings, table("adversarial"), where=f"{source}: adversarial"),
         correspondence=read_section(CorrespondenceSettings, table("correspondence"), where=f"{source}: correspondence"),
         multimodal=read_section(MultimodalSettings, table("multimodal"), where=f"{source}: multimodal"),
     )

@@ -139,6 +139,22 @@ class InvarianceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdversarialSettings:
+    """The section ``[adversarial]``.
+
+    images: how many images of each set are attacked, spread evenly over its classes; 0 for all.
+    steps: of gradient per attack; at least 1.
+    """
+
+    images: Count = 64
+    steps: Count = 10
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps={self.steps}; expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorrespondenceSettings:
     """The section ``[correspondence]``.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.predictions import Predictions
+from pytest_clip_robust.evaluation.adversarial import Adversarial
 from pytest_clip_robust.evaluation.calibration import Calibration
 from pytest_clip_robust.evaluation.captions import Composition, Retrieval
 from pytest_clip_robust.evaluation.correspondence import Correspondence
@@ -28,8 +29,8 @@ class EvaluatedModel:
     """One model on the data sets of the profile; only samples that were never encoded before are encoded.
 
     spec, scale, bias: the model's own; logits are ``scale * cosine + bias``. Each aspect has an attribute: shape_bias,
-    ood, calibration, prompts, retrieval, composition, corruptions, typographic, invariance, correspondence and
-    multimodal.
+    ood, calibration, prompts, retrieval, composition, corruptions, typographic, invariance, adversarial,
+    correspondence and multimodal.
 
     Every method raises a ClipRobustError if a set cannot be read or encoded, or nothing can be measured on it.
     """
@@ -47,6 +48,7 @@ class EvaluatedModel:
         self.corruptions = Corruptions(features, session)
         self.typographic = Typographic(features, session)
         self.invariance = Invariance(features, session)
+        self.adversarial = Adversarial(features, session)
         self.correspondence = Correspondence(features, session)
         self.multimodal = Multimodal(features, session)
 

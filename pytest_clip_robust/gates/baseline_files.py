@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,9 @@ from pytest_clip_robust.core.evidence import COLUMN_TYPES, SHORT_DIGEST, Evidenc
 from pytest_clip_robust.core.measurement import Measurement
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.errors import BaselineError, shown
+from pytest_clip_robust.system.expansion import check_parquet
 from pytest_clip_robust.system.files import write_whole
-from pytest_clip_robust.system.lock import hold_lock
+from pytest_clip_robust.system.lock import hold_lock, private_folder
 from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.text import one_line
 
@@ -155,7 +154,9 @@ def read_columns(path: Path) -> dict[str, tuple[StoredColumn, ...]]:
     if not path.exists():
         return {}
     try:
-        parts = json.loads((pq.read_metadata(path).metadata or {})[EVIDENCE.encode()])
+        about = pq.read_metadata(path)
+        check_parquet(about)
+        parts = json.loads((about.metadata or {})[EVIDENCE.encode()])
         table = pq.read_table(path)
         arrays: dict[str, NDArray[Any]] = {}
         for name in COLUMN_TYPES:
@@ -262,8 +263,12 @@ def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice
 
 
 def lock_file() -> Path:
-    """Return the file that processes of this user lock while they write baselines."""
-    return Path(tempfile.gettempdir(), f"pytest-clip-robust-{os.getuid()}.lock")
+    """Return the file that processes of this user lock while they write baselines; nobody else can make it.
+
+    Raises:
+        OSError: its folder cannot be made, or is not this user's.
+    """
+    return private_folder() / "baselines.lock"
 
 
 def dump_entries(entries: Mapping[str, Entry]) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import stat
+import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_clip_robust.models.parameters import StateDict, find_parameters
 from pytest_clip_robust.models.shards import INDEX_SUFFIX, named_shards, shards_of
 from pytest_clip_robust.models.training_folders import advice
 from pytest_clip_robust.models.unpickling import RefusedError, load_restricted
+from pytest_clip_robust.system.expansion import ExpansionError, check_zip
 from pytest_clip_robust.system.quiet import quiet
 from pytest_clip_robust.system.text import one_line
 
@@ -188,6 +190,8 @@ def _load_safetensors(path: Path) -> object:
 def _load_torch(path: Path) -> tuple[object, bool]:
     """Return the content of a torch checkpoint, and whether it has more than tensors and plain containers."""
     try:
+        if zipfile.is_zipfile(path):
+            check_zip(path)
         with path.open("rb") as file, quiet():
             try:
                 return torch.load(file, map_location="cpu", weights_only=True), False
@@ -204,6 +208,8 @@ def _load_torch(path: Path) -> tuple[object, bool]:
             f"checkpoint {path} is not a torch checkpoint, or is damaged: copy it again, or save the plain "
             "state_dict, best as .safetensors"
         ) from error
+    except ExpansionError as error:
+        raise ModelError(f"checkpoint {path} is refused: {error}") from error
     except PermissionError as error:
         raise ModelError(f"checkpoint {path} cannot be read: {one_line(error)}") from error
     except Exception as error:  # a damaged pickle raises errors of any kind

@@ -24,6 +24,7 @@ from pyarrow import csv, parquet
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.expansion import check_gzip, check_parquet, check_zip
 from pytest_clip_robust.system.files import is_file, user_path
 from pytest_clip_robust.system.text import one_line, printable
 
@@ -76,7 +77,7 @@ def load_predictions(spec: ModelSpec, *, device: str, precision: str, compiled: 
         raise ModelError(f"{where}: no file {path}; expected an NPZ, Parquet or CSV file of saved predictions")
     try:
         columns = _read(path)
-    except (OSError, ValueError, KeyError, EOFError, pa.ArrowException, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, pa.ArrowException, zipfile.BadZipFile, MemoryError) as error:
         raise ModelError(f"{where}: {path} cannot be read: {one_line(error)}") from error
     saved, notes = _interpret(columns, spec, where)
     digest = hashlib.sha256(f"{spec.option('classes') or ''}|".encode() + path.read_bytes()).hexdigest()
@@ -95,11 +96,15 @@ def load_predictions(spec: ModelSpec, *, device: str, precision: str, compiled: 
 def _read(path: Path) -> Columns:
     name = path.name.casefold()
     if name.endswith(".npz"):
+        check_zip(path)
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     if name.endswith((".parquet", ".pq")):
+        check_parquet(parquet.read_metadata(path))
         return _of_table(parquet.read_table(path))
     if name.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
+        if name.endswith(".gz"):
+            check_gzip(path)
         return _of_table(_read_csv(path, "\t" if ".tsv" in name else ","))
     raise ValueError("expected a file that ends in .npz, .parquet, .csv, .tsv, .csv.gz or .tsv.gz")
 

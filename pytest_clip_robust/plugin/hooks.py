@@ -28,6 +28,7 @@ TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 MARKERS = (
     "clip_suite: a shipped robustness suite; collecting it without --model is a usage error.",
+    "clip_adversarial: attacks the model through its gradients; only profiles with the role `adversarial` run it.",
     "clip_also(name): run the test only if the profile lists `name` in corruptions.also.",
     "clip_gpu(memory=GIB, count=N): run the test where N GPUs (default: 1) have GIB of memory each, or fail it.",
     "clip_role(role, ...): run the test once per data set that has one of the roles, as argument `dataset`.",

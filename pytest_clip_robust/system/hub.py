@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,12 @@ from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 from pytest_clip_robust.system.text import one_line
 
 TIMEOUT_SECONDS = 10
+
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+"""Environment variables that forbid the hub; the hub's own client reads them when it is imported."""
+TRUE = ("1", "ON", "YES", "TRUE")
+
+constants.HF_HUB_DISABLE_TELEMETRY = True  # what a run measures is nobody else's business
 
 
 class HubError(Exception):
@@ -43,7 +50,7 @@ def cached_or_fetched(repository: str, files: Iterable[str], *, revision: str | 
         except HFValidationError as error:
             raise HubError(one_line(error)) from error
     if not reachable():
-        raise HubError(f"{repository} is not cached, and the hub at {constants.ENDPOINT} cannot be reached")
+        raise HubError(f"{repository} is not cached, and the hub at {constants.ENDPOINT} {unreachable()}")
     for file in wanted:
         try:
             return Path(hf_hub_download(repository, file, revision=revision))
@@ -66,11 +73,17 @@ def files_of(repository: str, *, revision: str | None = None) -> list[str]:
         HubError: the hub cannot be reached, or has no such repository or revision.
     """
     if not reachable():
-        raise HubError(f"{repository} is not completely cached, and the hub at {constants.ENDPOINT} cannot be reached")
+        raise HubError(f"{repository} is not completely cached, and the hub at {constants.ENDPOINT} {unreachable()}")
     try:
         return list(HfApi().list_repo_files(repository, revision=revision))
     except (HfHubHTTPError, OSError) as error:
         raise HubError(f"listing the files of {repository} failed ({one_line(error)})") from error
+
+
+def unreachable() -> str:
+    """Return why the hub is not asked, for messages: a variable forbids it, or it does not answer."""
+    variable = next((name for name in OFFLINE if os.environ.get(name, "").upper() in TRUE), "")
+    return f"is not asked, since {variable} is set" if variable else "cannot be reached"
 
 
 @cache

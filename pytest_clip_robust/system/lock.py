@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,6 +15,24 @@ from pytest_clip_robust.system.notice import Notice, log_notice
 
 NOTICE_SECONDS = 10.0
 """Shorter waits are not announced."""
+
+
+def private_folder() -> Path:
+    """Return this user's folder for lock files in the folder for temporary files; it is made if it does not exist.
+
+    Its name can be guessed, so it counts only if it is a folder of this user that nobody else can write: a link that
+    another user put there would lead a lock into any file of this user.
+
+    Raises:
+        OSError: it cannot be made, or is not such a folder.
+    """
+    folder = Path(tempfile.gettempdir(), f"pytest-clip-robust-{os.getuid()}")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OSError(f"{folder} is not a folder that only this user can write; remove it, or set TMPDIR")
+    return folder
 
 
 @contextmanager

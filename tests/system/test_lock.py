@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -9,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from pytest_clip_robust.system import lock as lock_module
-from pytest_clip_robust.system.lock import hold_lock
+from pytest_clip_robust.system.lock import hold_lock, private_folder
 
 HOLD = """
 import sys, time
@@ -110,3 +113,34 @@ def test_an_error_of_the_work_is_passed_on_and_the_lock_released(tmp_path, error
             raise error
         with FileLock(tmp_path / "some.lock", timeout=1):
             pass
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"pytest-clip-robust-{os.getuid()}"
+
+
+def test_the_folder_of_locks_is_this_users_alone(temporary):
+    before = os.umask(0)
+    try:
+        assert private_folder() == temporary
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+    assert private_folder() == temporary
+
+
+@pytest.mark.parametrize("kind", ["link", "open", "file", "dangling link"])
+def test_a_folder_of_locks_that_others_can_change_is_refused(temporary, tmp_path, kind):
+    (tmp_path / "mine").mkdir()
+    if kind == "open":
+        temporary.mkdir()
+        temporary.chmod(0o777)
+    elif kind == "file":
+        temporary.touch()
+    else:
+        temporary.symlink_to(tmp_path / ("mine" if kind == "link" else "nothing"))
+    with pytest.raises(OSError, match="is not a folder that only this user can write; remove it, or set TMPDIR"):
+        private_folder()
+    assert not list((tmp_path / "mine").iterdir())

@@ -131,6 +131,8 @@ def opened(source: str | io.BytesIO) -> Iterator[Image.Image]:
     try:
         with Image.open(source) as image:
             yield image
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"it has more than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it") from None
+    except (OSError, ValueError, SyntaxError) as error:
         reason = " ".join(str(error).replace(repr(source), "the file").split())
         raise DataError(f"it cannot be decoded ({reason}): replace or remove it") from error

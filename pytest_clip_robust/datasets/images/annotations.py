@@ -18,6 +18,7 @@ from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.datasets.images.labels import canonical
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.names import FACTORS
+from pytest_clip_robust.system.expansion import ExpansionError, check_gzip
 from pytest_clip_robust.system.text import printable
 
 PROTOTYPES = "prototypical_paths.csv"
@@ -128,12 +129,13 @@ def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 if not isinstance(line, dict):
                     raise DataError(f"{where}: {text[:40]!r} is not a JSON object")
                 yield where, line
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, ExpansionError) as error:
         raise DataError(f"annotations {path} cannot be read: {error}") from error
 
 
 def _open(path: Path) -> TextIO:
     if path.suffix == ".gz":
+        check_gzip(path)
         return gzip.open(path, "rt", encoding="utf-8")
     return path.open(encoding="utf-8")
 

@@ -75,7 +75,11 @@ def decode_depth(content: bytes) -> NDArray[np.float32]:
             if image.mode not in DEPTH_MODES:
                 raise DataError(f"its depth map is an image of mode {image.mode}: expected one channel, such as 16 bit")
             depth = np.asarray(image)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError("its depth map has more pixels than Pillow's limit: shrink it") from None
+    except MemoryError:  # a header of a few bytes can ask for any size
+        raise DataError("its depth map asks for more memory than there is: replace it") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"its depth map cannot be decoded ({' '.join(str(error).split())})") from error
     if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.number) or np.iscomplexobj(depth):
         raise DataError(f"its depth map has shape {depth.shape} and type {depth.dtype}: expected (H, W) of numbers")

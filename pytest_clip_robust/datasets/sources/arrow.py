@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,18 +33,19 @@ BYTES_OR_PATHS = frozenset({"binary", "large_binary", "string", "large_string"})
 
 @dataclass(frozen=True, slots=True)
 class ArrowReader:
-    """Reads the images of a column of a memory-mapped `datasets.Dataset`; `folder` is that of files it names."""
+    """Reads the images of a column of a memory-mapped `datasets.Dataset`; see `named_file` for files that it names."""
 
     dataset: Any
     column: str
     folder: str = ""
+    roots: tuple[str, ...] = ()
 
     def __call__(self, index: int, /) -> bytes:
         """Return the encoded image of row `index`."""
         value = self.dataset[index][self.column]
         content: bytes | None = value and value["bytes"]
         if content is None and value and value["path"]:
-            path = named_file(value["path"], self.folder)
+            path = named_file(value["path"], self.folder, self.roots)
             if path is None:
                 raise DataError(
                     f"column {self.column!r} names the file {printable(value['path'])}, which does not exist"
@@ -59,7 +61,7 @@ class Opened:
     """A `datasets.Dataset`, and what is known about the files that it was made from.
 
     rows: the number of every row in the files. names_file: the file of class names next to them, or None.
-    folder: the folder of files that rows can name.
+    folder: the folder of files that rows can name. roots: the folders that such files must be in; empty for any.
     stamp: changes whenever the files change, or None where that cannot be promised. remarks: lines for the user.
     """
 
@@ -67,6 +69,7 @@ class Opened:
     rows: list[int]
     names_file: Path | None
     folder: str = ""
+    roots: tuple[str, ...] = ()
     stamp: str | None = None
     remarks: tuple[str, ...] = ()
 
@@ -75,8 +78,18 @@ class Opened:
         return replace(self, table=self.table.select(positions), rows=[self.rows[i] for i in positions])
 
 
-def named_file(path: str, folder: str) -> Path | None:
-    """Return the file that a row names, relative to the folder of its table or to the current one; None if missing."""
+def named_file(path: str, folder: str, roots: Sequence[str] = ()) -> Path | None:
+    """Return the file that a row names, relative to the folder of its table or to the current one; None if missing.
+
+    roots: the folders that it must be in, for tables that others made; empty for any.
+
+    Raises:
+        DataError: it is in none of them, or a relative name leads out of its folder.
+    """
+    place = os.path.abspath(path)  # noqa: PTH100 - links are not followed, which the cache of the hub consists of
+    outside = bool(roots) and not any(os.path.commonpath([place, root]) == root for root in roots)
+    if outside or os.path.normpath(path).startswith(os.pardir):
+        raise DataError(f"a row names the file {printable(path)}, which is not in a folder of its data set: refused")
     places = [Path(folder) / path, Path(path)] if folder else [Path(path)]
     return next((place for place in places if is_file(place)), None)
 
@@ -126,7 +139,7 @@ def table_images(entry: DataEntry, opened: Opened, *, column: str = "") -> Rows:
     """
     images, image = _image_column(entry, opened.table, column)
     return Rows(
-        read=ArrowReader(images, image, opened.folder),
+        read=ArrowReader(images, image, opened.folder, opened.roots),
         samples=_sample_names(images, image, opened),
         labels=[entry.name] * len(opened.table),
         stamps=_stamps(images, image, opened),
@@ -153,7 +166,7 @@ def table_depth(entry: DataEntry, opened: Opened) -> DepthRows | None:
         raise DataError(f"data set {entry.name!r}: column {column!r} of type {feature} does not hold depth maps")
     with quiet_datasets():
         maps = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    return DepthRows(ArrowReader(maps, column, opened.folder), _stamps(maps, column, opened))
+    return DepthRows(ArrowReader(maps, column, opened.folder, opened.roots), _stamps(maps, column, opened))
 
 
 def table_intrinsics(entry: DataEntry, table: Any) -> NDArray[np.float32] | None:
@@ -222,7 +235,7 @@ def _stamps(images: Any, image: str, opened: Opened) -> list[str | None]:
     outside = [i for i, empty in enumerate(_field(images, image, "bytes", empty=True)) if empty]
     if outside:
         paths = _field(images, image, "path")
-        files = [str(named_file(paths[i] or "", opened.folder) or "") for i in outside]
+        files = [str(named_file(paths[i] or "", opened.folder, opened.roots) or "") for i in outside]
         for i, stamp in zip(outside, file_stamps(files), strict=True):
             stamps[i] = stamp
     return stamps

@@ -21,7 +21,7 @@ from pytest_clip_robust.datasets.sources.delimited import Line, read_delimited
 from pytest_clip_robust.datasets.sources.folders import depth_files
 from pytest_clip_robust.datasets.sources.rows import DepthRows, FileReader, Rows, file_rows, file_stamps
 from pytest_clip_robust.datasets.sources.splits import SPLIT, no_such_split, split_remark, split_rows
-from pytest_clip_robust.datasets.sources.walk import spelled_file
+from pytest_clip_robust.datasets.sources.walk import check_inside, spelled_file
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, read_text, user_path
 from pytest_clip_robust.system.text import printable
@@ -46,6 +46,7 @@ def csv_table(entry: DataEntry, *, labelled: bool) -> Rows:
         for column in (image, label) if label else (image,):
             if not line.values[column].strip():
                 raise DataError(f"data set {entry.name!r}: {path}, line {line.number} has no {column!r}")
+        check_inside(root, line.values[image], f"{where}, line {line.number}", absolute=True)
         file = spelled_file(root / line.values[image])
         if file is None:
             missing = printable(str(root / line.values[image]))
@@ -104,6 +105,8 @@ def _depth(
     column = entry.depth or DEPTH
     if column not in columns:
         return depth_files(entry, samples)
+    for line in lines:
+        check_inside(root, line.values[column], f"data set {entry.name!r}: line {line.number}", absolute=True)
     paths = [str(root / line.values[column]) for line in lines]
     missing = next((path for path in paths if not is_file(Path(path))), None)
     if missing is not None:

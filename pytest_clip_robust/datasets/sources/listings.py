@@ -16,7 +16,7 @@ from typing import Any
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.delimited import read_delimited
 from pytest_clip_robust.datasets.sources.splits import no_such_split, split_remark, split_rows
-from pytest_clip_robust.datasets.sources.walk import matching_files, spelled_file, visible
+from pytest_clip_robust.datasets.sources.walk import check_inside, matching_files, spelled_file, visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, is_folder, read_text, user_path
 from pytest_clip_robust.system.text import printable
@@ -146,6 +146,7 @@ class ImageFinder:
         return self._places[file]
 
     def _find(self, file: str, where: str) -> Path:
+        check_inside(self._root, file, where, absolute=True)
         parts = Path(file).parts
         shorter = ("/".join(parts[-2:]), parts[-1]) if len(parts) > 1 else ()
         padded = (file.zfill(COCO_DIGITS),) if file.isdecimal() else ()

@@ -125,14 +125,14 @@ def open_hub(entry: DataEntry, cache_dir: str | None) -> Opened:
     Raises:
         DataError: there is no such data set, or it cannot be read; the message names the set.
     """
-    from pytest_clip_robust.system.hub import reachable  # noqa: PLC0415 - as late as `datasets`
+    from pytest_clip_robust.system.hub import reachable, unreachable  # noqa: PLC0415 - as late as `datasets`
 
     try:
         with quiet_datasets():
             import datasets  # noqa: PLC0415 - takes seconds
 
-            online = reachable()
-            with _offline_unless(online):
+            online = not datasets.config.HF_HUB_OFFLINE and reachable()  # HF_DATASETS_OFFLINE counts here only
+            with _offline_unless(online=online):
                 split = entry.split or chosen_split(entry, datasets.get_dataset_split_names(entry.location))
                 table = prepare(
                     lambda folder: datasets.load_dataset(entry.location, split=split, cache_dir=folder), cache_dir
@@ -140,7 +140,7 @@ def open_hub(entry: DataEntry, cache_dir: str | None) -> Opened:
     except DataError:
         raise
     except (ConnectionError, FileNotFoundError) as error:
-        state = "has no such data set" if online else "cannot be reached, and it is not cached"
+        state = "has no such data set" if online else f"{unreachable()}, and it is not cached"
         raise DataError(
             f"data set {entry.name!r}: no folder {entry.location} here, and the hub {state}; "
             f"give a local copy with --clip-data {entry.name}=/path"
@@ -151,6 +151,7 @@ def open_hub(entry: DataEntry, cache_dir: str | None) -> Opened:
         table,
         list(range(len(table))),
         _names_from_hub(entry.location) if online else None,
+        roots=_hub_caches(cache_dir),
         stamp=str(table._fingerprint),  # noqa: SLF001 - the hub's files do not change; `datasets` keys its caches by it
     )
     return _of_split(entry, opened, settled=True)
@@ -171,14 +172,25 @@ def _load_files(entry: DataEntry, builder: str, files: Sequence[str], cache_dir:
         with quiet_datasets():
             import datasets  # noqa: PLC0415 - takes seconds
 
-            return prepare(
-                lambda folder: datasets.load_dataset(
-                    builder, name=name, data_files={"data": patterns}, split="data", cache_dir=folder
-                ),
-                cache_dir,
-            )
+            with _offline_unless(online=False):
+                return prepare(
+                    lambda folder: datasets.load_dataset(
+                        builder, name=name, data_files={"data": patterns}, split="data", cache_dir=folder
+                    ),
+                    cache_dir,
+                )
     except Exception as error:  # third-party builders raise any exception
         raise DataError(f"data set {entry.name!r}: {entry.location} cannot be read: {_why(error)}") from error
+
+
+def _hub_caches(cache_dir: str | None) -> tuple[str, ...]:
+    """Return the folders that files of the hub are in: a row that names any other file names one of this machine."""
+    import datasets  # noqa: PLC0415 - takes seconds
+    from huggingface_hub import constants  # noqa: PLC0415 - takes seconds
+
+    config = datasets.config
+    found = (constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, cache_dir)
+    return tuple(os.path.abspath(one) for one in found if one)  # noqa: PTH100 - links are not followed
 
 
 def _names_from_hub(repository: str) -> Path | None:
@@ -192,16 +204,20 @@ def _names_from_hub(repository: str) -> Path | None:
 
 
 @contextmanager
-def _offline_unless(online: bool) -> Iterator[None]:  # noqa: FBT001 - reads as a sentence
-    """Restrict `datasets` to its cache if the hub cannot be reached, which would cost half a minute per file."""
+def _offline_unless(*, online: bool) -> Iterator[None]:
+    """Restrict `datasets` to its cache if the hub cannot be reached, which would cost half a minute per file.
+
+    It also counts every load, of local files as well, by a request to the hub; here it does not.
+    """
     import datasets  # noqa: PLC0415 - takes seconds
 
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not online
+    config = datasets.config
+    before = config.HF_HUB_OFFLINE, config.HF_UPDATE_DOWNLOAD_COUNTS
+    config.HF_HUB_OFFLINE, config.HF_UPDATE_DOWNLOAD_COUNTS = before[0] or not online, False
     try:
         yield
     finally:
-        datasets.config.HF_HUB_OFFLINE = before
+        config.HF_HUB_OFFLINE, config.HF_UPDATE_DOWNLOAD_COUNTS = before
 
 
 def _why(error: BaseException) -> str:

@@ -160,6 +160,23 @@ def matching_files(path: Path) -> list[Path]:
     return visible(Path(one) for one in found if is_file(Path(one)))
 
 
+def check_inside(folder: Path, name: str, where: str, *, absolute: bool = False) -> None:
+    """Check that a file that a listing names is in `folder` or below; `where` begins the message.
+
+    absolute: accept whole paths as well, which a user writes who means them. Links inside of the folder are followed.
+
+    Raises:
+        DataError: the name leads out of the folder.
+    """
+    if absolute and os.path.isabs(name):  # noqa: PTH117 - as it stands in the listing
+        return
+    above, place = os.path.abspath(folder), os.path.abspath(folder / name)  # noqa: PTH100 - links are not followed
+    if os.path.commonpath([above, place]) != above:
+        raise DataError(
+            f"{where}: {printable(name)} leads out of {printable(str(folder))}: give the folder that holds all files"
+        )
+
+
 def spelled_file(path: Path) -> Path | None:
     """Return `path` as the file system spells it in Unicode, composed or not; None if there is no such file."""
     spellings = (str(path), *(unicodedata.normalize(form, str(path)) for form in ("NFC", "NFD")))

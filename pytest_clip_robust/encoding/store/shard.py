@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pytest_clip_robust.system.expansion import ExpansionError, check_parquet
+
 FORMAT_VERSION = "1"
 
 DAMAGED = ".damaged"
@@ -79,7 +81,10 @@ def unpack(name: str, content: bytes) -> ShardRows:
     if parts is None or not is_intact(name, content):
         raise DamagedShardError("its bytes do not match the SHA-256 in its name")
     try:
+        check_parquet(pq.read_metadata(pa.BufferReader(content)))
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
+    except ExpansionError as error:
+        raise DamagedShardError(str(error)) from error
     except (pa.ArrowException, OSError) as error:
         raise DamagedShardError("it is not a Parquet file") from error
     version = (table.schema.metadata or {}).get(_VERSION_FIELD, b"none").decode(errors="replace")

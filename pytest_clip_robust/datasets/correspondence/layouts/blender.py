@@ -30,7 +30,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.reader import ImageReader
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
-from pytest_clip_robust.datasets.sources.walk import visible
+from pytest_clip_robust.datasets.sources.walk import check_inside, visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, is_folder, read_json
 from pytest_clip_robust.system.text import printable
@@ -146,6 +146,7 @@ def _picture(frame: Any, scene: Path, where: str) -> Path:
     file = frame.get("file_path") if isinstance(frame, dict) else None
     if not isinstance(file, str) or not file:
         raise DataError(f"{where}: file_path={file!r}; expected the name of an image file")
+    check_inside(scene.parent, str(scene / file), where)  # scenes can share a folder of pictures next to them
     named = scene / file
     return named if is_file(named) else existing_file(named.with_name(f"{named.name}.png"), where)
 

@@ -28,7 +28,7 @@ from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, Pose
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
-from pytest_clip_robust.datasets.sources.walk import is_tool_path
+from pytest_clip_robust.datasets.sources.walk import check_inside, is_tool_path
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, read_json, read_text, user_path
 from pytest_clip_robust.system.text import printable
@@ -174,6 +174,7 @@ def _scene_and_file(path: PurePosixPath) -> tuple[str, str]:
 
 
 def _files(scene: Path, file: str, where: str) -> tuple[Path, Path]:
+    check_inside(scene, str(scene / "images" / file), where)
     picture, depth = scene / "images" / file, scene / "depth" / f"{Path(file).stem}.png"
     small = [path.with_name(f"{SMALL}{path.name}") for path in (picture, depth)]
     if all(is_file(path) for path in small):

@@ -28,6 +28,7 @@ from pytest_clip_robust.datasets.sources.rows import DepthRows, file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
 from pytest_clip_robust.datasets.sources.walk import visible
 from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.system.expansion import check_zip
 from pytest_clip_robust.system.files import read_text
 
 INTRINSICS = "intrinsics.npz"
@@ -91,9 +92,10 @@ def _listings(root: Path) -> dict[str, Path]:
 
 def _arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
     try:
+        check_zip(path)
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+    except (OSError, ValueError, AttributeError, TypeError, BadZipFile, MemoryError) as error:
         raise DataError(f"{where}: {path} is not an .npz file of plain arrays ({error})") from error
 
 

@@ -22,7 +22,7 @@ from pytest_clip_robust.datasets.correspondence.layouts.files import existing_fi
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.rows import file_rows
 from pytest_clip_robust.datasets.sources.splits import chosen_split
-from pytest_clip_robust.datasets.sources.walk import visible
+from pytest_clip_robust.datasets.sources.walk import check_inside, visible
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import is_file, is_folder, read_json, read_text
 from pytest_clip_robust.system.text import printable
@@ -66,6 +66,8 @@ def read_spair(entry: DataEntry, root: Path) -> KeypointRows:
         viewpoints.append(_viewpoint(pair, f"{where}: {path}"))
     if not pairs:
         raise DataError(f"{where}: no pairs in {root / PAIRS / split}")
+    for label, name in views:
+        check_inside(root, str(root / "JPEGImages" / f"{label}/{name}"), where)
     objects = [_object(root / "ImageAnnotation" / label / f"{Path(name).stem}.json", where) for label, name in views]
     samples = [f"{label}/{name}" for label, name in views]
     paths = [str(existing_file(root / "JPEGImages" / sample, where)) for sample in samples]
