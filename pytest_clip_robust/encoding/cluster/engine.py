@@ -14,7 +14,8 @@ import torch
 from pytest_clip_robust.encoding.cluster.connection import Connection
 from pytest_clip_robust.encoding.cluster.plan import WorkerPlan, plan_workers
 from pytest_clip_robust.encoding.cluster.pool import START_SECONDS, WorkerPool
-from pytest_clip_robust.encoding.cluster.sending import WorkerSettings, without_weights
+from pytest_clip_robust.encoding.cluster.sending import without_weights
+from pytest_clip_robust.encoding.cluster.worker import WorkerSettings
 from pytest_clip_robust.encoding.engines.base import EncodedBatch, Job
 from pytest_clip_robust.encoding.engines.blocks import cut
 from pytest_clip_robust.errors import ConfigError
@@ -67,7 +68,7 @@ class RayEngine:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         plan = plan_workers(self._device, nodes, threads=threads)
         if self._pool is None:
-            self._pool = WorkerPool(ray, self._settings(plan), start_seconds=self._start_seconds)
+            self._pool = WorkerPool(ray, self._settings(plan), start_seconds=self._start_seconds, notice=self._notice)
         parts = cut(job, workers=plan.most, batch_size=self._batch_size, on_cpu=plan.device == "cpu")
         try:
             reference = ray.put(without_weights(job))

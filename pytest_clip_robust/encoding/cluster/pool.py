@@ -9,9 +9,9 @@ from typing import Any
 
 from pytest_clip_robust import __version__
 from pytest_clip_robust.encoding.cluster.plan import WorkerPlan
-from pytest_clip_robust.encoding.cluster.sending import WorkerSettings
-from pytest_clip_robust.encoding.cluster.worker import EncodedBlock, Worker
+from pytest_clip_robust.encoding.cluster.worker import EncodedBlock, Worker, WorkerSettings
 from pytest_clip_robust.errors import ConfigError
+from pytest_clip_robust.system.notice import Notice, log_notice
 from pytest_clip_robust.system.text import one_line
 
 AHEAD = 2
@@ -27,8 +27,16 @@ POLL_SECONDS = 1.0
 class WorkerPool:
     """Workers of a cluster; they keep their models from one job to the next."""
 
-    def __init__(self, ray: Any, settings: WorkerSettings, *, start_seconds: float = START_SECONDS) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        settings: WorkerSettings,
+        *,
+        start_seconds: float = START_SECONDS,
+        notice: Notice = log_notice,
+    ) -> None:
         """Use the connected `ray`; if no worker starts within `start_seconds`, a job fails instead of waiting."""
+        self._notice = notice
         self._ray, self._settings, self._limit = ray, settings, start_seconds
         self._starting: dict[Any, Any] = {}
         self._ready: list[Any] = []
@@ -63,6 +71,7 @@ class WorkerPool:
                         yield block
                         continue
                     self._end(worker)
+                    self._notice(f"a worker of Ray was lost, and its work is done again: {_first_line(block)}")
                     lost[part.start] += 1
                     waiting.appendleft(part)
                     if lost[part.start] >= LOSSES:
@@ -148,8 +157,11 @@ class WorkerPool:
 
 
 def _lost_again(part: slice, error: Exception) -> ConfigError:
-    reason = one_line(str(error).strip().splitlines()[0])
     return ConfigError(
         f"--clip-engine ray: {LOSSES} workers were lost while they encoded the same {part.stop - part.start} samples "
-        f"({reason}): give nodes more memory, or try a smaller --clip-batch-size"
+        f"({_first_line(error)}): give nodes more memory, or try a smaller --clip-batch-size"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return one_line(next(iter(str(error).strip().splitlines()), type(error).__name__))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from pytest_clip_robust.encoding.engines.base import Job
@@ -20,25 +19,6 @@ REMEDIES = {
     "arithmetic": "choose a --clip-device that this machine and the cluster both have, or --clip-precision=fp32",
 }
 """What a model is known by, and what to do if it differs between two machines."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """The settings of a worker process.
-
-    device: ``"cpu"`` or ``"cuda"``. threads: of torch. batch_size, workers: as in `LocalEngine`.
-    pixels: the folder of the pixel cache, None for no cache, and pixel_bytes: its size.
-    folder, paths: this process's working directory and import paths, for models that are named relative to them.
-    """
-
-    device: str
-    threads: int
-    batch_size: int | None = None
-    workers: int | None = None
-    pixels: Path | None = None
-    pixel_bytes: int = 0
-    folder: str = ""
-    paths: tuple[str, ...] = ()
 
 
 def without_weights(job: Job) -> Job:

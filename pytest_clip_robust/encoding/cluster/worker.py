@@ -19,13 +19,31 @@ from pytest_clip_robust.errors import ClipRobustError
 from pytest_clip_robust.system.threads import THREAD_CAPS, waiting
 
 if TYPE_CHECKING:
-    from pytest_clip_robust.encoding.cluster.sending import WorkerSettings
     from pytest_clip_robust.encoding.engines.base import EncodedBatch, Job
     from pytest_clip_robust.encoding.engines.local import LocalEngine
     from pytest_clip_robust.models.protocols import LoadedModel
 
 KEPT_MODELS = 2
 """The model under test and its reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The settings of a worker process.
+
+    device: ``"cpu"`` or ``"cuda"``. threads: of torch. batch_size, workers: as in `LocalEngine`.
+    pixels: the folder of the pixel cache, None for no cache, and pixel_bytes: its size.
+    folder, paths: this process's working directory and import paths, for models that are named relative to them.
+    """
+
+    device: str
+    threads: int
+    batch_size: int | None = None
+    workers: int | None = None
+    pixels: Path | None = None
+    pixel_bytes: int = 0
+    folder: str = ""
+    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_clip_robust.core.arrays import row_slices
+from pytest_clip_robust.encoding.dense.matching import PAIRS_AT_A_TIME
 from pytest_clip_robust.encoding.engines.answering import QUESTIONS, questions_by_length
-from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, Job, LikelihoodJob, TextJob
+from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, Job, LikelihoodJob, PairJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, LARGEST_BATCH
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+_SAMPLES = {
+    ImageJob: "positions",
+    TextJob: "texts",
+    LikelihoodJob: "positions",
+    AnswerJob: "asked",
+    PairJob: "pairs",
+}
+"""The attribute of each kind of job that has an entry per sample."""
 
 BLOCKS_PER_WORKER = 4
 """So many blocks for each worker keep all of them busy until the end, although some are faster than others."""
@@ -20,9 +32,8 @@ BATCHES_PER_BLOCK = 16
 
 def samples_of(job: Job) -> Mapping[str, Any]:
     """Return what a job asks for each sample, by digest."""
-    if isinstance(job, ImageJob | LikelihoodJob):
-        return job.positions
-    return job.texts if isinstance(job, TextJob) else job.asked
+    found: Mapping[str, Any] = getattr(job, _SAMPLES[type(job)])
+    return found
 
 
 def in_order(job: Job) -> list[str]:
@@ -32,13 +43,11 @@ def in_order(job: Job) -> list[str]:
     return questions_by_length(job) if isinstance(job, AnswerJob) else list(samples_of(job))
 
 
-def part_of(job: Job, digests: Sequence[str]) -> Job:
+def part_of(job: AnyJob, digests: Iterable[str]) -> AnyJob:
     """Return the job for some of its samples."""
     samples = samples_of(job)
-    some = {digest: samples[digest] for digest in digests}
-    if isinstance(job, ImageJob | LikelihoodJob):
-        return replace(job, positions=some)
-    return replace(job, texts=some) if isinstance(job, TextJob) else replace(job, asked=some)
+    some: Any = {_SAMPLES[type(job)]: {digest: samples[digest] for digest in digests}}
+    return replace(job, **some)
 
 
 def texts_by_length(texts: Mapping[str, str]) -> list[str]:
@@ -61,6 +70,8 @@ def cut(job: Job, *, workers: int, batch_size: int | None, on_cpu: bool) -> list
 
 def _batch(job: Job, batch_size: int | None) -> int:
     """Return the samples per batch of the local engine for a model on the CPU."""
+    if isinstance(job, PairJob):
+        return PAIRS_AT_A_TIME
     if isinstance(job, TextJob):
         return CPU_BATCH
     return batch_size or (CPU_BATCH if isinstance(job, ImageJob) else QUESTIONS)

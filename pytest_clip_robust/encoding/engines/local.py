@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from pytest_clip_robust.core.arrays import row_slices
+from pytest_clip_robust.encoding.dense.matching import match_pairs
 from pytest_clip_robust.encoding.engines.answering import answers, likelihoods
-from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, TextJob
+from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, PairJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
 from pytest_clip_robust.encoding.engines.blocks import texts_by_length
@@ -66,6 +67,8 @@ class LocalEngine:
             return self._texts(job)
         if isinstance(job, LikelihoodJob):
             return likelihoods(job, batch_size=self._image_batch)
+        if isinstance(job, PairJob):
+            return match_pairs(job, notice=self._notice)
         return answers(job, batch_size=self._image_batch)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
