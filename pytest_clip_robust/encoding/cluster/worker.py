@@ -62,7 +62,7 @@ class Worker:
         """Prepare the process; nothing is loaded before the first block."""
         os.environ.update(dict.fromkeys(THREAD_CAPS, str(settings.threads)))
         os.environ.update(waiting(os.environ))
-        if Path(settings.folder).is_dir():
+        if settings.folder and Path(settings.folder).is_dir():
             os.chdir(settings.folder)
         sys.path.extend(path for path in settings.paths if path not in sys.path)
         self._settings = settings
