@@ -85,6 +85,7 @@ class Connection:
 
     def _start(self) -> None:
         """Start a cluster whose files and token only this user can read."""
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray lets its workers yield to every other process
         folder = tempfile.mkdtemp(prefix="clip-robust-", dir=_short_temporary())
         self._undo.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         if not _has_token():

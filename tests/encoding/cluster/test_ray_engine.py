@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-SOON_DEAD = {"health_check_period_ms": 300, "health_check_timeout_ms": 300, "health_check_failure_threshold": 3}
+SETTINGS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def cluster():
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        nodes = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SOON_DEAD})
+        nodes = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SETTINGS})
         try:
             nodes.second = nodes.add_node(**NODE)
             ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
