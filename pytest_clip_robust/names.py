@@ -156,6 +156,9 @@ PHOTO = "photo"
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
+LOCAL_ENGINE, RAY_ENGINE = "local", "ray"
+"""What encodes: this process, or a Ray cluster, which can also be named by its address."""
+
 CORRECTIONS = ("benjamini-hochberg", "bonferroni")
 """How the level of a run is kept with many gates."""
 

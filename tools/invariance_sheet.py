@@ -24,6 +24,7 @@ from pytest_clip_robust.evaluation.corrupted_images import take_evenly
 from pytest_clip_robust.evaluation.model import EvaluatedModel
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.names import LOCAL_ENGINE
 from pytest_clip_robust.properties.invariance import SEARCHED
 
 SHOWN, GAP, LINE = 150, 6, 17
@@ -68,6 +69,7 @@ def settings(cache: str) -> RunConfig:
         precision="fp32",
         batch_size=None,
         workers=0,
+        engine=LOCAL_ENGINE,
         pixel_cache=0,
         compile=False,
         worker_memory=None,

@@ -29,6 +29,7 @@ class RunConfig:
     alpha: the chance that a run calls any gate regressed while nothing got worse.
     correction: how alpha is kept with many gates: ``benjamini-hochberg``, when all of them have run, or ``bonferroni``.
     batch_size: images per batch, and workers: processes that decode, None for the engine's choice.
+    engine: ``local``, ``ray``, or the address of a Ray cluster.
     pixel_cache: the bytes that resized images may take, 0 for none. compile: whether torch.compile is asked for.
     worker_memory: the GiB that a worker of xdist needs on its device, or None for a device that no other worker uses.
     worker_gpus: how many GPUs the first worker of xdist gets.
@@ -51,6 +52,7 @@ class RunConfig:
     precision: str
     batch_size: int | None
     workers: int | None
+    engine: str
     pixel_cache: int
     compile: bool
     worker_memory: float | None

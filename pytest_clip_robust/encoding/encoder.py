@@ -40,6 +40,7 @@ from pytest_clip_robust.encoding.engines.base import (
     LikelihoodJob,
     TextJob,
 )
+from pytest_clip_robust.encoding.engines.blocks import part_of
 from pytest_clip_robust.encoding.engines.local import LocalEngine, image_width
 from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
@@ -170,7 +171,7 @@ class Encoder:
             DataError: a picture or its depth cannot be read, or a view has fewer than two points of known depth.
             ModelError: the model has no dense features, or they are unusable.
         """
-        return view_errors(self._rows(model, view_matching(model, views, pairs, size=size, notice=self._notice)))
+        return view_errors(self._rows(model, view_matching(model, views, pairs, size=size)))
 
     def view_places(
         self, model: LoadedModel, views: ViewSet, pairs: NDArray[np.int64], *, size: int
@@ -185,7 +186,7 @@ class Encoder:
         """
         if isinstance(model.encoder, FeaturePack):
             return []
-        return match_places(self._rows(model, place_matching(model, views, pairs, size=size, notice=self._notice)))
+        return match_places(self._rows(model, place_matching(model, views, pairs, size=size)))
 
     def keypoint_pairs(
         self, model: LoadedModel, keypoints: KeypointSet, pairs: NDArray[np.int64], *, size: int
@@ -199,7 +200,7 @@ class Encoder:
             DataError: a picture cannot be read.
             ModelError: the model has no dense features, or they are unusable.
         """
-        matching = keypoint_matching(model, keypoints, pairs, size=size, notice=self._notice)
+        matching = keypoint_matching(model, keypoints, pairs, size=size)
         return keypoint_errors(self._rows(model, matching))
 
     def likelihoods(
@@ -274,11 +275,15 @@ class Encoder:
             return read_pack(model.encoder, matching.key, matching.digests, pairs, name=_name(model))
         if not isinstance(model.encoder, EncodesDensely):
             _ = model.image_encoder  # raises before anything is read
+
+        def encode(missing: Sequence[str]) -> Iterator[EncodedBatch]:
+            return self._engine.encode(part_of(matching.job, missing))
+
         return complete(
             self._store,
             matching.key,
             matching.digests,
-            self._own_share("pairs", matching.match, width=lambda: matching.width),
+            self._own_share("pairs", encode, width=lambda: matching.width),
             show=partial(self._progress, "pairs", matching.name),
             name=model.spec.label,
         )

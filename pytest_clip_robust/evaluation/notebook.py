@@ -13,7 +13,7 @@ from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.evaluation.model import EvaluatedModel
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.names import CORRECTIONS, PRECISIONS
+from pytest_clip_robust.names import CORRECTIONS, LOCAL_ENGINE, PRECISIONS
 
 PIXELS = 4 * 2**30
 
@@ -76,6 +76,7 @@ def evaluate(
         precision=precision,
         batch_size=batch_size,
         workers=workers,
+        engine=LOCAL_ENGINE,
         pixel_cache=PIXELS,
         compile=False,
         worker_memory=None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.core.summary import RunSummary, changed_models
@@ -19,9 +19,13 @@ from pytest_clip_robust.evaluation.library import Library
 from pytest_clip_robust.models.loading import load_model, resolve_device
 from pytest_clip_robust.models.protocols import AnswersQuestions, LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.names import LOCAL_ENGINE, RAY_ENGINE
 from pytest_clip_robust.prompts.corpus import Corpus, corpus
 from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
 from pytest_clip_robust.system.progress import Advance, show_progress
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.encoding.cluster.engine import RayEngine
 
 
 class Session:
@@ -52,21 +56,49 @@ class Session:
         # Prepared data and pixels are memory-mapped, so they need a local folder even if features are in a bucket.
         self.cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute()
         self.library = Library(run.profile, cache=self.cache and self.cache / "data", notice=self.notice)
-        pixels = (self.cache or user_cache()) / "pixels"
+        self._engine = self._local_engine(processes) if run.engine == LOCAL_ENGINE else self._ray_engine()
         self.encoder = Encoder(
             self._store,
-            LocalEngine(
-                batch_size=run.batch_size,
-                workers=run.workers,
-                processes=processes,
-                pixels=PixelCache(pixels, limit=run.pixel_cache, notice=self.notice) if run.pixel_cache else None,
-                notice=self.notice,
-            ),
+            self._engine,
             rank=run.rank,
             lock_folder=lock_folder,
             progress=self.progress,
             notice=self.notice,
         )
+
+    def close(self) -> None:
+        """End the processes that were started for this run."""
+        if not isinstance(self._engine, LocalEngine):
+            self._engine.close()
+
+    def _local_engine(self, processes: int) -> LocalEngine:
+        run = self.run
+        return LocalEngine(
+            batch_size=run.batch_size,
+            workers=run.workers,
+            processes=processes,
+            pixels=PixelCache(self._pixels, limit=run.pixel_cache, notice=self.notice) if run.pixel_cache else None,
+            notice=self.notice,
+        )
+
+    def _ray_engine(self) -> RayEngine:
+        from pytest_clip_robust.encoding.cluster.engine import RayEngine  # noqa: PLC0415 - few runs need it
+
+        run = self.run
+        return RayEngine(
+            "" if run.engine == RAY_ENGINE else run.engine,
+            device=run.device,
+            batch_size=run.batch_size,
+            workers=run.workers,
+            pixels=self._pixels if run.pixel_cache else None,
+            pixel_bytes=run.pixel_cache,
+            notice=self.notice,
+        )
+
+    @property
+    def _pixels(self) -> Path:
+        """The folder of the pixel cache, on this machine also if features are in a bucket."""
+        return (self.cache or user_cache()) / "pixels"
 
     @cached_property
     def prompts(self) -> PromptSet:

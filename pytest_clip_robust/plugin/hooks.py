@@ -65,6 +65,12 @@ OPTIONS = (
     ("batch-size", "N", "", "Images per batch (default: as many as fit on a GPU, 16 on CPU)"),
     ("workers", "N", "", "Image-decoding processes; 0 decodes in-process (default: one per core with a GPU, 2 on CPU)"),
     ("pixel-cache", "SIZE|off", "4GiB", "Disk space for resized images, which later models reuse (default: 4GiB)"),
+    (
+        "engine",
+        "local|ray|ray://HOST:PORT",
+        "local",
+        "Encode in this process, or on a Ray cluster: this one, that of RAY_ADDRESS, or a new one (default: local)",
+    ),
     ("worker-memory", "GIB", "", "GPU memory that each xdist worker needs, so that several workers can share a GPU"),
     ("worker-gpus", "N", "1", "GPUs of the first xdist worker, for tests that need several (default: 1)"),
 )

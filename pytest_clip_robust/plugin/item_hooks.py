@@ -15,7 +15,7 @@ from pytest_clip_robust.errors import ClipRobustError, ConfigError, ModelError, 
 from pytest_clip_robust.gates.record import record_error
 from pytest_clip_robust.plugin.gpu import MARKER, gpu_need
 from pytest_clip_robust.plugin.items import has_gate, model_label, model_spec, short_name
-from pytest_clip_robust.plugin.keys import ALPHA, GATED, OUTCOMES, RECORDS, RUN, UPDATES
+from pytest_clip_robust.plugin.keys import ALPHA, GATED, OUTCOMES, RECORDS, RUN, SESSION, UPDATES
 from pytest_clip_robust.plugin.reference import run_for_reference
 from pytest_clip_robust.system.text import one_line
 
@@ -66,6 +66,12 @@ def _check_gpus(item: pytest.Item) -> None:
     worker = hasattr(item.config, "workerinput")
     way_out = "raise --clip-worker-gpus, or use fewer workers" if worker else "run it on a machine that has them"
     raise ConfigError(f"this test needs {need} ({MARKER}), but this process has {found}; {way_out}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the processes of the run's engine."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -17,8 +17,10 @@ from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.gates.baseline_files import families
 from pytest_clip_robust.models.series import expand_series, is_series
 from pytest_clip_robust.models.spec import ModelSpec
-from pytest_clip_robust.names import CORRECTIONS, PRECISIONS, REPORTS_OF_FINDINGS
+from pytest_clip_robust.names import CORRECTIONS, LOCAL_ENGINE, PRECISIONS, RAY_ENGINE, REPORTS_OF_FINDINGS
 from pytest_clip_robust.system.rank import Rank, read_rank
+from pytest_clip_robust.system.text import printable
+from pytest_clip_robust.system.versions import require_package
 
 if TYPE_CHECKING:
     import pytest
@@ -65,6 +67,7 @@ def read_config(config: pytest.Config) -> RunConfig:
         batch_size=_whole_number(config, "clip_batch_size", at_least=1),
         workers=_whole_number(config, "clip_workers", at_least=0),
         pixel_cache=_size(config, "clip_pixel_cache"),
+        engine=_engine(config),
         compile=bool(config.getoption("clip_compile") or config.getini("clip_compile")),
         worker_memory=worker_memory_asked(config),
         worker_gpus=worker_gpus_asked(config),
@@ -179,6 +182,28 @@ def _rank(config: pytest.Config) -> Rank | None:
             f"-n cannot be combined with WORLD_SIZE={rank.world_size}; remove -n, or unset RANK and WORLD_SIZE"
         )
     return rank
+
+
+def _engine(config: pytest.Config) -> str:
+    """Return ``"local"``, ``"ray"``, or the address of a Ray cluster.
+
+    Raises:
+        ConfigError: it is something else, Ray is not installed, or something else spreads the work already.
+    """
+    engine = str(_value(config, "clip_engine"))
+    if engine == LOCAL_ENGINE:
+        return engine
+    if engine != RAY_ENGINE and not re.fullmatch(r"ray://[^\s/:]+:\d+", engine):
+        near = did_you_mean(engine, (LOCAL_ENGINE, RAY_ENGINE))
+        raise ConfigError(f"--clip-engine {printable(engine)!r}{near}: expected local, ray or ray://HOST:PORT")
+    require_package("ray", f"--clip-engine {engine}", extra="ray")
+    if config.getoption("tx", None) and config.getoption("dist", "no") != "no":
+        raise ConfigError(
+            f"-n cannot be combined with --clip-engine {engine}, which spreads the work itself; remove one"
+        )
+    if read_rank(os.environ) is not None:
+        raise ConfigError(f"WORLD_SIZE cannot be combined with --clip-engine {engine}; unset RANK and WORLD_SIZE")
+    return engine
 
 
 def _probability(config: pytest.Config, name: str) -> float:

@@ -1,12 +1,14 @@
-"""Versions of the packages that a result was computed with."""
+"""Versions of the packages that a result was computed with, and packages that a run may lack."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterable
 
 from pytest_clip_robust import __version__
+from pytest_clip_robust.errors import ConfigError
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
@@ -16,3 +18,17 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def require_package(package: str, purpose: str, *, extra: str) -> None:
+    """Look for an optional package without importing it.
+
+    purpose: what needs it, such as an option. extra: the extra of this project that installs it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"{purpose} needs the package {package}, which is not installed: pip install 'pytest-clip-robust[{extra}]'"
+        )

@@ -152,6 +152,11 @@ def test_neither_help_nor_an_unrelated_test_imports_anything_heavy(pytester, arg
             [MODEL, "--clip-pixel-cache=much"],
             "*--clip-pixel-cache 'much': expected a size such as 4GiB or 500MB, or off",
         ),
+        (
+            [MODEL, "--clip-engine=rya"],
+            "*--clip-engine 'rya' (did you mean 'ray'?): expected local, ray or ray://HOST:PORT",
+        ),
+        ([MODEL, "--clip-engine=ray://head"], "*--clip-engine 'ray://head'*: expected local, ray or ray://HOST:PORT"),
         ([MODEL, "--clip-data=photos"], "*photos*NAME=LOCATION*"),
     ],
 )

@@ -39,7 +39,7 @@ def answers(job: AnswerJob, *, batch_size: int | None = None) -> Iterator[Encode
     Questions of similar length share a batch, so that little is padded.
     """
     model = job.model.multimodal
-    by_length = sorted(job.asked, key=lambda digest: (len(job.asked[digest][1]), job.asked[digest]))
+    by_length = questions_by_length(job)
     for part in row_slices(len(by_length), batch_size or QUESTIONS):
         digests = by_length[part]
         images = [read_altered(job.images, job.asked[digest][0], job.alter) for digest in digests]
@@ -48,3 +48,8 @@ def answers(job: AnswerJob, *, batch_size: int | None = None) -> Iterator[Encode
         for row, tokens in zip(rows, found, strict=True):
             row[: len(tokens)] = tokens
         yield EncodedBatch(digests, rows)
+
+
+def questions_by_length(job: AnswerJob) -> list[str]:
+    """Return the digests of a job's questions, the shortest question first."""
+    return sorted(job.asked, key=lambda digest: (len(job.asked[digest][1]), job.asked[digest]))

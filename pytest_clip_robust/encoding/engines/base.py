@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
+from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.pixels.reading import Alter
 from pytest_clip_robust.models.protocols import LoadedModel
@@ -94,10 +96,25 @@ class AnswerJob:
     alter: Alter | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairJob:
+    """Pairs of pictures, to be matched by the dense features of `model`: a row has the errors of a pair's matches.
+
+    pictures: the set. pairs: positions of both pictures, by digest. size: pixels of a picture's longer side, as the
+    model sees it. places: whether a row has the places of some matches of two views instead, to draw them.
+    """
+
+    model: LoadedModel
+    pictures: ViewSet | KeypointSet
+    pairs: Mapping[str, tuple[int, int]]
+    size: int
+    places: bool = False
+
+
 NO_TOKEN = -1.0
 """What fills the row of an answer behind its tokens, whose numbers are 0 and more."""
 
-Job = ImageJob | TextJob | LikelihoodJob | AnswerJob
+Job = ImageJob | TextJob | LikelihoodJob | AnswerJob | PairJob
 
 
 class EncodedBatch(NamedTuple):

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from pytest_clip_robust.core.arrays import row_slices
+from pytest_clip_robust.encoding.dense.matching import match_pairs
 from pytest_clip_robust.encoding.engines.answering import answers, likelihoods
-from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, TextJob
+from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, PairJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
+from pytest_clip_robust.encoding.engines.blocks import texts_by_length
 from pytest_clip_robust.encoding.engines.overlap import DeviceTransfer, TransferredBatch, one_ahead
 from pytest_clip_robust.encoding.pixels.cache import PixelCache, PixelShelf
 from pytest_clip_robust.encoding.pixels.reading import PixelBatch, read_pixels
@@ -65,6 +67,8 @@ class LocalEngine:
             return self._texts(job)
         if isinstance(job, LikelihoodJob):
             return likelihoods(job, batch_size=self._image_batch)
+        if isinstance(job, PairJob):
+            return match_pairs(job, notice=self._notice)
         return answers(job, batch_size=self._image_batch)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
@@ -112,7 +116,7 @@ class LocalEngine:
             model, "text", self._text_batch, lambda size: model.text_encoder.encode_text(["word " * 100] * size)
         )
         encoder = BatchEncoder(model.text_encoder.encode_text, name=_name(model), notice=self._notice, limit=limit)
-        by_length = sorted(text_of, key=lambda digest: (len(text_of[digest]), text_of[digest]))
+        by_length = texts_by_length(text_of)
 
         def start(digests: list[str]) -> tuple[list[str], list[StartedPart]]:
             texts = [text_of[digest] for digest in digests]
