@@ -102,4 +102,5 @@ def _per_class(decisions: Decisions, chosen: NDArray[np.bool_]) -> Floats:
     size = int(decisions.labels.max()) + 1
     images = np.bincount(labels, minlength=size)
     right = np.bincount(labels, weights=decisions.correct[chosen], minlength=size)
-    return np.divide(right, images, out=np.full(size, np.nan), where=images > 0)
+    accuracies: Floats = np.divide(right, images, out=np.full(size, np.nan), where=images > 0)
+    return accuracies
