@@ -135,8 +135,8 @@ class Bench:
     def ray(self, number: int) -> None:
         """Encode images with Ray actors of one core each."""
         import ray
-        from pytest_clip_robust.encoding.cluster.engine import RayEngine
 
+        from pytest_clip_robust.encoding.cluster.engine import RayEngine
         from pytest_clip_robust.encoding.encoder import Encoder
 
         if ray.is_initialized():

@@ -15,6 +15,7 @@ ROLES = {
     "corrupted": "sets that were corrupted before, as KIND/SEVERITY/CLASS/IMAGE",
     "typographic": "sets on whose images the name of a wrong class is painted",
     "attacked": "sets of photographs with a wrong word on a note, each with the name of its object and the word",
+    "backgrounds": "sets with images of every class on a common and on an uncommon background",
     "invariance": "sets whose images and prompts are changed in ways that should not change an answer",
     "adversarial": "sets whose images are attacked through the model's own gradients",
     "captions": "sets of images with captions, measured by retrieval in both directions",
@@ -129,6 +130,7 @@ DATA_FORMATS = (
     "imagefolder",
     "cue-conflict",
     "objectnet",
+    "counteranimal",
     "table",
     "parquet",
     "webdataset",
@@ -154,6 +156,9 @@ SUGARCREPE_PP, WHATSUP_PAIR, WHATSUP_SET = "sugarcrepe_pp_image_to_text", "whats
 PHOTO = "photo"
 """The group of the versions of one photograph with and without a word on a note. Texts of such sets are names."""
 
+COUNTER_BACKGROUND = "counter_background"
+"""The annotation of images that show their class on an uncommon background."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 LOCAL_ENGINE, RAY_ENGINE = "local", "ray"
@@ -167,6 +172,7 @@ REPORTS_OF_FINDINGS = ("fail", "inform")
 
 ASPECTS = {
     "adversarial": "attacks through gradients",
+    "backgrounds": "reliance on backgrounds",
     "calibration": "calibration",
     "composition": "composition",
     "correspondence": "3D correspondence",

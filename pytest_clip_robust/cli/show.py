@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_clip_robust.models.card.sentence import card_lines
 from pytest_clip_robust.report.document import find_report, read_report
+from pytest_clip_robust.report.study import render_findings
 from pytest_clip_robust.report.terminal import render_aspects, render_gates
 
 DESCRIPTION = """\
@@ -57,5 +58,7 @@ def run(options: argparse.Namespace, passed: Sequence[str]) -> int:  # noqa: ARG
         render_aspects(gates, conclusions, width=width, colour=colour).rstrip("\n"),
         *(f"{one['model']}: {one['sentence']}" for one in conclusions),
     ]
+    if document["findings"]:
+        lines.append(render_findings(document["findings"], width=width, colour=colour).rstrip("\n"))
     sys.stdout.write("\n".join(line for line in lines if line) + "\n")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypedDict
 
 OF = {
     "families": "other families of models and other images",
@@ -85,3 +85,49 @@ class FindingResult:
     status: Status
     why: str
     answer: Answer | None
+
+
+class FindingRecord(TypedDict):
+    """A `FindingResult` as plain data: None for what an answer has, if the finding was not tested.
+
+    status: a `Status`. why: one sentence with all numbers; reason: the same without numbers. value, low, high: the
+    effect in `unit` with its 95 % interval, which covers other `covers`. smallest: the smallest effect that counts.
+    values: the number of models, or pairs of models; units: that of `covers`.
+    """
+
+    finding: str
+    claim: str
+    status: str
+    why: str
+    reason: str
+    statistic: str | None
+    unit: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+    smallest: float | None
+    values: int | None
+    units: int | None
+    covers: str | None
+
+
+def finding_record(result: FindingResult) -> FindingRecord:
+    """Return a result as plain data."""
+    answer = result.answer
+    effect = answer.effect if answer else None
+    return {
+        "finding": result.name,
+        "claim": result.claim,
+        "status": str(result.status),
+        "why": result.why,
+        "reason": answer.reason if answer else result.why,
+        "statistic": answer.statistic if answer else None,
+        "unit": answer.unit if answer else None,
+        "value": effect.value if effect else None,
+        "low": effect.low if effect else None,
+        "high": effect.high if effect else None,
+        "smallest": answer.smallest if answer else None,
+        "values": effect.models if effect else None,
+        "units": effect.units if effect else None,
+        "covers": effect.of if effect else None,
+    }

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_clip_robust.config.run import RunConfig
 from pytest_clip_robust.config.shipped import shipped_suites
+from pytest_clip_robust.core.finding import FindingResult
 from pytest_clip_robust.core.summary import RunSummary, changed_models, encoded_line, merge_summaries
 from pytest_clip_robust.gates import Conclusion, Verdict, conclude
 from pytest_clip_robust.gates.record import Record
@@ -55,11 +56,20 @@ class WorkerSide:
 class Collector:
     """Part of the controller, or of the only process of a run without xdist."""
 
-    def __init__(self, config: pytest.Config, run: RunConfig, results: Results, summarise: Summarise) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        run: RunConfig,
+        results: Results,
+        summarise: Summarise,
+        *,
+        findings: Callable[[], Sequence[FindingResult]] = tuple,
+    ) -> None:
         self._config = config
         self._run = run
         self._results = results
         self._summarise = summarise
+        self._findings = findings
         self._summaries: list[RunSummary] = []
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
@@ -172,6 +182,7 @@ class Collector:
             reference="" if self._run.reference is None else self._run.reference.label,
             exit_status=exit_status,
             not_applicable=self._results.not_applicable,
+            findings=self._findings(),
         )
 
     def _conclusions(self, exit_status: int) -> list[Conclusion]:

@@ -213,15 +213,14 @@ def _reporters(config: pytest.Config, run: RunConfig) -> dict[str, object]:
         return {"clip-robust-report": WorkerSide(config, summary)}
     if run.rank is None:
         results = Results(config, run)
-        found: dict[str, object] = {
-            "clip-robust-results": results,
-            "clip-robust-report": Collector(config, run, results, summary),
-        }
-        if run.panel is not None:
-            from pytest_clip_robust.plugin.panel_study import PanelStudy  # noqa: PLC0415
+        found: dict[str, object] = {"clip-robust-results": results}
+        if run.panel is None:
+            return found | {"clip-robust-report": Collector(config, run, results, summary)}
+        from pytest_clip_robust.plugin.panel_study import PanelStudy  # noqa: PLC0415
 
-            found["clip-robust-panel"] = PanelStudy(config, run, run.panel, results, summary)
-        return found
+        study = PanelStudy(config, run, run.panel, results, summary)
+        report = Collector(config, run, results, summary, findings=lambda: study.findings)
+        return found | {"clip-robust-report": report, "clip-robust-panel": study}
     from pytest_clip_robust.plugin.rank_report import RankReport  # noqa: PLC0415
 
     return {"clip-robust-report": RankReport(run, run.rank, summary)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from pytest_clip_robust.config.panel import ModelPanel
 from pytest_clip_robust.config.run import RunConfig
-from pytest_clip_robust.core.finding import FindingResult
+from pytest_clip_robust.core.finding import FindingResult, finding_record
 from pytest_clip_robust.core.panel_table import ModelFactors, PanelTable, StoredColumns
 from pytest_clip_robust.core.study_results import StudyResults
 from pytest_clip_robust.core.summary import RunSummary, merge_summaries
@@ -64,6 +64,11 @@ class PanelStudy:
     def folder(self) -> Path:
         """The folder of the run's files: that of ``--clip-report``, or ``<panel>-results`` in the working directory."""
         return self._run.report or self._config.invocation_params.dir / f"{self._panel.path.stem}-results"
+
+    @property
+    def findings(self) -> Sequence[FindingResult]:
+        """The results of the findings that were asked for; empty until every test has run."""
+        return self._findings
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -130,7 +135,7 @@ class PanelStudy:
             terminalreporter.section("findings on the panel")
             width = table_width(terminalreporter._tw, isatty=bool(terminalreporter.isatty))  # noqa: SLF001
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001
-            terminalreporter.write(render_findings(self._findings, width=width, colour=colour))
+            terminalreporter.write(render_findings([*map(finding_record, self._findings)], width=width, colour=colour))
         for line in self._lines:
             terminalreporter.write_line(line)
 

@@ -33,15 +33,20 @@ def mean_per_class(source: Predictions | Decisions) -> Measurement:
     number of samples at which a plain proportion would have the same variance if all classes were equally hard. Classes
     that differ vary less within, so the interval is rather too wide.
     """
-    decisions = decide(source)
+    return mean_over_classes(decide(source), MEAN_PER_CLASS)
+
+
+def mean_over_classes(decisions: Decisions, metric: Metric, *, subset: str = "") -> Measurement:
+    """Measure the unweighted mean of the classes' accuracies as `metric`; see `mean_per_class`."""
     _, class_of, sizes = np.unique(decisions.labels, return_inverse=True, return_counts=True)
     per_class = np.bincount(class_of, weights=decisions.correct) / sizes
     value = float(per_class.mean())
     return Measurement.of(
         decisions,
-        MEAN_PER_CLASS,
+        metric,
         value,
         wilson_of_mean(value, len(sizes) ** 2 / (1 / sizes).sum()),
+        subset=subset,
         evidence=mean_evidence(decisions.dataset, decisions.correct * (len(decisions) / len(sizes) / sizes)[class_of]),
         misses=decisions.misses,
         details={"classes": len(sizes), "worst_class": float(per_class.min())},

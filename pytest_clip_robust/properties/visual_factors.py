@@ -18,7 +18,7 @@ from pytest_clip_robust.core.predictions import Predictions
 from pytest_clip_robust.errors import MeasurementError, did_you_mean
 from pytest_clip_robust.names import FACTORS
 from pytest_clip_robust.properties.accuracy import accuracy_of, chance_of
-from pytest_clip_robust.scoring.decisions import Decisions, decide
+from pytest_clip_robust.scoring.decisions import Decisions, decide, decide_part
 from pytest_clip_robust.stats.resampling import interval_of
 
 ACCURACY = Metric("visual_factors.accuracy_{mode}", direction="higher", tolerance=0.01, headline=False)
@@ -35,7 +35,7 @@ def accuracy(source: Predictions | Decisions, factor: str) -> Measurement:
     """
     decisions = decide(source)
     carries = _carriers(decisions, factor)
-    return accuracy_of(_part(source, decisions, carries), ACCURACY.named(mode=mode(decisions)), subset=factor)
+    return accuracy_of(decide_part(source, carries), ACCURACY.named(mode=mode(decisions)), subset=factor)
 
 
 def average(source: Predictions | Decisions) -> Measurement:
@@ -159,17 +159,3 @@ def _carriers(decisions: Decisions, factor: str) -> NDArray[np.bool_]:
     if not annotated[factor].any():
         raise MeasurementError(f"{decisions.dataset!r}: no image carries {factor!r}, so there is nothing to measure")
     return annotated[factor]
-
-
-def _part(source: Predictions | Decisions, decisions: Decisions, carries: NDArray[np.bool_]) -> Decisions:
-    """Return the decisions on the images that carry the factor, with their own misses if the logits are known."""
-    if isinstance(source, Predictions):
-        return decide(source.rows(carries))
-    return Decisions(
-        dataset=decisions.dataset,
-        correct=decisions.correct[carries],
-        labels=decisions.labels[carries],
-        samples=[decisions.samples[i] for i in np.flatnonzero(carries).tolist()] if decisions.samples else (),
-        class_names=decisions.class_names,
-        provenance=decisions.provenance,
-    )

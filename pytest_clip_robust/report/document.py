@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
+from pytest_clip_robust.core.finding import FindingRecord, FindingResult, finding_record
 from pytest_clip_robust.core.plain import read_value
 from pytest_clip_robust.core.summary import RunSummary
 from pytest_clip_robust.errors import ReportError, shown
@@ -19,7 +20,7 @@ from pytest_clip_robust.system.files import read_json, write_whole
 from pytest_clip_robust.system.versions import installed_versions
 
 SCHEMA = 7
-"""7: a change has the `plot` of the baseline, and a gate has `pairs`."""
+"""7: a change has the `plot` of the baseline, a gate has `pairs`, and a panel has `findings`."""
 
 PACKAGES = ("torch", "open_clip_torch", "timm", "transformers", "datasets", "numpy", "scipy", "pytest")
 
@@ -45,6 +46,7 @@ class Document(TypedDict):
     created: ISO 8601, in UTC. alpha, correction, headline_share: the level of the decision on all gates; see
     `gates.families`. reference: a model spec, or ``""``. conclusions: the result of each model.
     models, data: what was loaded, by name, with digests. verdicts: how many gates got each. gates: sorted by test.
+    findings: those on the panel of a run with ``--clip-panel``, in the order of the study; empty for other runs.
     """
 
     schema: int
@@ -65,6 +67,7 @@ class Document(TypedDict):
     notices: list[str]
     verdicts: dict[str, int]
     gates: list[Record]
+    findings: list[FindingRecord]
 
 
 def build_document(
@@ -80,6 +83,7 @@ def build_document(
     reference: str,
     exit_status: int,
     not_applicable: Mapping[str, int],
+    findings: Iterable[FindingResult] = (),
 ) -> Document:
     """Return the document of a run; two documents differ only where the runs do, and in `created`."""
     return {
@@ -105,6 +109,7 @@ def build_document(
         "notices": summary["notices"],
         "verdicts": {str(v): sum(record["verdict"] == v for record in records) for v in Verdict},
         "gates": sorted(records, key=lambda record: (record["test"], record["measurement"])),
+        "findings": [finding_record(one) for one in findings],
     }
 
 

@@ -9,6 +9,7 @@ import json
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from pytest_clip_robust.core.finding import Status
 from pytest_clip_robust.gates import Verdict
 from pytest_clip_robust.report.document import SCHEMA, Document
 
@@ -19,6 +20,7 @@ VERDICTS = [str(verdict) for verdict in Verdict]
 NARROWER: dict[tuple[str, str], dict[str, Any]] = {
     ("Document", "schema"): {"const": SCHEMA},
     ("Record", "verdict"): {"enum": VERDICTS},
+    ("FindingRecord", "status"): {"enum": [str(status) for status in Status]},
     ("Document", "verdicts"): {
         "type": "object",
         "propertyNames": {"enum": VERDICTS},

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pytest_clip_robust.core.finding import FindingResult, Status
+from pytest_clip_robust.core.finding import FindingRecord, FindingResult, Status, finding_record
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.report.terminal import draw, empty_table
 from pytest_clip_robust.system.files import write_whole
@@ -29,7 +29,7 @@ FINDING_COLUMNS = (
 )  # fmt: skip
 
 
-def render_findings(results: Sequence[FindingResult], *, width: int, colour: bool) -> str:
+def render_findings(findings: Sequence[FindingRecord], *, width: int, colour: bool) -> str:
     """Return one row per finding that was tested, and one line per reason why others were not.
 
     The column `models` has the number of models, or pairs of models, and in brackets that of units (`Effect.units`).
@@ -40,27 +40,36 @@ def render_findings(results: Sequence[FindingResult], *, width: int, colour: boo
     for name in ("effect", "95 % interval", "models"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
-    tested = [one for one in results if one.answer is not None]
+    tested = [one for one in findings if one["value"] is not None]
     for one in tested:
-        assert one.answer is not None  # noqa: S101 - mypy does not see the line above
-        effect, unit = one.answer.effect, f" {one.answer.unit}" if one.answer.unit else ""
         table.add_row(
-            Text(str(one.status), style=STYLES[one.status]),
-            Text(printable(one.claim)),
-            Text(f"{effect.value:+.3f}{unit}", style="bold"),
-            Text(f"{effect.low:+.3f} to {effect.high:+.3f}"),
-            Text(f"{effect.models} ({effect.units})"),
-            Text(printable(one.answer.reason)),
+            Text(one["status"], style=STYLES[Status(one["status"])]),
+            Text(printable(one["claim"])),
+            *(Text(text, style=style) for text, style in zip(effect_cells(one), ("bold", "", ""), strict=True)),
+            Text(printable(one["reason"])),
         )
     parts: list[Table | Text] = [table] if tested else []
-    reasons = Counter(one.why for one in results if one.answer is None)
+    reasons = Counter(one["why"] for one in findings if one["value"] is None)
     parts += [
         Text(f"{Status.NOT_TESTED} ({count} finding{'' if count == 1 else 's'}): {printable(why)}")
         for why, count in reasons.items()
     ]
-    counts = Counter(one.status for one in results)
-    tally = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return draw([*parts, Text(f"findings: {tally}")], width=width, colour=colour)
+    return draw([*parts, Text(f"findings: {tally(findings)}")], width=width, colour=colour)
+
+
+def effect_cells(finding: FindingRecord) -> tuple[str, str, str]:
+    """Return the effect, its interval, and the numbers of models and units; empty if the finding was not tested."""
+    if finding["value"] is None:
+        return "", "", ""
+    unit = f" {finding['unit']}" if finding["unit"] else ""
+    interval = f"{finding['low']:+.3f} to {finding['high']:+.3f}"
+    return f"{finding['value']:+.3f}{unit}", interval, f"{finding['values']} ({finding['units']})"
+
+
+def tally(findings: Iterable[FindingRecord]) -> str:
+    """Return how many findings have each status, such as ``2 holds, 1 not tested``."""
+    counts = Counter(one["status"] for one in findings)
+    return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
 
 
 def write_findings(results: Iterable[FindingResult], folder: Path) -> None:
@@ -69,7 +78,9 @@ def write_findings(results: Iterable[FindingResult], folder: Path) -> None:
     Raises:
         ReportError: the folder cannot be written.
     """
-    write_csv(FINDING_COLUMNS, map(_finding_row, results), folder / FINDINGS)
+    records = map(finding_record, results)
+    rows = ({name: value for name, value in one.items() if name in FINDING_COLUMNS} for one in records)
+    write_csv(FINDING_COLUMNS, rows, folder / FINDINGS)
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -86,25 +97,3 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], path: P
         write_whole(path, text.getvalue().encode())
     except OSError as error:
         raise ReportError(f"{path.parent}: cannot write {path.name}: {error}") from error
-
-
-def _finding_row(result: FindingResult) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "finding": result.name,
-        "status": str(result.status),
-        "claim": result.claim,
-        "why": result.why,
-    }
-    if result.answer is None:
-        return row
-    effect = result.answer.effect
-    return row | {
-        "statistic": result.answer.statistic,
-        "unit": result.answer.unit,
-        "value": effect.value,
-        "low": effect.low,
-        "high": effect.high,
-        "values": effect.models,
-        "units": effect.units,
-        "covers": effect.of,
-    }

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pytest_clip_robust.core.finding import FindingRecord
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates import Conclusion, Verdict
 from pytest_clip_robust.gates.record import Record, p_value
@@ -13,6 +14,7 @@ from pytest_clip_robust.report.document import Document
 from pytest_clip_robust.report.markdown import Block, code, fit, prose, table
 from pytest_clip_robust.report.numbers import count, number, probability, signed, span
 from pytest_clip_robust.report.order import headlines_first, p_name_of
+from pytest_clip_robust.report.study import effect_cells, tally
 from pytest_clip_robust.system.files import write_whole
 
 LIMIT = 60_000
@@ -40,6 +42,8 @@ def render_summary(document: Document, *, limit: int = LIMIT) -> str:
     for conclusion in document["conclusions"]:
         own = sorted((one for one in document["gates"] if one["model"] == conclusion["model"]), key=headlines_first)
         blocks += _gate_blocks(own, several=len(document["conclusions"]) > 1)
+    if document["findings"]:
+        blocks.append(_findings_table(document["findings"]))
     blocks.append(Block(_about(document)))
     return fit(blocks, limit, rest=REST)
 
@@ -104,6 +108,13 @@ def _gate_blocks(records: Sequence[Record], *, several: bool) -> list[Block]:
                 _gate_table(some[:FOLDED_ROWS], above=f"<details><summary>{name}</summary>\n\n", below="\n</details>\n")
             )
     return blocks
+
+
+def _findings_table(findings: Sequence[FindingRecord]) -> Block:
+    columns = ["finding", "status", "effect", "95 % interval", "models (units)"]
+    rows = [[prose(one["claim"]), prose(one["status"]), *map(prose, effect_cells(one))] for one in findings]
+    above = f"<details><summary>findings on the panel: {prose(tally(findings))}</summary>\n\n"
+    return table(columns, rows, right=3, above=above, below="\n</details>\n")
 
 
 def _is_news(record: Record) -> bool:

@@ -161,6 +161,20 @@ def decide(source: Predictions | Decisions, *, k: int = 1) -> Decisions:
     )
 
 
+def decide_part(source: Predictions | Decisions, keep: NDArray[np.bool_]) -> Decisions:
+    """Return the decisions on the samples where `keep` (N,) is true, with their own misses if the logits are known."""
+    if isinstance(source, Predictions):
+        return decide(source.rows(keep))
+    return Decisions(
+        dataset=source.dataset,
+        correct=source.correct[keep],
+        labels=source.labels[keep],
+        samples=[source.samples[i] for i in np.flatnonzero(keep).tolist()] if source.samples else (),
+        class_names=source.class_names,
+        provenance=source.provenance,
+    )
+
+
 def worst_misses(predictions: Predictions, correct: NDArray[np.bool_]) -> tuple[Miss, ...]:
     """Return the ten wrong answers with the highest softmax probability, or all if there are fewer.
 

@@ -191,6 +191,10 @@ def test_a_finding_that_holds_passes_and_one_without_measurements_is_skipped_wit
     with (world.path / "out" / "findings.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["status"], first["units"], second["status"]) == ("holds", "2", "not tested")
+    reported = json.loads((world.path / "out" / "report.json").read_text())["findings"]
+    assert [(one["finding"], one["status"]) for one in reported] == [
+        (one["finding"], one["status"]) for one in (first, second)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pytest_clip_robust import showroom
 from pytest_clip_robust.datasets.checking import is_hub_name
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.sources.arrow import Opened, arrow_rows
+from pytest_clip_robust.datasets.sources.backgrounds import backgrounds, is_backgrounds
 from pytest_clip_robust.datasets.sources.columns import IMAGE_NAMES
 from pytest_clip_robust.datasets.sources.csv_table import csv_table
 from pytest_clip_robust.datasets.sources.folders import class_folders, cue_conflicts, flat_folder, kind_of_images
@@ -25,6 +26,8 @@ from pytest_clip_robust.system.files import exists, is_folder, user_path
 from pytest_clip_robust.system.text import printable
 
 IMAGE_FOLDERS = ("imagefolder", "cue-conflict")
+WHOLE_FOLDERS = {"objectnet": objectnet, "counteranimal": backgrounds}
+"""Readers of folders in one published form, which has no splits."""
 OWN_FORMATS = {"views": VIEW_FORMATS, "keypoints": KEYPOINT_FORMATS, "questions": QUESTION_FORMATS}
 """The formats that are only read for sets of one role."""
 
@@ -77,12 +80,12 @@ def open_table(entry: DataEntry, cache_dir: str | None) -> Opened:
 def _read(place: _Located, cache_dir: str | None, *, labelled: bool) -> Rows:
     if place.kind == "table":
         return csv_table(place.entry, labelled=labelled)
-    if place.kind not in {*IMAGE_FOLDERS, "objectnet"}:
+    if place.kind not in {*IMAGE_FOLDERS, *WHOLE_FOLDERS}:
         return arrow_rows(place.entry, _open(place, cache_dir), labelled=labelled)
     if place.found is None:
         raise DataError(f"data set {place.entry.name!r}: no folder {place.entry.location}")
-    if place.kind == "objectnet":
-        return objectnet(place.entry, place.found)
+    if place.kind in WHOLE_FOLDERS:
+        return WHOLE_FOLDERS[place.kind](place.entry, place.found)
     if place.kind == "cue-conflict":
         return cue_conflicts(place.entry, place.found)
     flat = not labelled and any("/" not in image for image in place.found.images)
@@ -134,6 +137,8 @@ def _kind_of_folder(entry: DataEntry, found: Walk) -> str:
     _refuse_hub_cache(entry, root)
     if is_objectnet(found):
         return "objectnet"
+    if is_backgrounds(found):
+        return "counteranimal"
     held = {}
     for kind, suffix in SUFFIXES.items():
         files = [path for path in found.others if path.lower().endswith(suffix)]

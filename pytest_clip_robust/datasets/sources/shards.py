@@ -66,7 +66,12 @@ def open_files(entry: DataEntry, kind: str, cache_dir: str | None) -> Opened:
     table = _load_files(entry, kind, named, cache_dir, stamp)
     names_file = base / NAMES_FILE
     opened = Opened(
-        table, list(range(len(table))), names_file if is_file(names_file) else None, str(base), stamp, remarks
+        table,
+        list(range(len(table))),
+        names_file if is_file(names_file) else None,
+        str(base),
+        stamp=stamp,
+        remarks=remarks,
     )
     return _of_split(entry, _without_tool_samples(opened), settled=by_name)
 

@@ -56,9 +56,7 @@ def match_pairs(job: PairJob, *, notice: Notice = log_notice) -> Iterator[Encode
     found = job.pictures
     of_views = _place_row if job.places else _view_row
     boxes, row = (
-        (found.boxes, partial(of_views, found))
-        if isinstance(found, ViewSet)
-        else (None, partial(_keypoint_row, found))
+        (found.boxes, partial(of_views, found)) if isinstance(found, ViewSet) else (None, partial(_keypoint_row, found))
     )
     read = DenseReader(job.model, found.images, job.size, boxes=boxes, notice=notice)
     digests = list(job.pairs)
