@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import sys
+import traceback
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -111,6 +112,8 @@ def become(order: dict, files: list[int]) -> None:
         code = run_program(order["python"]) if "python" in order else run_pytest(order)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception:  # noqa: BLE001 - as Python does at the end of a program
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
