@@ -345,5 +345,5 @@ def run_apart(start_session):
 
 @pytest.fixture
 def forked_workers(session_server, monkeypatch):
-    """Make the workers of runs in this process forks of one that has imported what they need."""
+    """Make workers, and runs that the command line starts, forks of a process that has imported what they need."""
     monkeypatch.setattr(sys, "executable", str(session_server[1]))
