@@ -13,7 +13,7 @@ from pytest_clip_robust.system.machine import count_cores, free_memory
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "cpu_report"]
 
 GIB_OF_A_WORKER = 2.5
 
