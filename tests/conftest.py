@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pytest_clip_robust.system.machine import count_cores, free_memory
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "cpu_report"]
 
 GIB_OF_A_WORKER = 2.5
 
@@ -43,6 +44,12 @@ def pytest_configure(config):
         threads = str(max(1, count_cores() // workers))
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, threads)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Leave what was imported out of garbage collection: every full one would visit more than a million objects."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers_built_once import build_tokenizers_once
 from training_runs import TINY, train
+
+build_tokenizers_once()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import io
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import socket
@@ -16,21 +20,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Runs inside of this process forget what they import, and torch cannot be imported twice.
+import _pytest.stepwise  # noqa: F401
 import datasets  # noqa: F401
 import numpy as np
 import open_clip  # noqa: F401
 import pytest
+import rich._emoji_codes  # noqa: F401
 import session_server as session_server_module
+from package_metadata import read_package_metadata_once
 from PIL import Image
 from session_server import CLIENT
 
-import pytest_clip_robust.evaluation.model
-import pytest_clip_robust.plugin.collector
-import pytest_clip_robust.plugin.fixtures
-import pytest_clip_robust.plugin.item_hooks
-import pytest_clip_robust.plugin.parametrize
-import pytest_clip_robust.plugin.results  # noqa: F401
-from pytest_clip_robust.properties import accuracy, shift, visual_factors  # noqa: F401
+import pytest_clip_robust
+
+for module in pkgutil.walk_packages(pytest_clip_robust.__path__, "pytest_clip_robust."):
+    importlib.import_module(module.name)
+Image.init()
+read_package_metadata_once()
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 210)}
 
@@ -135,15 +141,26 @@ def test_shift(model, dataset, gate):
 
 def paint(folder: Path, *, per_class: int = 4, brightness: float = 1.0, mislabelled: int = 0, seed: int = 0) -> Path:
     """Write `per_class` noisy images of each colour; the first `mislabelled` reds lie in the folder of the blues."""
+    for (colour, i), png in painted(per_class, brightness, seed).items():
+        wrong = colour == "red" and i < mislabelled
+        target = folder / ("blue" if wrong else colour) / f"{colour}_{i}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(png)
+    return folder
+
+
+@functools.cache
+def painted(per_class: int, brightness: float, seed: int) -> dict[tuple[str, int], bytes]:
+    """Return PNG files by colour and number."""
     noise = np.random.default_rng(seed)
+    files = {}
     for colour, rgb in COLOURS.items():
         for i in range(per_class):
-            wrong = colour == "red" and i < mislabelled
-            target = folder / ("blue" if wrong else colour) / f"{colour}_{i}.png"
-            target.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.array(rgb) * brightness + noise.normal(0, 10, (8, 8, 3))
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(target)
-    return folder
+            file = io.BytesIO()
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "PNG")
+            files[colour, i] = file.getvalue()
+    return files
 
 
 @pytest.fixture
@@ -167,6 +184,51 @@ def crowd(colours):
     (colours.path / "profile.toml").write_text(PROFILE.partition("[thresholds]")[0])
     colours.makepyfile(test_suite=SEVERAL)
     return colours
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Bring a folder into the state that several tests start from: made for the first, copied for the others.
+
+    ``made_once(make, world, *arguments)`` returns what ``make(world, *arguments)`` returned the first time. `make` is a
+    function of a module, which does the same whenever it is called with these arguments: the folder of `world` is as
+    its fixture left it, and the environment is that of every test. What it returns must not be changed.
+    """
+    kept = {}
+
+    def bring(make, world, *arguments):
+        key = (make.__module__, make.__qualname__, arguments)
+        if key in kept:
+            result, folder = kept[key]
+            for path in world.path.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(folder, world.path, dirs_exist_ok=True)
+            return result
+        result = make(world, *arguments)
+        folder = tmp_path_factory.mktemp("made_once")
+        kept[key] = result, shutil.copytree(world.path, folder, dirs_exist_ok=True)
+        return result
+
+    return bring
+
+
+def record(crowd):
+    """Record baselines of the model of the colour world."""
+    result = crowd.runpytest("--model=py:colour_clip:load", "--clip-profile=profile.toml", "--snapshot-update")
+    result.assert_outcomes(passed=4)
+    return result
+
+
+@pytest.fixture
+def recording(crowd, made_once):
+    """The result of the run that recorded the baselines of `recorded`."""
+    return made_once(record, crowd)
+
+
+@pytest.fixture
+def recorded(crowd, recording):
+    """The colour world with baselines of its model, and with a cache."""
+    return crowd
 
 
 MORTAL_CLIP = '''
@@ -283,5 +345,5 @@ def run_apart(start_session):
 
 @pytest.fixture
 def forked_workers(session_server, monkeypatch):
-    """Make the workers of runs in this process forks of one that has imported what they need."""
+    """Make workers, and runs that the command line starts, forks of a process that has imported what they need."""
     monkeypatch.setattr(sys, "executable", str(session_server[1]))

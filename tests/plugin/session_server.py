@@ -15,12 +15,17 @@ import os
 import select
 import socket
 import sys
+import traceback
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    order = {{"python": sys.argv[-1], "folder": os.getcwd(), "environment": dict(os.environ)}}
+    order = {{"folder": os.getcwd(), "environment": dict(os.environ)}}
+    if sys.argv[1:3] == ["-m", "pytest"]:
+        order["args"] = ["-p", "no:hypothesispytest", *sys.argv[3:]]
+    else:
+        order["python"] = sys.argv[-1]
     socket.send_fds(server, [json.dumps(order).encode() + b"\\n"], [0, 1, 2])
     for stream in (0, 1):
         os.close(stream)
@@ -29,7 +34,7 @@ with socket.socket(socket.AF_UNIX) as server:
     status = int(answers.readline() or 1)
 os.kill(os.getpid(), -status) if status < 0 else os._exit(status)
 """
-"""The program that stands for Python as ``sys.executable``: it has the server fork what it is asked to run."""
+"""The program that stands for Python as ``sys.executable``: it has the server fork a run of pytest or a program."""
 
 
 def main(address: str) -> None:
@@ -111,6 +116,8 @@ def become(order: dict, files: list[int]) -> None:
         code = run_program(order["python"]) if "python" in order else run_pytest(order)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception:  # noqa: BLE001 - as Python does at the end of a program
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -22,13 +22,6 @@ def files(pytester):
     return {path.name: path.read_bytes() for path in (pytester.path / "baselines").rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def recorded(crowd):
-    result = crowd.runpytest(MODEL, PROFILE, RECORD)
-    result.assert_outcomes(passed=4)
-    return crowd
-
-
 def test_without_a_baseline_a_value_passes_and_the_lack_is_said(crowd):
     result = crowd.runpytest(MODEL, PROFILE)
     result.assert_outcomes(passed=4)
@@ -47,9 +40,8 @@ def test_strict_lets_nothing_pass_without_a_baseline(crowd):
     )
 
 
-def test_recording_says_what_it_wrote_and_syrupy_counts_it(crowd):
-    result = crowd.runpytest(MODEL, PROFILE, RECORD)
-    result.stdout.fnmatch_lines(
+def test_recording_says_what_it_wrote_and_syrupy_counts_it(crowd, recording):
+    recording.stdout.fnmatch_lines(
         ["recorded 4 entries in baselines/colour_clip.load/test_suite.json", "4 snapshots generated."]
     )
     assert sorted(entries(crowd)) == [

@@ -24,11 +24,15 @@ def measured(pytester, folder):
     return sorted(([gate[name] for name in SAME] for gate in gates), key=str)
 
 
-@pytest.fixture
-def truth(crowd):
-    """What a run measures that nothing disturbs."""
+def measure_undisturbed(crowd):
     crowd.runpytest(MODEL, PROFILE, "--clip-report=undisturbed", "--clip-cache=undisturbed").assert_outcomes(passed=4)
     return measured(crowd, "undisturbed")
+
+
+@pytest.fixture
+def truth(crowd, made_once):
+    """What a run measures that nothing disturbs."""
+    return made_once(measure_undisturbed, crowd)
 
 
 @pytest.fixture
@@ -100,7 +104,7 @@ def test_a_damaged_shard_costs_its_rows_and_a_line(crowd, truth):
     assert measured(crowd, "out") == truth
 
 
-def test_a_run_killed_while_it_encodes_goes_on_where_it_was(mortal, truth, start_session):
+def test_a_run_killed_while_it_encodes_goes_on_where_it_was(truth, mortal, start_session):
     (mortal.path / "kill_self").touch()
     assert start_session(MORTAL, PROFILE).wait() == -9
     result = mortal.runpytest(MORTAL, PROFILE, "--clip-report=out")
@@ -109,7 +113,7 @@ def test_a_run_killed_while_it_encodes_goes_on_where_it_was(mortal, truth, start
 
 
 def test_a_controller_killed_while_its_worker_encodes_leaves_no_process_and_nothing_is_lost(
-    mortal, truth, start_session
+    truth, mortal, start_session
 ):
     (mortal.path / "kill_parent").touch()
     assert start_session(MORTAL, PROFILE, "-n1").wait() == -9

@@ -52,12 +52,6 @@ def alphas(pytester):
     return {gate["change"]["alpha"] for gate in gates(pytester) if gate["change"]}
 
 
-@pytest.fixture
-def recorded(crowd):
-    crowd.runpytest(MODEL, PROFILE, "--snapshot-update").assert_outcomes(passed=4)
-    return crowd
-
-
 def test_the_level_is_divided_by_the_gates_that_run(recorded):
     recorded.runpytest(MODEL, PROFILE, BONFERRONI, "--clip-report=out")
     assert alphas(recorded) == {0.05 / 4}

@@ -121,9 +121,21 @@ def world(colours):
 
 
 def run(world, *options, model="py:brightness_clip:load"):
-    result = world.runpytest(SUITE, f"--model={model}", "--clip-profile=p.toml", "--clip-report=out", *options)
+    usual = (f"--model={model}", "--clip-profile=p.toml", "--clip-cache=cache", "--clip-report=out")
+    result = world.runpytest(SUITE, *usual, *options)
+    return result, gates_of(world)
+
+
+def gates_of(world):
     report = json.loads((world.path / "out" / "report.json").read_text())
-    return result, {gate["measurement"]: gate for gate in report["gates"]}
+    return {gate["measurement"]: gate for gate in report["gates"]}
+
+
+@pytest.fixture
+def whole(world, made_once):
+    """The result and the gates of a run of the whole suite, whose report and cache are in the world."""
+    result, _ = made_once(run, world)
+    return result, gates_of(world)
 
 
 def first_step(level, bound, sign):
@@ -139,8 +151,8 @@ def median_of(steps):
     return strength_at("darken", min(sorted(steps)[(len(steps) - 1) // 2], 8))
 
 
-def test_gamma_breaks_at_the_computed_strength(world):
-    result, gates = run(world)
+def test_gamma_breaks_at_the_computed_strength(whole):
+    result, gates = whole
     result.assert_outcomes(passed=24, skipped=2)
     darker = [first_step(level + j, 160 if level == 200 else 90, 1) for level in (120, 200) for j in (0, 1)] + [9, 9]
     brighter = [first_step(level + j, 90 if level == 60 else 160, -1) for level in (60, 120) for j in (0, 1)] + [9, 9]
@@ -153,8 +165,8 @@ def test_gamma_breaks_at_the_computed_strength(world):
     assert gates["invariance.agreement[photos/darken]"]["value"] == pytest.approx(np.mean([one > 4 for one in darker]))
 
 
-def test_what_a_model_does_not_see_does_not_change_its_answers(world):
-    _, gates = run(world)
+def test_what_a_model_does_not_see_does_not_change_its_answers(whole):
+    _, gates = whole
     for name in ("flip", "rotation", "crop", "resize", "jpeg"):
         assert gates[f"invariance.agreement[photos/{name}]"]["value"] == 1
     for name in ("rotation", "crop", "resize", "jpeg"):
@@ -164,8 +176,8 @@ def test_what_a_model_does_not_see_does_not_change_its_answers(world):
         assert gates[f"invariance.text_agreement[photos/{name}]"]["value"] == 1
 
 
-def test_the_report_has_the_broken_example(world):
-    _, gates = run(world)
+def test_the_report_has_the_broken_example(whole):
+    _, gates = whole
     gate = gates["invariance.radius_darken[photos]"]
     assert {"sample", "truth", "predicted", "confidence"} == set(gate["misses"][0])
     assert (gate["misses"][0]["truth"], gate["misses"][0]["predicted"]) in {("green", "red"), ("blue", "green")}
@@ -173,8 +185,8 @@ def test_the_report_has_the_broken_example(world):
     assert re.fullmatch(r"mildest: (dark|bright)en \(.*\) leaves \d\d%, such as .*\.png: \w+ -> \w+", remark)
 
 
-def test_the_number_of_images_is_bounded_and_a_second_run_encodes_nothing(world):
-    result, _ = run(world)
+def test_the_number_of_images_is_bounded_and_a_second_run_encodes_nothing(world, whole):
+    result, _ = whole
     assert _encoded(result) <= 6 * (34 + 2 + 4) + 6  # the formula of docs/invariance.md, and the images as they are
     second, _ = run(world)
     assert _encoded(second) == 0
@@ -189,15 +201,15 @@ def plain(gates):
     return {name: [one[key] for key in ("value", "interval", "remark", "details")] for name, one in gates.items()}
 
 
-def test_processes_and_batches_do_not_change_the_results(world):
-    _, alone = run(world)
+def test_processes_and_batches_do_not_change_the_results(world, whole):
+    _, alone = whole
     result, gates = run(world, "--clip-cache=other", "--clip-workers=2", "--clip-batch-size=3")
     result.assert_outcomes(passed=24, skipped=2)
     assert plain(gates) == plain(alone)
 
 
-def test_a_feature_pack_gives_the_numbers_of_its_model(world, monkeypatch):
-    _, alone = run(world, "--clip-cache=cache")
+def test_a_feature_pack_gives_the_numbers_of_its_model(world, whole, monkeypatch):
+    _, alone = whole
     monkeypatch.chdir(world.path)
     assert main(["features", "export", "--model", "py:brightness_clip:load", "--clip-cache", "cache", "pack"]) == 0
     result, gates = run(world, model="features:pack")
@@ -205,8 +217,8 @@ def test_a_feature_pack_gives_the_numbers_of_its_model(world, monkeypatch):
     assert plain(gates) == plain(alone)
 
 
-def test_a_classifier_with_a_head_is_measured_on_images_alone(world):
-    _, alone = run(world)
+def test_a_classifier_with_a_head_is_measured_on_images_alone(world, whole):
+    _, alone = whole
     result, gates = run(world, "-rs", model="py:brightness_clip:load_head")
     result.assert_outcomes(passed=19, skipped=7)
     result.stdout.fnmatch_lines(["*has no text encoder, which a change of prompts needs*"])
@@ -243,15 +255,25 @@ def test_a_reference_is_transformed_in_the_same_way(world):
     assert gates["invariance.agreement[photos/occluder]"]["verdict"] == "regressed"
 
 
-@pytest.fixture
-def recorded(world):
-    """Return a world with the baseline of the combinations, and the options to compare with it."""
+COMBINATIONS = ("-k", "test_combinations")
+
+
+def record(world):
     folder = world.path / "baselines"
     folder.mkdir()
-    options = ("-k", "test_combinations", f"--clip-baselines={folder}", "--clip-baseline-name=team")
-    run(world, *options, "--snapshot-update")
+    run(world, *COMBINATIONS, *compared(world), "--snapshot-update")
     assert {path.name for path in (folder / "team").iterdir()} == {"test_invariance.json", "test_invariance.parquet"}
-    return world, options
+
+
+def compared(world):
+    return f"--clip-baselines={world.path / 'baselines'}", "--clip-baseline-name=team"
+
+
+@pytest.fixture
+def recorded(world, made_once):
+    """Return a world with the baseline of the combinations, and the options to compare with it."""
+    made_once(record, world)
+    return world, (*COMBINATIONS, *compared(world))
 
 
 def test_the_mildest_combination_is_stored_with_the_baseline_and_tried_first(recorded):
@@ -306,16 +328,17 @@ def test_wrong_settings_are_usage_errors(world, lines, message):
     result.stderr.fnmatch_lines([message])
 
 
-def test_two_workers_give_what_one_process_gives(world):
-    _, alone = run(world)
-    result = world.runpytest_subprocess(
+def test_two_workers_give_what_one_process_gives(world, whole, run_apart):
+    _, alone = whole
+    result = run_apart(
         SUITE,
+        "-c",
+        "tox.ini",
         "--model=py:brightness_clip:load",
         "--clip-profile=p.toml",
         "--clip-report=out",
         "-n2",
         "--clip-cache=two",
     )
-    assert result.ret == 0
-    report = json.loads((world.path / "out" / "report.json").read_text())
-    assert plain({gate["measurement"]: gate for gate in report["gates"]}) == plain(alone)
+    assert result.ret == 0, "\n".join(result.errlines)
+    assert plain(gates_of(world)) == plain(alone)

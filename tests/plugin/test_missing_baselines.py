@@ -15,12 +15,10 @@ PROFILE = "--clip-profile=profile.toml"
 RECORD = "--snapshot-update"
 
 
-@pytest.fixture
-def recorded(crowd, monkeypatch):
-    """The colour world with baselines of its model; sub-directories can import the model."""
-    crowd.runpytest(MODEL, PROFILE, RECORD).assert_outcomes(passed=4)
-    monkeypatch.setenv("PYTHONPATH", str(crowd.path), prepend=os.pathsep)
-    return crowd
+@pytest.fixture(autouse=True)
+def _models_of_sub_directories(recorded, monkeypatch):
+    """Let sub-directories import the model."""
+    monkeypatch.setenv("PYTHONPATH", str(recorded.path), prepend=os.pathsep)
 
 
 def compared(result):

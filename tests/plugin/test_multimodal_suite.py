@@ -9,6 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from pytest_clip_robust import showroom
+from pytest_clip_robust.models.loading import load_unchecked
+from pytest_clip_robust.models.spec import ModelSpec
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "test_multimodal.py"
 PROFILE = """
@@ -23,6 +25,12 @@ tokens = 8
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imports_of_the_model():
+    """Import what the model needs: runs inside of this process forget what they import."""
+    load_unchecked(ModelSpec.parse("lmm:showroom-lmm"), device="cpu", precision="fp32")
+
+
 @pytest.fixture
 def run(pytester):
     """Return a function that runs the suite on a few images and returns the result and the report."""
@@ -30,7 +38,7 @@ def run(pytester):
     pytester.mkdir("own")
 
     def start(*arguments):
-        result = pytester.runpytest_subprocess(
+        result = pytester.runpytest(
             SUITE,
             "-p",
             "no:cacheprovider",

@@ -36,7 +36,7 @@ def training(crowd):
     return crowd
 
 
-def test_bisection_names_the_first_broken_epoch(training, capfd):
+def test_bisection_names_the_first_broken_epoch(training, capfd, forked_workers):
     arguments = ["series", "--model=predictions:runs/epoch_*.csv", "--clip-profile=profile.toml"]
     assert cli.main([*arguments, "--", "test_suite.py", "-q"]) == 1
     shown = capfd.readouterr().out

@@ -16,7 +16,7 @@ GATES = {"shift.top1[dim]", "zero_shot.mean_per_class[photos]", "zero_shot.top1[
 TWINS = ["--model=py:colour_clip:load", "--model=py:colour_clip:load_forgetful", "--clip-profile=profile.toml"]
 
 
-def test_two_models_are_measured_and_their_difference_is_tolerated(crowd, capfd):
+def test_two_models_are_measured_and_their_difference_is_tolerated(crowd, capfd, forked_workers):
     """The profile's old tolerance is not in the way, and the project's own suite replaces the shipped ones."""
     path = crowd.path / "profile.toml"
     path.write_text(f'{path.read_text()}[tolerances]\n"zero_shot.top1[photos]" = 0.9\n')
