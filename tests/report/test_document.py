@@ -71,7 +71,7 @@ def test_chance_of_numpy_is_plain(measured):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "has schema 2, and this version reads 6; run again with --clip-report"),
+        ({"schema": 2}, "has schema 2, and this version reads 7; run again with --clip-report"),
         ({"alpha": "0.05"}, "alpha='0.05'; expected a number"),
         ({"gates": [{"verdict": "passed"}]}, r"gates\[0\] has no 'failed'"),
         ({"gates": [7]}, r"gates\[0\]=7; expected a table"),
