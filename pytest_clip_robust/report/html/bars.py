@@ -11,6 +11,9 @@ from pytest_clip_robust.report.html.charts import Axis, drawing, frame, scales
 from pytest_clip_robust.report.html.study.axes import rounded
 from pytest_clip_robust.report.html.svg import Scale, element, path
 
+LOWEST = 1e-6
+"""The axis of lower bars than this ends at 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bars:
@@ -32,7 +35,8 @@ def bar_chart(
 
     y: the name of the axis of heights, which begins at 0 and ends above the highest bar.
     """
-    top = 1.06 * max((height for one in series for height in one.heights), default=0.0) or 1.0
+    highest = max((height for one in series for height in one.heights), default=0.0)
+    top = 1.06 * highest if highest > LOWEST else 1.0
     heights = Axis(0, top, tuple((mark, f"{mark:g}") for mark in rounded(0, top)), y)
     across, up = scales(x, heights, size)
     parts = [frame(x, heights, size)]

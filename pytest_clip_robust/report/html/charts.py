@@ -74,7 +74,7 @@ def curves(
 def reliability(
     plot: Mapping[str, Sequence[float]],
     *,
-    before: Mapping[str, Sequence[float]],
+    before: Mapping[str, Sequence[float]] | None = None,
     title: str,
     text: str,
     size: tuple[int, int] = (200, 190),
@@ -83,7 +83,7 @@ def reliability(
 
     Args:
         plot: columns of bins: ends ``low`` and ``high``, means ``confidence`` and ``accuracy`` (0 to 1), and ``n``.
-        before: those of the baseline, drawn as circles that are larger with more samples; empty without one.
+        before: those of the baseline, drawn as circles that are larger with more samples.
         title: of the drawing.
         text: says in words what it shows.
         size: width and height.
