@@ -54,6 +54,7 @@ def world(colours):
         for j in range(3):
             pixels = np.array(rgb) + np.random.default_rng(10 * i + j).integers(-1, 2, (8, 8, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(colours.path / "photos" / name / f"{name}_{j}.png")
+    (colours.path / "kept").mkdir()
     (colours.path / "p.toml").write_text(PROFILE)
     colours.makepyfile(frozen_clip=OTHERS)
     return colours

@@ -61,17 +61,18 @@ class Opened:
     """A `datasets.Dataset`, and what is known about the files that it was made from.
 
     rows: the number of every row in the files. names_file: the file of class names next to them, or None.
-    folder: the folder of files that rows can name. roots: the folders that such files must be in; empty for any.
+    folder: the folder of files that rows can name.
     stamp: changes whenever the files change, or None where that cannot be promised. remarks: lines for the user.
+    roots: the folders that files which rows name must be in; empty for any.
     """
 
     table: Any
     rows: list[int]
     names_file: Path | None
     folder: str = ""
-    roots: tuple[str, ...] = ()
     stamp: str | None = None
     remarks: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
 
     def take(self, positions: Sequence[int]) -> Opened:
         """Return the rows at `positions`, in that order."""
