@@ -28,7 +28,7 @@ class RayEngine:
 
     Nothing is sent but names and digests: each worker loads the model by its spec and reads the images itself, so
     checkpoints and data have the same paths on all machines. Features come back and are stored by the caller. On CPUs,
-    they are those of a LocalEngine with as many threads, bit for bit, whatever number of workers took part.
+    they are those of a LocalEngine with as many threads, bit for bit, for any number of workers.
 
     address: of a cluster, else that of the environment variable RAY_ADDRESS, else a cluster is started here when the
         first job comes. device: as ``--clip-device`` names it. batch_size, workers: as in `LocalEngine`.

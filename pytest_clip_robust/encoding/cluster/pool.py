@@ -122,7 +122,7 @@ class WorkerPool:
         self._ready.append(worker)
 
     def _give(self, waiting: deque[slice], running: dict[Any, tuple[Any, slice]], name: str, reference: Any) -> None:
-        """Give waiting blocks to the workers that have fewest."""
+        """Send waiting blocks to the workers that have the fewest."""
         for most in range(1, AHEAD + 1):
             for worker in self._ready:
                 has = sum(one is worker for one, _ in running.values())
