@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -35,24 +34,17 @@ load = SlowClip
 '''
 
 
-@pytest.fixture
-def private(monkeypatch, pytester):
-    """A home folder and a folder for temporary files, whose path is short enough for sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    (pytester.path / "home").mkdir()
-    for name, value in (("TMPDIR", str(folder)), ("HOME", str(pytester.path / "home")), ("OMP_NUM_THREADS", "1")):
-        monkeypatch.setenv(name, value)
-    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    yield folder
-    shutil.rmtree(folder)
-
-
 def wait_for(condition, seconds=120.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def temporary_files(process):
+    return [
+        path for folder in {"/tmp", tempfile.gettempdir()} for path in Path(folder).glob(f"clip-robust-{process}-*")
+    ]
 
 
 def batches(world):
@@ -68,18 +60,22 @@ def alive(process):
 
 
 @NEEDS_RAY
-def test_a_run_that_is_told_to_end_leaves_no_process_and_keeps_what_was_encoded(crowd, private, start_session):
+def test_a_run_that_is_told_to_end_leaves_no_process_and_keeps_what_was_encoded(crowd, monkeypatch, start_session):
     crowd.makepyfile(slow_clip=SLOW_CLIP)
+    home = crowd.mkdir("home")
+    for name, value in (("HOME", home), ("OMP_NUM_THREADS", "1"), ("RAY_ADDRESS", "")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     session = start_session(MODEL, "--clip-profile=profile.toml", "--clip-engine=ray", "-k", "test_accuracy")
     wait_for(lambda: batches(crowd) >= 5)
-    (ours,) = private.glob("clip-robust-*")
+    (ours,) = temporary_files(session.process)
     assert not ours.stat().st_mode & 0o077, "others cannot read the files of the cluster"
     os.kill(session.process, signal.SIGTERM)
     assert session.wait() == pytest.ExitCode.INTERRUPTED
     workers = [int(path.name.removeprefix("encoding_")) for path in crowd.path.glob("encoding_*")]
     wait_for(lambda: not any(map(alive, workers)))
-    assert not list(private.iterdir())
-    assert not list((crowd.path / "home").iterdir()), "no token is left"
+    assert not temporary_files(session.process)
+    assert not list(home.iterdir()), "no token is left"
     crowd.makepyfile(slow_clip=SLOW_CLIP.replace("0.3", "0"))
     result = crowd.runpytest(MODEL, "--clip-profile=profile.toml", "-k", "test_accuracy")
     result.assert_outcomes(passed=2, deselected=2)

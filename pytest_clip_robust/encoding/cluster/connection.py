@@ -6,9 +6,11 @@ import atexit
 import importlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import warnings
@@ -26,11 +28,13 @@ from pytest_clip_robust.system.versions import require_package
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 MODE_VARIABLE = "RAY_AUTH_MODE"
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+REACH_SECONDS = 10.0
+
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of a cluster on this machine. It holds jobs and the features of some blocks, a few MB each."""
 
-LONGEST_TEMPORARY = 30
-"""Characters of the folder for temporary files: Ray's sockets are below it, and their paths have 107 at most."""
+LONGEST_TEMPORARY = 16
+"""Characters of the path of the folder for temporary files. Ray's sockets are below it, and have 107 at most."""
 
 
 class Connection:
@@ -80,13 +84,14 @@ class Connection:
         atexit.unregister(self.close)
 
     def _connect(self, address: str) -> None:
+        _check_reachable(address)  # Ray itself tries for minutes
         self._undo.append(self.ray.shutdown)
         self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
     def _start(self) -> None:
         """Start a cluster whose files and token only this user can read."""
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray lets its workers yield to every other process
-        folder = tempfile.mkdtemp(prefix="clip-robust-", dir=_short_temporary())
+        folder = tempfile.mkdtemp(prefix=f"clip-robust-{os.getpid()}-", dir=_short_temporary())
         self._undo.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         if not _has_token():
             self._undo.append(lambda: _set_environment(dict.fromkeys((MODE_VARIABLE, TOKEN_VARIABLES[0]))))
@@ -99,8 +104,26 @@ class Connection:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _temp_dir=folder,
+            _temp_dir=f"{folder}/ray",  # Ray lets everyone write to this one
         )
+
+
+def _check_reachable(address: str) -> None:
+    """Open a connection to ``HOST:PORT`` or ``ray://HOST:PORT``; other addresses, such as ``auto``, are left to Ray.
+
+    Raises:
+        ConfigError: nothing answers.
+    """
+    place = re.fullmatch(r"(?:ray://)?([^\s/:]+):(\d+)", address)
+    if place is None:
+        return
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ConfigError(
+            f"--clip-engine ray: nothing answers at {printable(address)} ({one_line(error)}); correct the address, or "
+            "start Ray there"
+        ) from error
 
 
 def _short_temporary() -> str:

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ class RayEngine:
 
     Nothing is sent but names and digests: each worker loads the model by its spec and reads the images itself, so
     checkpoints and data have the same paths on all machines. Features come back and are stored by the caller. On CPUs,
-    they are those of a LocalEngine with as many threads, bit for bit, whatever number of workers took part.
+    they are those of a LocalEngine with as many threads, bit for bit, for any number of workers.
 
     address: of a cluster, else that of the environment variable RAY_ADDRESS, else a cluster is started here when the
         first job comes. device: as ``--clip-device`` names it. batch_size, workers: as in `LocalEngine`.
@@ -67,14 +68,13 @@ class RayEngine:
         ray, threads = self._connection.ray, torch.get_num_threads()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         plan = plan_workers(self._device, nodes, threads=threads)
-        if self._pool is None:
-            self._pool = WorkerPool(ray, self._settings(plan), start_seconds=self._start_seconds, notice=self._notice)
+        pool = self._pool_for(plan, ray)
         parts = cut(job, workers=plan.most, batch_size=self._batch_size, on_cpu=plan.device == "cpu")
         try:
             reference = ray.put(without_weights(job))
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise ConfigError(f"--clip-engine ray: the job cannot be sent to workers ({one_line(error)})") from error
-        for block in self._pool.run(uuid.uuid4().hex, reference, parts, plan):
+        for block in pool.run(uuid.uuid4().hex, reference, parts, plan):
             for line in block.notices:
                 self._notice(line)
             yield from block.batches
@@ -86,6 +86,15 @@ class RayEngine:
         if self._connection is not None:
             self._connection.close()
         self._pool = self._connection = None
+
+    def _pool_for(self, plan: WorkerPlan, ray: Any) -> WorkerPool:
+        """Return the pool of earlier jobs, or another one if the cluster has got other nodes."""
+        settings = self._settings(plan)
+        if self._pool is None or self._pool.settings != settings:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = WorkerPool(ray, settings, start_seconds=self._start_seconds, notice=self._notice)
+        return self._pool
 
     def _settings(self, plan: WorkerPlan) -> WorkerSettings:
         workers = plan.cpus if self._workers is None and plan.gpus else self._workers

@@ -1,4 +1,4 @@
-"""How many workers a cluster can run, and on what: pure functions of the nodes' resources."""
+"""The plan of a cluster's workers, a pure function of the nodes' resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_CPUS_PER_GPU = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlan:
-    """What each worker reserves, and how many of them fit into the cluster at most.
+    """The resources that each worker reserves, and the number of workers that the cluster can hold.
 
     device: ``"cpu"`` or ``"cuda"``. cpus, gpus: per worker.
     """

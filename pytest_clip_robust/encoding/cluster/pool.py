@@ -37,9 +37,11 @@ class WorkerPool:
     ) -> None:
         """Use the connected `ray`; if no worker starts within `start_seconds`, a job fails instead of waiting."""
         self._notice = notice
-        self._ray, self._settings, self._limit = ray, settings, start_seconds
+        self.settings = settings
+        self._ray, self._limit = ray, start_seconds
         self._starting: dict[Any, Any] = {}
         self._ready: list[Any] = []
+        self._failed_starts = 0
 
     def run(self, name: str, reference: Any, parts: Sequence[slice], plan: WorkerPlan) -> Iterator[EncodedBlock]:
         """Yield every block of the job called `name`, which `reference` holds, as it is done.
@@ -93,25 +95,26 @@ class WorkerPool:
     def _grow(self, wanted: int, plan: WorkerPlan) -> None:
         """Start workers up to `wanted`; those for which the cluster has no room start when it has."""
         for _ in range(wanted - len(self._ready) - len(self._starting)):
-            worker = self._ray.remote(Worker).options(num_cpus=plan.cpus, num_gpus=plan.gpus).remote(self._settings)
+            worker = self._ray.remote(Worker).options(num_cpus=plan.cpus, num_gpus=plan.gpus).remote(self.settings)
             self._starting[worker.version.remote()] = worker
 
     def _welcome(self, one: Any) -> None:
         """Take a worker that has started into the pool.
 
         Raises:
-            ConfigError: it has another version of this package, or cannot import it.
+            ConfigError: it has another version of this package, or several could not start, such as without it.
         """
         worker = self._starting.pop(one)
         try:
             machine, version = self._ray.get(one)
         except self._ray.exceptions.RayActorError as error:
-            if "ModuleNotFoundError" not in str(error) and "ImportError" not in str(error):
-                return  # its machine was lost meanwhile
+            self._failed_starts += 1
+            if self._failed_starts < LOSSES:
+                return  # its machine may have been lost meanwhile
             reason = one_line(str(error).strip().splitlines()[-1])
             raise ConfigError(
-                f"--clip-engine ray: a node of the cluster cannot run this package ({reason}); "
-                f"install pytest-clip-robust[ray] {__version__} on every node"
+                f"--clip-engine ray: {LOSSES} workers in a row ended before they could start ({reason}); install "
+                f"pytest-clip-robust[ray] {__version__} on every node"
             ) from error
         if version != __version__:
             self._end(worker)
@@ -119,10 +122,11 @@ class WorkerPool:
                 f"--clip-engine ray: the node {machine} has pytest-clip-robust {version}, and this machine "
                 f"{__version__}; install one version everywhere"
             )
+        self._failed_starts = 0
         self._ready.append(worker)
 
     def _give(self, waiting: deque[slice], running: dict[Any, tuple[Any, slice]], name: str, reference: Any) -> None:
-        """Give waiting blocks to the workers that have fewest."""
+        """Send waiting blocks to the workers that have the fewest."""
         for most in range(1, AHEAD + 1):
             for worker in self._ready:
                 has = sum(one is worker for one, _ in running.values())

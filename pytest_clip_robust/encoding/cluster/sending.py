@@ -1,4 +1,4 @@
-"""What is sent to other machines: a job without its model's weights. The model that is loaded there is compared."""
+"""Jobs as they are sent to other machines, without the weights; the model that is loaded there is compared."""
 
 from __future__ import annotations
 

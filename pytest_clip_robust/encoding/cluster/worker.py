@@ -48,7 +48,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EncodedBlock:
-    """What became of a block: its batches, lines for the user, and the error that ended it, or None."""
+    """The batches of a block, lines for the user, and the error that ended it, or None."""
 
     batches: list[EncodedBatch]
     notices: list[str] = field(default_factory=list)
