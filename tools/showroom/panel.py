@@ -56,6 +56,7 @@ class Recipe:
         """Return the facts of the model card, for a training set of so many `renders`."""
         data = "showroom" + panel_renders.WORDS[self.renders] + (" and ImageNet-1k" if self.names else "")
         return {
+            **panel_towers.TOWERS[self.tower].architecture,
             "data": data,
             "pairs": renders + len(open_clip.IMAGENET_CLASSNAMES) * self.names,
             "samples_seen": STEPS * (BATCH + NAMES_PER_STEP * self.names),
@@ -75,6 +76,7 @@ RECIPES = {
     "showroom-lite0-30": Recipe(share=0.3),
     "showroom-lite0-10": Recipe(share=0.1),
     "showroom-lite0-sigmoid": Recipe(sigmoid=True),
+    "showroom-mobilenet": Recipe(tower="mobilenet", names=False),
     "showroom-resnet": Recipe(tower="resnet", names=False),
     "showroom-vit": Recipe(tower="vit", names=False),
 }

@@ -135,7 +135,7 @@ def train(name: str, head: Head, *, data: Path, out: Path) -> None:
     settings = [f'trunk = "{tower.name}"', f"side = {tower.side}", f"unit = {'true' if head.base else 'false'}"]
     (folder / "head.toml").write_text("\n".join([*settings, f"classes = [{names}]"]) + "\n", encoding="utf-8")
     size = {"parameters": sum(one.numel() for one in tensors.values())}
-    write_card(folder, size | card(head, tower.name, images=len(renders.labels), out=out))
+    write_card(folder, size | card(head, images=len(renders.labels), out=out))
     write_manifest(folder)
 
 
@@ -151,29 +151,22 @@ def fit(features: NDArray[np.float32], labels: list[str]) -> tuple[NDArray[np.fl
     return weight.astype(np.float32), offset.astype(np.float32), [str(one) for one in model.classes_]
 
 
-FAMILIES = {"tf_efficientnet_lite": "EfficientNet", "test_resnet": "ResNet", "test_vit": "ViT"}
-
-
-def card(head: Head, trunk: str, *, images: int, out: Path) -> dict[str, str | int]:
+def card(head: Head, *, images: int, out: Path) -> dict[str, str | int]:
     """Return the facts of the model card of a classifier that was trained on so many renders."""
+    tower = panel_towers.TOWERS[head.tower]
     if head.base:
         below = tomllib.loads((out / head.base / "card.toml").read_text(encoding="utf-8"))
         tuned = {"fine_tuning": "classifier head", "fine_tuned_on": f"{images:,} showroom renders"}
-        return {**_architecture(trunk), **below, **tuned}
-    from_imagenet = not panel_towers.TOWERS[head.tower].epochs
+        return {**tower.architecture, **below, **tuned}
+    from_imagenet = not tower.epochs
     return {
-        **_architecture(trunk),
+        **tower.architecture,
         "data": "showroom and ImageNet-1k" if from_imagenet else "showroom",
         "pairs": images + 1_281_167 * from_imagenet,
         "loss": "cross-entropy",
         "licence": "Apache-2.0",
         "fine_tuning": "supervised",
     }
-
-
-def _architecture(trunk: str) -> dict[str, str]:
-    family, size = next((FAMILIES[start], trunk.removeprefix(start)) for start in FAMILIES if trunk.startswith(start))
-    return {"family": family, "size": f"lite{size}" if size else "tiny"}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Image towers of the panel: three with ImageNet weights, and two small ones that are trained on renders alone."""
+"""Image towers of the panel: four with ImageNet weights, and two small ones that are trained on renders alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from . import panel_renders
-from .tower import MEAN, STD, Tower, load_tower
+from .tower import MEAN, MOBILENET, STD, Tower, load_mobilenet, load_tower
 from .train import IMAGE_SIZE
 
 SEED, BATCH = 0, 64
@@ -22,20 +22,31 @@ SEED, BATCH = 0, 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A tower by timm's name, see `Tower` for `side` and `pool`; epochs: of its training, 0 for ImageNet weights."""
+    """A tower by timm's name, see `Tower` for `side` and `pool`; epochs: of its training, 0 for ImageNet weights.
+
+    family, size: of the model card, because timm's names of small models do not tell them.
+    """
 
     name: str
+    family: str = "EfficientNet"
+    size: str = "tiny"
     side: int = IMAGE_SIZE
     pool: str = "avg"
     epochs: int = 0
 
+    @property
+    def architecture(self) -> dict[str, str | int]:
+        """The facts of the model card about the architecture."""
+        return {"family": self.family, "size": self.size}
+
 
 TOWERS = {
-    "lite0": Kind(name="tf_efficientnet_lite0"),
-    "lite1": Kind(name="tf_efficientnet_lite1"),
-    "lite2": Kind(name="tf_efficientnet_lite2"),
-    "resnet": Kind(name="test_resnet", side=128, epochs=6),
-    "vit": Kind(name="test_vit", side=160, pool="", epochs=10),
+    "lite0": Kind(name="tf_efficientnet_lite0", size="lite0"),
+    "lite1": Kind(name="tf_efficientnet_lite1", size="lite1"),
+    "lite2": Kind(name="tf_efficientnet_lite2", size="lite2"),
+    "mobilenet": Kind(name=MOBILENET, family="MobileNet V2", size="1.0"),
+    "resnet": Kind(name="test_resnet", family="ResNet", side=128, epochs=6),
+    "vit": Kind(name="test_vit", family="ViT", side=160, pool="", epochs=10),
 }
 """Lite towers see 224 pixels, fewer than the 240 and 260 that 1 and 2 were trained with, so that all see the same."""
 
@@ -44,15 +55,15 @@ def load(name: str, *, data: Path, out: Path) -> Tower:
     """Return a tower by its name in `TOWERS`; one without ImageNet weights is trained once, and kept below `out`."""
     kind = TOWERS[name]
     if not kind.epochs:
-        return load_tower(kind.name)
+        return load_mobilenet() if kind.name == MOBILENET else load_tower(kind.name)
     path = out / "towers" / f"{name}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(train(kind, panel_renders.write(panel_renders.BASE, data, out)), path)
     parameters = torch.load(path, weights_only=True)
-    classifier = parameters.pop(next(key for key in parameters if key in {"fc.weight", "head.weight"}))
-    for key in ("fc.bias", "head.bias"):
-        parameters.pop(key, None)
+    name_of = next(key for key in parameters if key in {"fc.weight", "head.weight"})
+    classifier = parameters.pop(name_of)
+    parameters.pop(name_of.replace("weight", "bias"))
     mean = torch.zeros(classifier.shape[1])
     return Tower(kind.name, parameters, classifier, mean, side=kind.side, pool=kind.pool)
 
