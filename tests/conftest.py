@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from pytest_clip_robust.system.machine import count_cores, free_memory
 
 # Machines that run tests are shared: a slow example does not mean that the code is slow.
-settings.register_profile("no-deadline", deadline=None)
+settings.register_profile("no-deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no-deadline")
 
 pytest_plugins = ["pytester", "cpu_report"]
