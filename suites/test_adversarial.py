@@ -1,4 +1,4 @@
-"""Attacks through the model's own gradients: which right answers survive changes that nobody sees?
+"""Attacks through the model's own gradients: which right answers survive changes that cannot be seen?
 
 Only profiles with the role `adversarial` run it; ``-m clip_adversarial`` runs nothing else.
 """

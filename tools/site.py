@@ -20,6 +20,7 @@ PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "tests/README.md": "tests.md",
     "LICENSE": "LICENSE.txt",
     "pytest_clip_robust/showroom/data/README.md": "showroom/data.md",
     "pytest_clip_robust/showroom/data/CREDITS.md": "showroom/credits.md",

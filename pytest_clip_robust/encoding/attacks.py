@@ -29,7 +29,7 @@ VERSION = 1
 """Part of the identity of attacked images; it changes whenever an attack gives other images than before."""
 
 BATCH = 16
-"""Attacked together, whatever the batch size of the run, so that results depend on it not even by rounding."""
+"""Images that are attacked together; the batch size of the run has no influence, not even by rounding."""
 
 STEP = 2.5
 """The length of all steps together, in budgets, so that the edge of the budget is reached from anywhere inside."""
@@ -232,7 +232,7 @@ class _GradientOfPixels(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How an encoder's `preprocess` normalises: ``slope * pixel + offset`` with pixels in [0, 1], both (3, 1, 1)."""
+    """The normalisation of an encoder's `preprocess`, (3, 1, 1) each: ``slope * pixel + offset``, pixels in [0, 1]."""
 
     slope: torch.Tensor
     offset: torch.Tensor

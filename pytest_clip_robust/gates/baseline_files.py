@@ -263,7 +263,7 @@ def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice
 
 
 def lock_file() -> Path:
-    """Return the file that processes of this user lock while they write baselines; nobody else can make it.
+    """Return the file that processes of this user lock while they write baselines; other users cannot make it.
 
     Raises:
         OSError: its folder cannot be made, or is not this user's.

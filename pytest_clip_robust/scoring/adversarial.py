@@ -58,7 +58,7 @@ class AttackedAnswers:
         return len(self.labels)
 
     def right(self, budget: float) -> NDArray[np.bool_]:
-        """Return (N,) whether the answer is right whatever the attack changed within `budget`.
+        """Return (N,) whether the answer is right under every change that the attack tried within `budget`.
 
         Raises:
             MeasurementError: no attack had this budget.

@@ -26,7 +26,7 @@ OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 """Environment variables that forbid the hub; the hub's own client reads them when it is imported."""
 TRUE = ("1", "ON", "YES", "TRUE")
 
-constants.HF_HUB_DISABLE_TELEMETRY = True  # what a run measures is nobody else's business
+constants.HF_HUB_DISABLE_TELEMETRY = True  # a run tells no one what it measures
 
 
 class HubError(Exception):

@@ -20,7 +20,7 @@ NOTICE_SECONDS = 10.0
 def private_folder() -> Path:
     """Return this user's folder for lock files in the folder for temporary files; it is made if it does not exist.
 
-    Its name can be guessed, so it counts only if it is a folder of this user that nobody else can write: a link that
+    Its name can be guessed, so it counts only if it is a folder of this user that other users cannot write: a link that
     another user put there would lead a lock into any file of this user.
 
     Raises:
