@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -81,10 +82,10 @@ def models_alone(cache: Path, repeats: int) -> tuple[str, float]:
     from pytest_clip_robust.models.loading import load_model
     from pytest_clip_robust.models.spec import ModelSpec
 
-    rows = dict.fromkeys(("image", "text", "views", "keypoints", "likelihoods", "answers"), 0)
+    rows: Counter[str] = Counter()
     for stored in survey(cache / "features"):
         rows[stored.kind] += stored.rows
-    images = rows["image"] + 2 * (rows["views"] + rows["keypoints"])
+    images = rows["image"] + 2 * (rows["views"] + rows["places"] + rows["keypoints"])
     questions = rows["likelihoods"] + rows["answers"]
     clip, lmm = (load_model(ModelSpec.parse(name), device="cpu", precision="fp32").encoder for name in SHOWROOM)
     pixels = torch.stack([clip.preprocess(noise_image())] * 16)
