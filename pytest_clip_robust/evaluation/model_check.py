@@ -43,7 +43,7 @@ def _checked(
     start = time.perf_counter()
     exact = _exact(spec, device) if run.precision != "fp32" else None
     try:
-        loaded = load_unchecked(spec, device=device, precision=run.precision)
+        loaded = load_unchecked(spec, device=device, precision=run.precision, folded=False)
         rows = check_loaded(loaded, prompts=prompts, reference=reference, exact=exact)
         features = _features(loaded.encoder) if spec == run.reference else None
     except ClipRobustError as error:
@@ -63,4 +63,4 @@ def _features(encoder: object) -> Features | None:
 
 
 def _exact(spec: ModelSpec, device: str) -> Callable[[], Features]:
-    return lambda: batch_features(load_unchecked(spec, device=device, precision="fp32").encoder)
+    return lambda: batch_features(load_unchecked(spec, device=device, precision="fp32", folded=False).encoder)

@@ -27,8 +27,10 @@ from pytest_clip_robust.models.spec import KINDS, ModelSpec
 from pytest_clip_robust.system.quiet import quiet
 
 
-def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Load a model of a kind that has a `builder`.
+def load_built(
+    spec: ModelSpec, *, device: str, precision: str, compiled: bool = False, folded: bool = True
+) -> LoadedModel:
+    """Load a model of a kind that has a `builder`; `folded` makes convolutional towers faster.
 
     Raises:
         ModelError: it cannot be built as it was trained; the message names the spec and what to do.
@@ -45,7 +47,8 @@ def load_built(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
             device=device,
             precision=precision,
         )
-        speed_up_convolutions(module, partial(_encode_noise, encoder), precision=precision)
+        if folded:
+            speed_up_convolutions(module, partial(_encode_noise, encoder), precision=precision)
         notes = [*built.notes, *(encoder.compile() if compiled else ())]
     return LoadedModel(
         spec=spec,

@@ -43,8 +43,8 @@ def speed_up_convolutions(model: nn.Module, run: Callable[[], torch.Tensor], *, 
         _replace(model, convolution, folded)
         _replace(model, norm, _behind(originals[norm]))
     with torch.inference_mode():
-        change = float((run() - before).norm() / before.norm()) if pairs else 0.0
-    if change <= TOLERANCES[precision]:
+        equal = bool((run() - before).norm() <= TOLERANCES[precision] * before.norm())
+    if equal:
         return len(pairs)
     for name, module in originals.items():
         _replace(model, name, module)

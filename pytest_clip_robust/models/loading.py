@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -35,15 +36,22 @@ def load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool =
     return replace(loaded, notes=(*loaded.notes, *scale_notes(loaded)), card=card_for(loaded))
 
 
-def load_unchecked(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
-    """Load `spec` without encoding anything, for checks of its own.
+def load_unchecked(
+    spec: ModelSpec, *, device: str, precision: str, compiled: bool = False, folded: bool = True
+) -> LoadedModel:
+    """Load `spec` without its checks.
+
+    folded: whether convolutional towers are made faster, which replaces layers: see `speed_up_convolutions`.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     if device == "cpu":
         keep_freed_memory()
-    return _loader(spec)(spec, device=device, precision=precision, compiled=compiled)
+    load = _loader(spec)
+    if not folded and KINDS[spec.kind].builder:
+        load = cast("Loader", partial(cast("Any", load), folded=False))
+    return load(spec, device=device, precision=precision, compiled=compiled)
 
 
 def _loader(spec: ModelSpec) -> Loader:

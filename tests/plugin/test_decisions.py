@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+from pytest_clip_robust.report.document import SCHEMA
+
 MODEL = "--model=py:colour_clip:load"
 WORSE = "--model=py:colour_clip:load_forgetful"
 AGAINST = "--clip-reference=py:colour_clip:load"
@@ -84,7 +86,7 @@ def test_a_headline_is_called_that_its_details_do_not_hide(marginal):
     )
     (conclusion,) = report(marginal)["conclusions"]
     assert conclusion["verdict"] == "not ready"
-    assert report(marginal)["schema"] == 6
+    assert report(marginal)["schema"] == SCHEMA
 
 
 def test_in_verbose_mode_the_wait_has_a_name(crowd):

@@ -17,7 +17,7 @@ from pytest_clip_robust.models.spec import ModelSpec
 
 
 def loaded(text):
-    return load_unchecked(ModelSpec.parse(text), device="cpu", precision="fp32")
+    return load_unchecked(ModelSpec.parse(text), device="cpu", precision="fp32", folded=False)
 
 
 def in_cache(repository, *files):

@@ -37,7 +37,7 @@ def holding(module):
 
 
 def checked(spec, reference=None):
-    loaded = load_unchecked(spec, device="cpu", precision="fp32")
+    loaded = load_unchecked(spec, device="cpu", precision="fp32", folded=False)
     encoder = loaded.encoder
     features = batch_features(encoder)
     return check_activation(spec, encoder, features, lambda: batch_features(encoder), reference), features
@@ -71,7 +71,7 @@ def test_the_other_activation_fails_and_says_what_to_write(quick, save_fitted):
 def test_a_reference_with_the_other_activation_is_nearer_with_it(save_fitted):
     spec = ModelSpec.parse(f"local-dir:{save_fitted(quick=True, stated=False)}")
     right = ModelSpec.parse(f"local-dir:{spec.name}")
-    encoder = load_unchecked(right, device="cpu", precision="fp32").encoder
+    encoder = load_unchecked(right, device="cpu", precision="fp32", folded=False).encoder
     with swapped(encoder):
         reference = batch_features(encoder)
     check, _ = checked(spec, reference)
@@ -128,7 +128,7 @@ def test_pictures_are_encoded_again_only_if_an_activation_of_their_tower_was_swa
     assert reaches_images(holding(fitted(quick=True)))
     assert reaches_images(holding(built("CLIP")[0]))
     assert reaches_images(holding(torch.nn.Sequential(torch.nn.GELU())))
-    showroom = load_unchecked(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32")
+    showroom = load_unchecked(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32", folded=False)
     assert not reaches_images(showroom.encoder)
 
 

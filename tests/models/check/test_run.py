@@ -29,7 +29,8 @@ BAD = (Status.FAILED, Status.WARNING)
 
 def rows_of(text, **options):
     spec = ModelSpec.parse(text)
-    found = check_loaded(load_unchecked(spec, device="cpu", precision=options.pop("precision", "fp32")), **options)
+    loaded = load_unchecked(spec, device="cpu", precision=options.pop("precision", "fp32"), folded=False)
+    found = check_loaded(loaded, **options)
     assert len({row.name for row in found}) == len(found)
     assert all(bool(row.fix) == (row.status in BAD) for row in found)
     return {row.name: row for row in found}
@@ -113,14 +114,16 @@ def test_other_families_of_transformers_are_checked(family, tmp_path):
 
 def test_a_reference_is_compared_with(save_fitted):
     folder = save_fitted(quick=True, stated=True)
-    encoder = load_unchecked(ModelSpec.parse(f"local-dir:{folder}"), device="cpu", precision="fp32").encoder
+    encoder = load_unchecked(
+        ModelSpec.parse(f"local-dir:{folder}"), device="cpu", precision="fp32", folded=False
+    ).encoder
     rows = rows_of(f"local-dir:{folder}", reference=batch_features(encoder))
     assert "nearness to the reference 1.0000 and 0." in rows["activation"].measured
 
 
 def test_reduced_precision_is_compared_with_fp32(save_fitted):
     spec = ModelSpec.parse(f"local-dir:{save_fitted(quick=True, stated=True)}")
-    exact = load_unchecked(spec, device="cpu", precision="fp32").encoder
+    exact = load_unchecked(spec, device="cpu", precision="fp32", folded=False).encoder
     rows = rows_of(str(spec), precision="bf16", exact=lambda: batch_features(exact))
     # Its projections multiply rounding errors, as they do differences between pictures.
     assert rows["precision"].status == Status.FAILED

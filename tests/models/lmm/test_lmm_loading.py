@@ -66,7 +66,9 @@ def edit_weights(folder, change):
 def test_a_folder_gives_the_model_that_was_saved(family, folder_of):
     model = load(folder_of(family))
     found = model.likelihoods(photo(), QUESTION, NAMES)
-    np.testing.assert_allclose(found.sums, asked(family).likelihoods(photo(), QUESTION, NAMES).sums, rtol=0, atol=1e-5)
+    # Folding the tower's normalisation into its convolutions rounds: by 5e-7 of a sum.
+    expected = asked(family).likelihoods(photo(), QUESTION, NAMES)
+    np.testing.assert_allclose(found.sums, expected.sums, rtol=2e-6, atol=1e-5)
     form = "no chat template: asked as '<image>answer en {question}', the form of PaliGemma"
     assert model.notes == ((form,) if family == "paligemma" else ())
 
