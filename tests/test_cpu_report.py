@@ -27,9 +27,9 @@ def test_with_a_process():
 
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
 def test_tests_are_named_by_cpu_time_with_fixtures_and_processes(pytester, workers):
-    constants = f"LEAST_TESTS, SHOWN = {cpu_report.LEAST_TESTS}, {cpu_report.SHOWN}"
+    constants = 'LEAST_TESTS, SHOWN, FOLDER = 1000, 10, "tests/"'
     assert constants in PLUGIN
-    pytester.makeconftest(PLUGIN.replace(constants, "LEAST_TESTS, SHOWN = 3, 2"))
+    pytester.makeconftest(PLUGIN.replace(constants, 'LEAST_TESTS, SHOWN, FOLDER = 3, 2, ""'))
     pytester.makepyfile(TESTS)
     result = pytester.runpytest(*workers)
     result.assert_outcomes(passed=3)
@@ -41,6 +41,14 @@ def test_tests_are_named_by_cpu_time_with_fixtures_and_processes(pytester, worke
 
 def test_a_short_run_has_no_such_list(pytester):
     pytester.makeconftest(PLUGIN)
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*CPU seconds*")
+
+
+def test_tests_of_other_folders_are_not_counted(pytester):
+    pytester.makeconftest(PLUGIN.replace("= 1000, 10", "= 1, 2"))
     pytester.makepyfile("def test_it(): pass")
     result = pytester.runpytest()
     result.assert_outcomes(passed=1)
