@@ -17,14 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
 from functools import partial
-from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from run import load_images, machine, photographs, silent
+from run import load_images, load_model, machine, photographs, random_model, silent
 
 VIT, CONVOLUTIONAL = "ViT-B-32", "RN50"
 NAMES = ("copies", "batches", "precision", "layout", "compile", "workers")
@@ -163,7 +161,7 @@ class Bench:
         pixels = self.noise(self.options.batch).contiguous()
         yield table(f"{CONVOLUTIONAL}", "precision", "images/s", "relative")
         for precision in ("fp32", "bf16"):
-            clip, first = self.clip(CONVOLUTIONAL).to(self.device), 0.0
+            clip, first = random_model(CONVOLUTIONAL).to(self.device), 0.0
 
             def encode(inputs: torch.Tensor, clip: Any = clip, precision: str = precision) -> torch.Tensor:
                 with arithmetic(torch.device(self.device), precision):
@@ -235,25 +233,7 @@ class Bench:
 
     def model(self, name: str, precision: str = "fp32", *, compiled: bool = False) -> Any:
         """Load a model with random weights in the same way as a run."""
-        from safetensors.torch import save_model
-
-        from pytest_clip_robust.models.loading import load_model
-        from pytest_clip_robust.models.spec import ModelSpec
-
-        path = self.folder / f"{name}.safetensors"
-        if not path.exists():
-            save_model(self.clip(name), str(path))
-        spec = ModelSpec.parse(f"{name}@{path}?quick_gelu=false")
-        return load_model(spec, device=self.device, precision=precision, compiled=compiled)
-
-    def clip(self, name: str) -> Any:
-        """Return open_clip's own model with random weights, in evaluation mode."""
-        import open_clip
-        import torch
-
-        torch.manual_seed(0)
-        with redirect_stderr(StringIO()):
-            return open_clip.create_model(name).eval()
+        return load_model(self.folder, name, device=self.device, precision=precision, compiled=compiled)
 
     def noise(self, size: int) -> Any:
         """Return (size, 3, 224, 224) pixels on the device."""

@@ -251,25 +251,40 @@ def photographs(folder: Path, number: int) -> Path:
     return root
 
 
-def random_checkpoint(folder: Path) -> Path:
-    """Write a checkpoint with random weights, which computes the same operations as a trained one."""
+def random_model(architecture: str):  # noqa: ANN201 - its type is imported late
+    """Return open_clip's own model with random weights, which computes the same operations as a trained one."""
     import open_clip
+    import torch
+
+    torch.manual_seed(0)
+    with contextlib.redirect_stderr(io.StringIO()):
+        return open_clip.create_model(architecture).eval()
+
+
+def random_checkpoint(folder: Path, architecture: str = ARCHITECTURE) -> Path:
+    """Write a checkpoint with random weights."""
     from safetensors.torch import save_model
 
-    path = folder / "random.safetensors"
+    path = folder / f"{architecture}.safetensors"
     if not path.exists():
-        with contextlib.redirect_stderr(io.StringIO()):
-            save_model(open_clip.create_model(ARCHITECTURE), str(path))
+        save_model(random_model(architecture), str(path))
     return path
 
 
-def load_model(folder: Path):  # noqa: ANN201 - its type is imported late
-    """Load the model with random weights in the same way as a run."""
+def load_model(  # noqa: ANN201 - its type is imported late
+    folder: Path,
+    architecture: str = ARCHITECTURE,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    compiled: bool = False,
+):
+    """Load a model with random weights in the same way as a run."""
     from pytest_clip_robust.models.loading import load_model, resolve_device
     from pytest_clip_robust.models.spec import ModelSpec
 
-    spec = ModelSpec.parse(f"{ARCHITECTURE}@{random_checkpoint(folder)}?quick_gelu=false")
-    return load_model(spec, device=resolve_device("auto"), precision="fp32")
+    spec = ModelSpec.parse(f"{architecture}@{random_checkpoint(folder, architecture)}?quick_gelu=false")
+    return load_model(spec, device=resolve_device(device), precision=precision, compiled=compiled)
 
 
 def load_images(root: Path):  # noqa: ANN201 - its type is imported late

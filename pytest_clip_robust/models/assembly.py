@@ -20,7 +20,7 @@ from pytest_clip_robust.models.built import BuiltModel, TorchEncoder
 from pytest_clip_robust.models.card.facts import card_of
 from pytest_clip_robust.models.card.weights import weights_claim
 from pytest_clip_robust.models.checkpoint import content_digest
-from pytest_clip_robust.models.compilation import noise_image
+from pytest_clip_robust.models.compilation import noise_pixels
 from pytest_clip_robust.models.convolutions import speed_up_convolutions
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import KINDS, ModelSpec
@@ -65,8 +65,7 @@ def load_built(
 
 
 def _encode_noise(encoder: TorchEncoder) -> torch.Tensor:
-    pixels: torch.Tensor = torch.stack([encoder.preprocess(noise_image())] * 2)
-    features: torch.Tensor = encoder.encode_image(pixels)
+    features: torch.Tensor = encoder.encode_image(noise_pixels(encoder.preprocess))
     return features
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ class CannotCompileError(Exception):
 def noise_image() -> Image.Image:
     """Return the RGB image of 64 x 64 random pixels that towers are tried with."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+
+def noise_pixels(preprocess: Callable[[Image.Image], Any]) -> torch.Tensor:
+    """Return the (2, ...) pixels of two such images, as `preprocess` makes them."""
+    return torch.stack([preprocess(noise_image())] * 2)
 
 
 def compile_towers(

@@ -16,7 +16,7 @@ from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoImageProcessor, Auto
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.built import BuiltModel
-from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_image
+from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import Pixels, model_inputs
@@ -84,7 +84,7 @@ class TransformersEncoder:
 
     def compile(self) -> list[str]:
         """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
-        pixels = torch.stack([self.preprocess(noise_image())] * 2).to(self._device, memory_format=torch.channels_last)
+        pixels = noise_pixels(self.preprocess).to(self._device, memory_format=torch.channels_last)
         tokens = self._tokens(list(PROBE_TEXTS[:2])).to(self._device)
         self._image_tower, self._text_tower, notes = compile_towers(
             (self._image_tower, pixels),

@@ -21,7 +21,7 @@ from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
-from pytest_clip_robust.models.compilation import compile_towers, noise_image
+from pytest_clip_robust.models.compilation import compile_towers, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.parameters import StateDict
@@ -82,7 +82,7 @@ class OpenClipEncoder:
 
     def compile(self) -> list[str]:
         """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
-        pixels = torch.stack([self.preprocess(noise_image())] * 2).to(self._device, memory_format=torch.channels_last)
+        pixels = noise_pixels(self.preprocess).to(self._device, memory_format=torch.channels_last)
         tokens = self._tokenizer(list(PROBE_TEXTS[:2])).to(self._device)
         self._image_tower, self._text_tower, notes = compile_towers(
             (self._image_tower, pixels),

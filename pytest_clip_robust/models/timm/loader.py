@@ -19,7 +19,7 @@ from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.arithmetic import arithmetic
 from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import check_finite, read_checkpoint
-from pytest_clip_robust.models.compilation import CannotCompileError, Tower, compile_tower, noise_image
+from pytest_clip_robust.models.compilation import CannotCompileError, Tower, compile_tower, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.spec import ModelSpec
@@ -91,7 +91,7 @@ class TimmClassifier:
 
     def compile(self) -> list[str]:
         """Compile the image tower with torch.compile; return a note if it cannot be compiled."""
-        pixels = torch.stack([self.preprocess(noise_image())] * 2).to(self._device, memory_format=torch.channels_last)
+        pixels = noise_pixels(self.preprocess).to(self._device, memory_format=torch.channels_last)
         try:
             self._tower = compile_tower(self._tower, pixels, precision=self._precision, arithmetic=self._arithmetic)
         except CannotCompileError as error:
