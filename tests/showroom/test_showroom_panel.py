@@ -32,6 +32,16 @@ def profile(panel):
     return load_profile(panel.profile)
 
 
+@pytest.fixture(scope="module")
+def image_sets(profile):
+    """Every set of images of the profile, read once for all packs."""
+    return [
+        load_image_set(profile.data[name], prompted=role != "ood")
+        for role in ("id", "shift", "factors", "cue_conflict", "ood")
+        for name in profile.sets(role)
+    ]
+
+
 @pytest.fixture(scope="module", params=PACKS)
 def packed(request):
     return load_model(ModelSpec.parse(f"features:{request.param}"), device="cpu", precision="fp32")
@@ -51,12 +61,10 @@ def test_a_pack_states_the_six_factors(packed):
         assert card.samples_seen > card.pairs
 
 
-def test_a_pack_has_every_image_of_the_profile(packed, profile):
+def test_a_pack_has_every_image_of_the_profile(packed, image_sets):
     store = FeatureStore(packed.encoder.location)
-    for role in ("id", "shift", "factors", "cue_conflict", "ood"):
-        for name in profile.sets(role):
-            images = load_image_set(profile.data[name], prompted=role != "ood")
-            assert store.read(image_key(packed, images), images.digests)[1].all()
+    for images in image_sets:
+        assert store.read(image_key(packed, images), images.digests)[1].all()
 
 
 def test_packs_are_small_and_name_no_folder_of_the_machine_that_made_them():
