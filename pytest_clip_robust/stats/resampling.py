@@ -7,7 +7,10 @@ samples are independent, so this is a bootstrap like any other, whose standard e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.arrays import Floats
@@ -21,6 +24,9 @@ SEED = 0
 
 BLOCKS = 1000
 REPLICATES = 1000
+DRAWS_KEPT = 2**26
+"""Bytes. Most gates of a run are about sets of the same few sizes, and drawing takes longer than summing."""
+
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -93,14 +99,11 @@ def resample(*models: Evidence, replicates: int = REPLICATES, seed: int = SEED) 
     shapes = [one.shape() for one in models]
     if any(shape != shapes[0] for shape in shapes):
         raise MeasurementError(f"evidence of {' and of '.join(map(str, shapes))} samples cannot be paired")
-    rng = np.random.default_rng(seed)
     sums: list[list[list[Floats]]] = [[] for _ in models]
-    for strata in zip(*(one.strata for one in models), strict=True):
-        blocks = blocks_of(len(strata[0]))
-        block = rng.permutation(len(strata[0])) % blocks
-        weights = _draws(blocks, replicates, rng)
+    drawn = _draws(tuple(len(one) for one in models[0].strata), replicates, seed)
+    for (block, weights), *strata in zip(drawn, *(one.strata for one in models), strict=True):
         for found, stratum in zip(sums, strata, strict=True):
-            found.append([weights @ block_sums(term, block, blocks) for term in terms(stratum.columns)])
+            found.append([weights @ block_sums(term, block, weights.shape[1]) for term in terms(stratum.columns)])
     return [statistic(found) for found in sums]
 
 
@@ -125,8 +128,35 @@ def block_sums(term: Term, block: NDArray[np.int64], blocks: int) -> Floats:
     return found.reshape(blocks, term.size).astype(np.float64)
 
 
-def _draws(blocks: int, replicates: int, rng: np.random.Generator) -> Floats:
-    """Return how often each replicate draws each block, (1 + replicates, blocks); the first draws every block once."""
-    drawn = rng.integers(0, blocks, (replicates, blocks)) + np.arange(replicates)[:, None] * blocks
-    counts = np.bincount(drawn.ravel(), minlength=replicates * blocks).reshape(replicates, blocks)
-    return np.vstack([np.ones(blocks), counts])
+Draw = tuple[NDArray[np.int64], Floats]
+"""The block of each sample of a stratum (N,), and how often each replicate draws each block (1 + B, blocks)."""
+
+
+def _draws(sizes: tuple[int, ...], replicates: int, seed: int) -> Iterable[Draw]:
+    """Return the draws of strata with these `sizes`; those that need little memory are kept for the next call."""
+    if sum(map(blocks_of, sizes)) * (1 + replicates) * np.float64().nbytes > DRAWS_KEPT // 4:
+        return _drawn(sizes, replicates, seed)
+    return _kept_draws(sizes, replicates, seed)
+
+
+def _bytes_of(draws: tuple[Draw, ...]) -> int:
+    return sum(block.nbytes + weights.nbytes for block, weights in draws)
+
+
+@cached(LRUCache(DRAWS_KEPT, getsizeof=_bytes_of))
+def _kept_draws(sizes: tuple[int, ...], replicates: int, seed: int) -> tuple[Draw, ...]:
+    draws = tuple(_drawn(sizes, replicates, seed))
+    for block, weights in draws:
+        block.flags.writeable = weights.flags.writeable = False
+    return draws
+
+
+def _drawn(sizes: tuple[int, ...], replicates: int, seed: int) -> Iterator[Draw]:
+    """Draw stratum after stratum with one generator; the first row of the weights draws every block once."""
+    rng = np.random.default_rng(seed)
+    for size in sizes:
+        blocks = blocks_of(size)
+        block = rng.permutation(size) % blocks
+        drawn = rng.integers(0, blocks, (replicates, blocks)) + np.arange(replicates)[:, None] * blocks
+        counts = np.bincount(drawn.ravel(), minlength=replicates * blocks).reshape(replicates, blocks)
+        yield block, np.vstack([np.ones(blocks), counts])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.core.evidence import Stratum, Term, mean_evidence, sums_evidence
 from pytest_clip_robust.errors import MeasurementError
+from pytest_clip_robust.stats import resampling
 from pytest_clip_robust.stats.intervals import wilson
 from pytest_clip_robust.stats.resampling import (
     BLOCKS,
@@ -117,3 +118,17 @@ def test_a_value_that_is_undefined_on_every_replicate_has_no_interval():
     evidence = sums_evidence(mean_of([0.0, 1.0]).strata, lambda columns: [Term(columns["value"])], lambda _: UNDEFINED)
     with pytest.raises(MeasurementError, match="undefined on every replicate"):
         interval_of(evidence)
+
+
+@pytest.mark.parametrize("sizes", [[7], [40, 3], [BLOCKS, 5000, 1], [BLOCKS] * 4])
+def test_replicates_are_the_same_again_and_whether_or_not_they_are_kept(sizes, monkeypatch):
+    rng = np.random.default_rng(4)
+    strata = [
+        Stratum(name=str(i), columns={"value": rng.normal(size=n).astype(np.float32)}) for i, n in enumerate(sizes)
+    ]
+    evidence = sums_evidence(
+        strata, lambda columns: [Term(columns["value"])], lambda sums: sum(one[0][:, 0] for one in sums)
+    )
+    first, again = (resample(evidence)[0] for _ in range(2))
+    monkeypatch.setattr(resampling, "DRAWS_KEPT", 0)
+    assert first.tolist() == again.tolist() == resample(evidence)[0].tolist()

@@ -45,9 +45,7 @@ def test_the_same_seed_gives_the_same_model_whether_features_are_computed_or_rea
     renders = pq.read_table(showroom.data_file("id"), columns=["image", "label", "caption"])
     pq.write_table(renders.slice(0, 256), data / "train.parquet")
     pq.write_table(renders.slice(256, 24), data / "validation.parquet")
-    computed, again, other = train(
-        data, [tmp_path / "first"], [tmp_path / "second"], [tmp_path / "third", "--seed=1"]
-    )
+    computed, again, other = train(data, [tmp_path / "first"], [tmp_path / "second"], [tmp_path / "third", "--seed=1"])
     assert (data / "train.features.pt").exists()
     assert again == computed
     assert other != computed
