@@ -1,4 +1,4 @@
-"""Convolutional towers made faster: batch normalisation folded into the convolutions, and channels-last weights."""
+"""Convolutional towers made faster: normalisation and padding in the convolutions, and channels-last weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.norm_act import BatchNormAct2d
+from timm.layers.padding import pad_same_arg
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -21,11 +23,12 @@ def speed_up_convolutions(model: nn.Module, run: Callable[[], torch.Tensor], *, 
     """Change `model`, which is in evaluation mode, so that its convolutions run faster; return how many were folded.
 
     In evaluation mode batch normalisation multiplies and shifts each channel, which the convolution before it can do
-    itself with other weights (Markuš 2018, "Fusing batch normalization and convolution in runtime"). `run` passes a
-    probe through the model and returns its output. It is used to find the pairs, and to check the result: if the output
-    changes by more than rounding, nothing is folded. Parameters that are not fp32 are left as they are.
+    itself with other weights (Markuš 2018, "Fusing batch normalization and convolution in runtime"). On a CPU, folded
+    convolutions with TensorFlow's padding make no padded copies either. `run` passes a probe through the model and
+    returns its output. It is used to find the pairs, and to check the result: if the output changes by more than
+    rounding, nothing is changed. Parameters that are not fp32 are left as they are.
 
-    An EfficientNet-Lite0 runs 1.5 times as fast on a CPU (docs/performance.md).
+    docs/performance.md says how much faster an EfficientNet-Lite0 is on a CPU.
     """
     for one in model.modules():
         if isinstance(one, nn.Conv2d):
@@ -42,7 +45,7 @@ def speed_up_convolutions(model: nn.Module, run: Callable[[], torch.Tensor], *, 
     originals = {name: model.get_submodule(name) for pair in pairs for name in pair}
     for convolution, norm in pairs:
         folded = fuse_conv_bn_eval(cast("nn.Conv2d", originals[convolution]), cast("nn.BatchNorm2d", originals[norm]))
-        _replace(model, convolution, folded)
+        _replace(model, convolution, _without_copies(folded))
         _replace(model, norm, _behind(originals[norm]))
     with torch.inference_mode():
         if (run() - before).norm() <= TOLERANCES[precision] * before.norm():
@@ -101,3 +104,37 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
 def _behind(norm: nn.Module) -> nn.Module:
     """Return what a norm does after it normalised: timm's have an activation function."""
     return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+
+
+def _without_copies(convolution: nn.Conv2d) -> nn.Conv2d:
+    # On a GPU, copies are cheap, and kernels of unusual sizes are slow.
+    if not isinstance(convolution, Conv2dSame) or convolution.dilation != (1, 1) or convolution.weight.is_cuda:
+        return convolution
+    return PadsInside(convolution)
+
+
+class PadsInside(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding that does not copy its input into a larger, padded one.
+
+    SAME padding can have one more row below the image than above it, and one more column on the right. torch pads both
+    sides equally, so both get the larger number, and a first row or column of zeros in the kernel undoes the excess.
+    """
+
+    def __init__(self, convolution: Conv2dSame) -> None:
+        """Take the place of `convolution`, which has no dilation, with the same parameters."""
+        super().__init__(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,  # type: ignore[arg-type]
+            convolution.stride,  # type: ignore[arg-type]
+            groups=convolution.groups,
+            device="meta",
+        )
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.train(convolution.training)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the (B, C', ceil(H / stride), ceil(W / stride)) output for a (B, C, H, W) input."""
+        left, right, above, below = pad_same_arg(list(pixels.shape[-2:]), list(self.kernel_size), list(self.stride))
+        kernel = functional.pad(self.weight, (right - left, 0, below - above, 0))
+        return functional.conv2d(pixels, kernel, self.bias, self.stride, (below, right), groups=self.groups)

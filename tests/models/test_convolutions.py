@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers import StdConv2d
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-from pytest_clip_robust.models.convolutions import speed_up_convolutions
+from pytest_clip_robust.models.convolutions import PadsInside, speed_up_convolutions
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
 
@@ -60,6 +61,33 @@ def test_any_convolution_with_any_statistics(seed, width, side, bias):
     layers = nn.Sequential(nn.Conv2d(3, width, side, bias=bias), nn.BatchNorm2d(width, eps=1e-3), nn.ReLU())
     folded, before, after = speed_up(with_statistics(layers, seed))
     assert folded == 1
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sides=st.tuples(st.integers(1, 15), st.integers(1, 15)),
+    kernel=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    groups=st.sampled_from([1, 2]),
+    bias=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_padding_inside_equals_padding_the_input(sides, kernel, stride, groups, bias, seed):
+    torch.manual_seed(seed)
+    outside = Conv2dSame(4, 6, kernel, stride=stride, groups=groups, bias=bias).eval()
+    pixels = torch.randn(2, 4, *sides)
+    with torch.inference_mode():
+        torch.testing.assert_close(PadsInside(outside)(pixels), outside(pixels), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dilation", "inside"), [(1, 1), (2, 0)])
+def test_folded_convolutions_pad_inside_unless_they_are_dilated(dilation, inside):
+    same = Conv2dSame(3, 4, 3, stride=2, dilation=dilation, bias=False)
+    model = with_statistics(nn.Sequential(same, nn.BatchNorm2d(4)))
+    folded, before, after = speed_up(model)
+    assert folded == 1
+    assert sum(isinstance(one, PadsInside) for one in model.modules()) == inside
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
