@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
+from PIL import ImageChops
 
 from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
@@ -79,6 +82,35 @@ def test_likelihoods_and_answers_do_not_depend_on_the_batch(tmp_path, lmm, photo
         one.likelihoods(lmm, photos, QUESTION, NAMES), other.likelihoods(lmm, photos, QUESTION, NAMES)
     )
     assert one.answers(lmm, photos, questions, limit=2) == other.answers(lmm, photos, questions, limit=2)
+
+
+class Inverted:
+    """The images of a set in the opposite colours."""
+
+    def __init__(self, images):
+        self.sources, self.name = images, "inverted"
+        self.digests = [digest[::-1] for digest in images.digests]
+
+    def __call__(self, image, position):
+        return ImageChops.invert(image)
+
+
+@pytest.mark.parametrize("altered", [False, True])
+def test_processes_that_read_images_change_nothing(tmp_path, lmm, photos, store, altered):
+    images = Inverted(photos) if altered else photos
+    questions = [(position % len(photos), "word " * (position % 4 + 1)) for position in range(40)]
+    one, other = encoder_of(store, workers=0), encoder_of(FeatureStore(tmp_path / "other"), workers=2)
+    np.testing.assert_array_equal(
+        one.likelihoods(lmm, images, QUESTION, NAMES), other.likelihoods(lmm, images, QUESTION, NAMES)
+    )
+    assert one.answers(lmm, images, questions, limit=4) == other.answers(lmm, images, questions, limit=4)
+
+
+def test_an_unreadable_image_is_named_and_the_processes_end(store, lmm, image_set, png):
+    images = image_set([*(png(seed) for seed in range(20)), b"no image"])
+    with pytest.raises(DataError, match=r"^photos: image '20.png': it cannot be decoded"):
+        encoder_of(store, workers=2, batch_size=4).likelihoods(lmm, images, QUESTION, NAMES)
+    assert not multiprocessing.active_children()
 
 
 def test_equal_questions_about_an_image_are_answered_once(store, lmm, asked, photos):

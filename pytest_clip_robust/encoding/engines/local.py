@@ -11,7 +11,7 @@ from PIL import Image
 
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.encoding.dense.matching import match_pairs
-from pytest_clip_robust.encoding.engines.answering import answers, likelihoods
+from pytest_clip_robust.encoding.engines.answering import QUESTIONS, answers, likelihoods
 from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, PairJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
@@ -65,18 +65,25 @@ class LocalEngine:
             return self._images(job)
         if isinstance(job, TextJob):
             return self._texts(job)
-        if isinstance(job, LikelihoodJob):
-            return likelihoods(job, batch_size=self._image_batch)
         if isinstance(job, PairJob):
             return match_pairs(job, notice=self._notice)
-        return answers(job, batch_size=self._image_batch)
+        size = self._image_batch or QUESTIONS
+        if isinstance(job, LikelihoodJob):
+            workers = self._readers(job.model, len(job.positions))
+            return likelihoods(job, batch_size=size, workers=workers, notice=self._notice)
+        return answers(job, batch_size=size, workers=self._readers(job.model, len(job.asked)), notice=self._notice)
+
+    def _readers(self, model: LoadedModel, images: int) -> int:
+        """Return how many processes read a job's images."""
+        if self._workers is not None:
+            return self._workers
+        return default_workers(model.device, self._processes, few=images < FEW_IMAGES)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
         """Yield the features of images; reading, altering, copying and encoding overlap."""
         model, images, steps = job.model, job.images, job.model.steps
         digest_of = {position: digest for digest, position in job.positions.items()}
-        few = len(job.positions) < FEW_IMAGES
-        workers = default_workers(model.device, self._processes, few=few) if self._workers is None else self._workers
+        workers = self._readers(model, len(job.positions))
         transfer = DeviceTransfer(model)
         limit = self._limit(model, "image", self._image_batch, lambda size: _encode_black(model, transfer, size))
         size = limit.samples or CPU_BATCH

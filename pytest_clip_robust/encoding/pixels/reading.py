@@ -10,7 +10,7 @@ import multiprocessing
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -91,19 +91,34 @@ def read_pixels(
         ConfigError: a worker process was killed.
     """
     pixels = _Pixels(images, positions, preprocess, dtype=dtype, alter=alter, shelf=shelf)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
-        loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
     try:
-        for batch in _run(loader, images.name):
-            if isinstance(batch, _Refused):
-                raise DataError(batch.reason)
+        for batch in _batches(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice):
             if shelf is not None:
                 _keep(batch, images, shelf)
             yield batch
     finally:
         if shelf is not None:
             shelf.flush()
+
+
+def read_images(
+    images: ImageSet,
+    positions: Sequence[int],
+    *,
+    batch_size: int,
+    workers: int,
+    alter: Alter | None = None,
+    notice: Notice = log_notice,
+) -> Generator[list[Image.Image], None, None]:
+    """Yield the images at `positions` in order, `batch_size` at a time and whole; `workers` processes read ahead.
+
+    Raises:
+        DataError: an image cannot be read, decoded or altered; the message names set and sample.
+        ConfigError: a worker process was killed.
+    """
+    whole = _Images(images, positions, np.asarray, dtype=torch.uint8, alter=alter, shelf=None)
+    for batch in _batches(whole, batch_size=batch_size, workers=workers, pin_memory=False, notice=notice):
+        yield [Image.fromarray(pixels.numpy()) for pixels in batch]
 
 
 class _Pixels(Dataset[Any]):
@@ -140,7 +155,7 @@ class _Pixels(Dataset[Any]):
             pixels = pixels.copy()  # torch warns about each array that is not writeable
         return _Item(position, torch.as_tensor(pixels, dtype=self._dtype), decoded=True, damage=found)
 
-    def collate(self, items: list[_Item | _Refused]) -> PixelBatch | _Refused:
+    def collate(self, items: list[_Item | _Refused]) -> Any:
         """Stack images into a batch; if one image was refused, so is the batch."""
         whole = []
         for item in items:
@@ -160,6 +175,11 @@ class _Pixels(Dataset[Any]):
             [item.damage for item in whole if item.damage is not None],
         )
 
+    @property
+    def name(self) -> str:
+        """The set's name, for messages."""
+        return self._images.name
+
     def _kept(self, digest: str) -> torch.Tensor | Damage | None:
         """Return the image's pixels from the shelf, the damage found there, or None if the image is not on it."""
         if self._shelf is None or digest not in self._shelf:
@@ -170,6 +190,15 @@ class _Pixels(Dataset[Any]):
             return Damage(digest, str(error))
         except OSError:
             return None  # another process removed the block
+
+
+class _Images(_Pixels):
+    """The data set of images of any sizes."""
+
+    def collate(self, items: list[_Item | _Refused]) -> Any:
+        """Return the pixels of each image; if one image was refused, so is the batch."""
+        refused = next((item for item in items if isinstance(item, _Refused)), None)
+        return refused or [item.pixels for item in items if isinstance(item, _Item)]
 
 
 def read_altered(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
@@ -194,9 +223,23 @@ def _keep(batch: PixelBatch, images: ImageSet, shelf: PixelShelf) -> None:
             shelf.put(images.digests[position], pixels)
 
 
-def _loader(
-    pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice
-) -> DataLoader[PixelBatch | _Refused]:
+def _batches(pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice) -> Iterator[Any]:
+    """Yield what `pixels` makes of each batch.
+
+    Raises:
+        DataError: an image was refused.
+        ConfigError: a worker process was killed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=MORE_WORKERS_THAN_CORES, category=UserWarning)
+        loader = _loader(pixels, batch_size=batch_size, workers=workers, pin_memory=pin_memory, notice=notice)
+    for batch in _run(loader, pixels.name):
+        if isinstance(batch, _Refused):
+            raise DataError(batch.reason)
+        yield batch
+
+
+def _loader(pixels: _Pixels, *, batch_size: int, workers: int, pin_memory: bool, notice: Notice) -> DataLoader[Any]:
     batches = -(-len(pixels) // batch_size)
     # With a single batch, worker processes have nothing to overlap with.
     processes = min(workers, batches) if batches > 1 else 0
@@ -228,7 +271,7 @@ def _start_method(pixels: _Pixels, notice: Notice) -> str | None:
     return "spawn"
 
 
-def _run(loader: DataLoader[PixelBatch | _Refused], name: str) -> Iterator[PixelBatch | _Refused]:
+def _run(loader: DataLoader[Any], name: str) -> Iterator[Any]:
     """Start the workers, yield batches, and stop the workers in any case.
 
     Raises:
