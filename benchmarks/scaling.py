@@ -17,8 +17,8 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,13 @@ def main() -> None:
 def add_measure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `measure`."""
     parser.add_argument("sections", nargs="*", help="some of the sections (default: all)")
-    parser.add_argument("--costs", type=Path, default=COSTS, help="file to write; what is measured replaces what it has")
+    parser.add_argument(
+        "--costs", type=Path, default=COSTS, help="file to write; what is measured replaces what it has"
+    )
     parser.add_argument("--shards", type=int, default=5000, help="most shards in one key (default: 5000)")
-    parser.add_argument("--samples", type=int, nargs="+", default=[50_000, 200_000, 1_000_000], help="samples of a gate")
+    parser.add_argument(
+        "--samples", type=int, nargs="+", default=[50_000, 200_000, 1_000_000], help="samples of a gate"
+    )
     parser.add_argument("--models", type=int, default=100, help="models of a large report (default: 100)")
     parser.add_argument("--gates", type=int, default=1000, help="gates of each (default: 1000)")
     parser.set_defaults(command=measure)
@@ -79,7 +83,7 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> None:
     """Measure unit costs, print them, and write them to the file after every one."""
     old = json.loads(options.costs.read_text()) if options.costs.exists() else {"costs": {}}
-    print(f"{machine('open_clip')}; load average {os.getloadavg()[0]:.1f}\n\n| cost | value | unit | how |\n|---|---|---|---|")
+    print(f"{processor()}; {machine('open_clip')}\n\n| cost | value | unit | how |\n|---|---|---|---|")
     found = old["costs"]
     for one in measured(
         shards=options.shards,
@@ -101,7 +105,9 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def add_simulate(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +121,12 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     add("--gpus", type=int, nargs="+", default=[8, 64])
     add("--towers", nargs="+", default=list(WIDTHS), choices=WIDTHS)
     add("--card", default="H100", choices=FLOPS)
-    add("--utilisation", type=float, default=0.4, help="share of the card's bf16 FLOP/s that a model gets (default: 0.4)")
+    add(
+        "--utilisation",
+        type=float,
+        default=0.4,
+        help="share of the card's bf16 FLOP/s that a model gets (default: 0.4)",
+    )
     add("--cores", type=int, default=16, help="CPU cores for each GPU (default: 16)")
     add("--decode", type=float, default=0.005, help="CPU seconds to decode and resize an image (default: 0.005)")
     add("--load", type=float, default=20.0, help="seconds to load a model (default: 20)")
@@ -153,7 +164,10 @@ def print_simulation(options: argparse.Namespace) -> None:
             for gpus in options.gpus:
                 cluster = cluster_of(values, tower, gpus, options)
                 found = simulate(work, cluster, costs, way=way, seed=options.seed)
-                print(f"| {' | '.join(cells(tower, way, work, cluster, found, costs, money))} |", flush=True)
+                alone = costs.report * work.gates * work.models
+                alone += costs.judged(work) * work.sets * work.models if way == "ray" else 0.0
+                row = cells(work, cluster, found, alone=alone, money=money)
+                print(f"| {tower} | {way} | {' | '.join(row)} |", flush=True)
     print(f"\n{work.images:,} images in {work.sets} sets, {work.models} models, {work.gates:,} gates for each model")
     print(f"assumed: {options.card}, {', '.join(assumed(options))}")
     if options.plot:
@@ -166,18 +180,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def cells(
-    tower: str, way: str, work: Work, cluster: Cluster, found: Outcome, costs: Costs, money: Money
-) -> list[str]:
-    """Return the cells of a row."""
+def cells(work: Work, cluster: Cluster, found: Outcome, *, alone: float, money: Money) -> list[str]:
+    """Return the cells of a row; `alone` are the seconds in which one process works and no GPU does."""
     hours = found.seconds / HOUR
-    alone = costs.report * work.gates * work.models / HOUR
-    if way == "ray":
-        alone += costs.judged(work) * work.sets * work.models / HOUR
     dollars = (found.puts * 2 * money.million_puts) / 1e6  # a request before each, see `bucket.write.head_bucket`
     return [
-        tower,
-        way,
         str(cluster.gpus),
         f"{hours:,.1f}",
         f"{100 * found.busy / (found.seconds * cluster.gpus):.0f}",
@@ -187,7 +194,7 @@ def cells(
         f"{found.puts / 1e6:.2f}",
         f"{dollars:,.1f}",
         f"{found.repeated:,}",
-        f"{alone:.1f}",
+        f"{alone / HOUR:.1f}",
     ]
 
 
@@ -246,7 +253,9 @@ def draw(options: argparse.Namespace, values: Mapping[str, float], work: Work) -
     import matplotlib as mpl
 
     mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "scaling", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9})
+    mpl.rcParams.update(
+        {"svg.hashsalt": "scaling", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    )
     from matplotlib import pyplot as plt
 
     tower, gpus = options.towers[-1], (1, 2, 4, 8, 16, 32, 64, 128)
@@ -254,12 +263,9 @@ def draw(options: argparse.Namespace, values: Mapping[str, float], work: Work) -
     figure, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     for models, colour in ((1, "#93c5fd"), (10, "#3b82f6"), (100, "#1e3a8a")):
         for way, style in (("workers", "o-"), ("ray", "s--")):
-            hours = [
-                simulate(
-                    replace(work, models=models), cluster_of(values, tower, n, options), costs, way=way, seed=options.seed
-                ).seconds / HOUR
-                for n in gpus
-            ]  # fmt: skip
+            some, seed = replace(work, models=models), options.seed
+            clusters = [cluster_of(values, tower, n, options) for n in gpus]
+            hours = [simulate(some, one, costs, way=way, seed=seed).seconds / HOUR for one in clusters]
             axis.plot(gpus, hours, style, color=colour, markersize=4, linewidth=1.3)
             axis.annotate(
                 f"{models} model{'s' * (models > 1)}, {WAY_NAMES[way]}", (gpus[-1], hours[-1]), color=colour,
@@ -295,7 +301,9 @@ def validate(options: argparse.Namespace) -> None:
             return timed(lambda: whole_run(folder, next(number), models, workers, suite))
 
         write_small_suite(folder)
-        print(f"{machine(', '.join(MODELS))}; {options.images} images in {len(SETS)} sets, one thread for each worker\n")
+        print(
+            f"{machine(', '.join(MODELS))}; {options.images} images in {len(SETS)} sets, one thread for each worker\n"
+        )
         print("| workers | simulated | real | simulated / real | load average |\n|---|---|---|---|---|")
         for workers in (1, 2):
             rows = []
@@ -308,7 +316,9 @@ def validate(options: argparse.Namespace) -> None:
                 rows.append((expected, seconds(MODELS, workers)))
             simulated, real = (statistics.median(column) for column in zip(*rows, strict=True))
             ratio = statistics.median(a / b for a, b in rows)
-            print(f"| {workers} | {simulated:.1f} s | {real:.1f} s | {ratio:.2f} | {os.getloadavg()[0]:.1f} |", flush=True)
+            print(
+                f"| {workers} | {simulated:.1f} s | {real:.1f} s | {ratio:.2f} | {os.getloadavg()[0]:.1f} |", flush=True
+            )
 
 
 def write_small_suite(folder: Path) -> None:
