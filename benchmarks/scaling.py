@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -49,6 +50,13 @@ class Money:
     gb_month: float
     million_puts: float
     million_gets: float
+
+
+class MeasuredCosts(dict[str, float]):
+    """Measured values by name; one that is missing ends the command with a line that says what to do."""
+
+    def __missing__(self, name: str) -> float:
+        sys.exit(f"no cost {name!r} in the file of unit costs; run `python benchmarks/scaling.py measure` first")
 
 
 def main() -> None:
@@ -149,7 +157,7 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
 def print_simulation(options: argparse.Namespace) -> None:
     """Print a row for each tower, way and number of GPUs; then what was assumed."""
     file = json.loads(options.costs.read_text())
-    values = {name: one["value"] for name, one in file["costs"].items()}
+    values = MeasuredCosts({name: one["value"] for name, one in file["costs"].items()})
     work = Work(images=int(options.images), models=options.models, gates=options.gates, sets=options.sets)
     money = Money(
         gpu_hour=options.gpu_hour or PRICES[options.card],
@@ -166,7 +174,7 @@ def print_simulation(options: argparse.Namespace) -> None:
                 found = simulate(work, cluster, costs, way=way, seed=options.seed)
                 alone = costs.report * work.gates * work.models
                 alone += costs.judged(work) * work.sets * work.models if way == "ray" else 0.0
-                row = cells(work, cluster, found, alone=alone, money=money)
+                row = cells(cluster, found, alone=alone, money=money)
                 print(f"| {tower} | {way} | {' | '.join(row)} |", flush=True)
     print(f"\n{work.images:,} images in {work.sets} sets, {work.models} models, {work.gates:,} gates for each model")
     print(f"assumed: {options.card}, {', '.join(assumed(options))}")
@@ -180,7 +188,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def cells(work: Work, cluster: Cluster, found: Outcome, *, alone: float, money: Money) -> list[str]:
+def cells(cluster: Cluster, found: Outcome, *, alone: float, money: Money) -> list[str]:
     """Return the cells of a row; `alone` are the seconds in which one process works and no GPU does."""
     hours = found.seconds / HOUR
     dollars = (found.puts * 2 * money.million_puts) / 1e6  # a request before each, see `bucket.write.head_bucket`
@@ -207,11 +215,14 @@ def assumed(options: argparse.Namespace) -> list[str]:
 
 
 def costs_of(values: Mapping[str, float], tower: str, options: argparse.Namespace) -> Costs:
-    """Return the unit costs of a tower from the measured ones."""
+    """Return the unit costs of a tower from the measured ones; those of a report are of the largest one measured."""
     width = WIDTHS[tower]
     sizes = sorted(int(name.rpartition(".")[2]) for name in values if name.startswith("gate.seconds.mean."))
+    reports = [name.rpartition(".")[2] for name in values if name.startswith("report.decide.")]
+    if len(sizes) < 2 or not reports:
+        sys.exit("the file of unit costs has no gates of two sizes, or no report; run `scaling.py measure` first")
     fixed, slope = line([(n, values[f"gate.seconds.mean.{n}"]) for n in sizes])
-    large = "100x1000"
+    large = max(reports, key=lambda size: math.prod(map(int, size.split("x"))))
     parts = ("decide", "conclude", *(f"seconds.{name}" for name in ("report.json", "index.html", "summary.md")))
     return Costs(
         row=values[f"store.bytes_per_row.{width}"],

@@ -85,11 +85,10 @@ def filled(root: str, shards: int, *, width: int) -> tuple[Any, list[list[str]]]
     return store, parts
 
 
-def store_rows(folder: Path) -> Iterator[Cost]:
+def store_rows(folder: Path, *, shards: int) -> Iterator[Cost]:
     """Measure bytes and CPU seconds of a row that is written, and read by a process that has not read it before."""
     from pytest_clip_robust.encoding.store.features import FeatureStore
 
-    shards = 8
     for width in WIDTHS:
         root = str(folder / f"width{width}")
         parts = [digests(ROWS, number) for number in range(shards)]
@@ -366,7 +365,7 @@ def measured(
 ) -> Iterator[Cost]:
     """Yield all costs, or those of some sections, as they are measured."""
     every: dict[str, Callable[[Path], Iterator[Cost]]] = {
-        "rows": store_rows,
+        "rows": lambda folder: store_rows(folder, shards=min(shards, 8)),
         "requests": store_requests,
         "towers": towers,
         "logits": logits,

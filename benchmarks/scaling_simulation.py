@@ -126,14 +126,16 @@ class Bucket:
     stored: float = 0.0
 
     def put(self, now: float, rows: int, costs: Costs) -> float:
-        """Return the time at which one process has written `rows`, shard by shard."""
-        while rows > 0:
-            size = min(rows, costs.shard) * costs.row
-            served = max(now, self.free) + max(size / self.cluster.bandwidth, 1 / self.cluster.requests)
-            self.free = served
-            now = max(served, now + self.cluster.latency + size / self.cluster.connection)
-            self.puts, self.stored, rows = self.puts + 1, self.stored + size, rows - costs.shard
-        return now
+        """Return the time at which one process has written `rows`, one shard after the other.
+
+        The bucket serves requests in the order in which processes begin to write.
+        """
+        if not rows:
+            return now
+        shards, size = -(-rows // costs.shard), rows * costs.row
+        self.free = max(self.free, now) + max(size / self.cluster.bandwidth, shards / self.cluster.requests)
+        self.puts, self.stored = self.puts + shards, self.stored + size
+        return max(self.free, now + shards * self.cluster.latency + size / self.cluster.connection)
 
 
 @dataclass
@@ -211,7 +213,7 @@ class _Run:
             now, _, kind, place, epoch = heapq.heappop(self._events)
             if kind == "lost":
                 self._lose_node(now, place)
-            elif kind not in {"done", "back"} or self.gpus[place].epoch == epoch:
+            elif kind not in {"encoded", "done", "back"} or self.gpus[place].epoch == epoch:
                 yield now, kind, place
 
     def _next_loss(self, now: float, node: int) -> None:
@@ -238,9 +240,14 @@ class _WorkerRun(_Run):
             self.push(self.costs.start, "back", gpu.number, gpu.epoch)
         for now, kind, place in self.events():
             gpu = self.gpus[place]
+            images = self.work.images_per_set
+            if kind == "encoded":
+                written = self.bucket.put(now + self.costs.write * images, images, self.costs)
+                self.push(written + self.costs.judged(self.work), "done", place, gpu.epoch)
+                continue
             if kind == "done":
                 gpu.running = False
-                self.result.busy += self.encoding(gpu, self.work.images_per_set)
+                self.result.busy += self.encoding(gpu, images)
                 del self._has[place]
                 remaining -= 1
                 if not remaining:
@@ -265,11 +272,8 @@ class _WorkerRun(_Run):
             self._left[model] -= 1
             self._has[gpu.number] = model
             began = now + self.loading(gpu, model)
-            images = self.work.images_per_set
-            packed = began + self.encoding(gpu, images) + self.costs.write * images
-            written = self.bucket.put(packed, images, self.costs)
             gpu.running, gpu.since = True, began
-            self.push(written + self.costs.judged(self.work), "done", gpu.number, gpu.epoch)
+            self.push(began + self.encoding(gpu, self.work.images_per_set), "encoded", gpu.number, gpu.epoch)
 
     def _choose(self, gpu: Gpu) -> int | None:
         """Return the model of which a GPU encodes the next set: its own, else the one with the most sets left."""

@@ -154,3 +154,11 @@ def test_workers_share_the_sets_of_one_model():
     assert simulate(replace(work, sets=1), Cluster(gpus=8, rate=100.0), FREE, way="workers").seconds == pytest.approx(
         800
     )
+
+
+def test_a_write_that_is_yet_to_come_keeps_nobody_waiting():
+    work = Work(images=800_000, models=1, gates=0, sets=8)
+    cluster = Cluster(gpus=8, rate=1000.0, slow_share=0.5, slow=3.0, bandwidth=1e9, connection=1e8, latency=0.01)
+    found = simulate(work, cluster, Costs(row=1000.0), way="workers")
+    slowest = 300.0 + 49 * 0.01 + 1.0  # one set, written shard by shard
+    assert found.seconds == pytest.approx(slowest)
