@@ -1,4 +1,4 @@
-"""What shards hold: which samples, as far as this process has read or written the shards.
+"""Contents of shards: the samples that they hold, as far as this process has read or written the shards.
 
 All data sets and all corruptions of a model share one key. Without this memory, every read for one of them would read
 the shards of all others, so that the bytes read would grow with the product of both.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.int64]
 
 KNOWN_BYTES = 256 * 2**20
-"""Memory for what shards hold: 8 bytes per row, so 33 million rows."""
+"""Memory for the contents of shards: 8 bytes per row, so 33 million rows."""
 
 
 class ShardContents:
