@@ -191,7 +191,7 @@ COLUMNS = (
 def cells(cluster: Cluster, found: Outcome, *, alone: float, money: Money) -> list[str]:
     """Return the cells of a row; `alone` are the seconds in which one process works and no GPU does."""
     hours = found.seconds / HOUR
-    dollars = (found.puts * 2 * money.million_puts) / 1e6  # a request before each, see `bucket.write.head_bucket`
+    dollars = found.puts * money.million_puts / 1e6
     return [
         str(cluster.gpus),
         f"{hours:,.1f}",

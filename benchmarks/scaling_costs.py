@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 import tracemalloc
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
@@ -136,8 +138,8 @@ def store_shards(folder: Path, *, most: int) -> Iterator[Cost]:
 
 
 @contextmanager
-def bucket() -> Iterator[Counter[str]]:
-    """Start an S3 server on this machine; count the requests that s3fs sends to it, by operation."""
+def bucket() -> Iterator[tuple[str, Counter[str]]]:
+    """Start an S3 server on this machine; yield a URL, and the number of requests that s3fs has sent, by operation."""
     import fsspec
     import s3fs
     from moto.server import ThreadedMotoServer
@@ -147,7 +149,6 @@ def bucket() -> Iterator[Counter[str]]:
     server.start()
     keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
     where = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()), "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ.update(keys | where)
     requests: Counter[str] = Counter()
     sent = s3fs.S3FileSystem._call_s3  # noqa: SLF001 - the one place that every request passes
 
@@ -155,12 +156,14 @@ def bucket() -> Iterator[Counter[str]]:
         requests[method] += 1
         return await sent(self, method, *arguments, **named)
 
-    s3fs.S3FileSystem._call_s3 = counted  # noqa: SLF001
+    s3fs.S3FileSystem.clear_instance_cache()  # instances keep the address of another server
     try:
-        fsspec.filesystem("s3").mkdir("features")
-        yield requests
+        with patch.dict(os.environ, keys | where), patch.object(s3fs.S3FileSystem, "_call_s3", counted):
+            name = f"scaling-{uuid.uuid4().hex}"  # servers of one process share their buckets
+            fsspec.filesystem("s3").mkdir(name)
+            yield f"s3://{name}", requests
     finally:
-        s3fs.S3FileSystem._call_s3 = sent  # noqa: SLF001
+        s3fs.S3FileSystem.clear_instance_cache()
         server.stop()
 
 
@@ -169,13 +172,13 @@ def store_requests(_: Path) -> Iterator[Cost]:
     from pytest_clip_robust.encoding.store.features import FeatureStore
 
     shards = 12
-    with bucket() as requests:
-        writer, parts = filled("s3://features/run", shards, width=8)
+    with bucket() as (url, requests):
+        writer, parts = filled(f"{url}/run", shards, width=8)
         every = [one for part in parts for one in part]
         requests.clear()
-        filled("s3://features/again", shards, width=8)
+        filled(f"{url}/again", shards, width=8)
         wrote = Counter(requests)
-        for name, store in (("first", FeatureStore("s3://features/run")), ("own", writer)):
+        for name, store in (("first", FeatureStore(f"{url}/run")), ("own", writer)):
             requests.clear()
             store.read(a_key(), every if name == "first" else digests(ROWS, "absent"))
             for operation in sorted(requests):
@@ -186,7 +189,7 @@ def store_requests(_: Path) -> Iterator[Cost]:
                     f"a read of {'all' if name == 'first' else 'none'} of {shards} shards",
                 )
     for operation, count in sorted(wrote.items()):
-        yield Cost(f"bucket.write.{operation}", count / shards, "requests per shard", f"writing {shards} shards")
+        yield Cost(f"bucket.write.{operation}", count, "requests", f"writing {shards} shards to a new key")
 
 
 def gate_tests(_: Path, *, samples: tuple[int, ...]) -> Iterator[Cost]:

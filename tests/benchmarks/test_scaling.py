@@ -66,7 +66,8 @@ def test_requests_to_a_bucket_are_counted():
     pytest.importorskip("moto.server", reason="needs moto[server,s3]")
     pytest.importorskip("s3fs")
     found = costs_in("requests")
-    assert found["bucket.write.put_object"] == 1
+    assert found["bucket.write.put_object"] == 12
+    assert found["bucket.write.head_bucket"] == 1, "once, to make the folder of the key"
     assert found["bucket.read_first.get_object"] == 12
     assert found["bucket.read_own.list_objects_v2"] == 1
     assert "bucket.read_own.get_object" not in found, "the writer knows what its shards hold"

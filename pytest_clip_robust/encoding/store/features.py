@@ -102,6 +102,7 @@ class FeatureStore:
         self._in_memory: dict[StoreKey, list[ShardRows]] = defaultdict(list)
         self._recent: LRUCache[str, ShardRows] = LRUCache(RECENT_BYTES, getsizeof=_size)
         self._contents = ShardContents()
+        self._made: set[str] = set()
 
     def read(self, key: StoreKey, digests: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) features of N samples and an (N,) mask of the samples found; the other rows are zero.
@@ -173,8 +174,9 @@ class FeatureStore:
     def _write_shard(self, key: StoreKey, rows: ShardRows) -> None:
         name, content = pack(rows, provenance=_provenance(key))
         try:
-            _put(self._files, f"{self._path}/{key.folder}", name, content)
+            self._put(f"{self._path}/{key.folder}", name, content)
         except OSError as error:
+            self._made.clear()  # somebody may have removed the folder
             self._in_memory[key].append(rows)
             self._notice_once(
                 f"feature store {self.root}: cannot be written ({error.strerror or error}); "
@@ -182,6 +184,16 @@ class FeatureStore:
             )
         else:
             self._contents.note(f"{self._path}/{key.folder}/{name}", rows.digests)
+
+    def _put(self, folder: str, name: str, content: bytes) -> None:
+        """Write a file atomically: readers see all of it or nothing."""
+        if isinstance(self._files, LocalFileSystem):
+            write_whole(Path(folder, name), content)
+            return
+        if folder not in self._made:  # which costs a request
+            self._files.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+        self._files.pipe_file(f"{folder}/{name}", content)  # object stores show a file only when it is complete
 
     def _rows(self, key: StoreKey, wanted: Hashes | None = None) -> Iterator[ShardRows]:
         """Yield the rows in memory, then those of every shard, all with the same number of dimensions.
@@ -281,15 +293,6 @@ def _open(root: str) -> tuple[Any, str]:
             f"feature store {root!r}: {reason}: give a local folder, or install the package for this kind of URL"
         ) from error
     return files, path.rstrip("/")
-
-
-def _put(files: Any, folder: str, name: str, content: bytes) -> None:
-    """Write a file atomically: readers see all of it or nothing."""
-    if not isinstance(files, LocalFileSystem):
-        files.makedirs(folder, exist_ok=True)
-        files.pipe_file(f"{folder}/{name}", content)  # object stores show a file only when it is complete
-        return
-    write_whole(Path(folder, name), content)
 
 
 def _take(rows: ShardRows, row_of: Mapping[str, int], features: NDArray[np.float32], found: NDArray[np.bool_]) -> None:

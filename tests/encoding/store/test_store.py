@@ -410,3 +410,20 @@ def test_what_a_store_knows_never_changes_what_it_finds(tmp_path_factory, writte
     found = knowing.read(key, wanted)[1]
     np.testing.assert_array_equal(found, FeatureStore(root).read(key, wanted)[1])
     assert found.tolist() == [any(i in part for part in written) for i in sorted(asked)]
+
+
+def test_the_folder_of_a_key_is_made_once_behind_a_url_and_again_if_it_is_gone(key, monkeypatch, tmp_path):
+    store = FeatureStore(f"memory://{tmp_path.name}-folders")
+    made, make = [], store._files.makedirs
+    monkeypatch.setattr(store._files, "makedirs", lambda path, **named: made.append(path) or make(path, **named))
+    for name in "abc":
+        store.write(key, [name], features_of(1))
+    assert made == [f"{store._path}/{key.folder}"]
+    write = store._files.pipe_file
+    monkeypatch.setattr(store._files, "pipe_file", lambda *_: (_ for _ in ()).throw(FileNotFoundError("gone")))
+    store.write(key, ["d"], features_of(1))
+    assert store.rows_in_memory == 1
+    monkeypatch.setattr(store._files, "pipe_file", write)
+    store.write(key, ["e"], features_of(1))
+    assert len(made) == 2
+    assert store.read(key, list("abcde"))[1].all()
