@@ -176,7 +176,7 @@ class FeatureStore:
         try:
             self._put(f"{self._path}/{key.folder}", name, content)
         except OSError as error:
-            self._made.clear()  # somebody may have removed the folder
+            self._made.clear()  # another process can have removed the folder
             self._in_memory[key].append(rows)
             self._notice_once(
                 f"feature store {self.root}: cannot be written ({error.strerror or error}); "
