@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
-from cachetools import LRUCache, cached
+from cachetools import cached
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.measurement import Provenance
@@ -15,6 +15,7 @@ from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import NotApplicableError
 from pytest_clip_robust.evaluation.classes import Classes, classes_of
 from pytest_clip_robust.evaluation.heads import Head
+from pytest_clip_robust.evaluation.newest_kept import NewestKept
 from pytest_clip_robust.evaluation.saved_answers import SavedAnswers
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import KnowsItsContext, LoadedModel
@@ -24,7 +25,7 @@ from pytest_clip_robust.scoring.zero_shot import zero_shot_logits, zero_shot_wei
 from pytest_clip_robust.system.text import printable
 
 LOGITS_KEPT = FEATURES_KEPT = 2**30
-"""In bytes. The logits of 50,000 images and 1,000 classes are 200 MB."""
+"""In bytes; see `NewestKept`. The logits of 50,000 images and 1,000 classes are 200 MB."""
 
 WEIGHTS_KEPT = 16
 
@@ -43,8 +44,8 @@ class ModelFeatures:
         self.loaded = loaded
         self.scale, self.bias = loaded.scale, loaded.bias
         self._session = session
-        self._predictions = cached(LRUCache(LOGITS_KEPT, getsizeof=lambda one: one.logits.nbytes))(self._predict)
-        self._features = cached(LRUCache(FEATURES_KEPT, getsizeof=lambda one: one.nbytes))(self._encode)
+        self._predictions = cached(NewestKept(LOGITS_KEPT, size_of=lambda one: one.logits.nbytes))(self._predict)
+        self._features = cached(NewestKept(FEATURES_KEPT, size_of=lambda one: one.nbytes))(self._encode)
         self.weights = lru_cache(maxsize=WEIGHTS_KEPT)(self._weights)
 
     def zero_shot(self, dataset: str, prompts: PromptSet | None = None) -> Predictions:

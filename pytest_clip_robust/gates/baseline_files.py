@@ -226,14 +226,14 @@ def unpack(packed: Mapping[str, Any]) -> Update:
 def pack_columns(columns: Iterable[StoredColumn]) -> list[list[str]]:
     """Return columns as plain data."""
     return [
-        [stratum, name, values.dtype.name, base64.b85encode(values.tobytes()).decode()]
+        [stratum, name, values.dtype.name, base64.b64encode(values.tobytes()).decode()]
         for stratum, name, values in columns
     ]
 
 
 def unpack_columns(packed: Iterable[Sequence[str]]) -> tuple[StoredColumn, ...]:
     """Return the columns that `pack_columns` was called with."""
-    return tuple((stratum, name, np.frombuffer(base64.b85decode(raw), kind)) for stratum, name, kind, raw in packed)
+    return tuple((stratum, name, np.frombuffer(base64.b64decode(raw), kind)) for stratum, name, kind, raw in packed)
 
 
 def record(path: Path, updates: Iterable[Update], *, notice: Notice = log_notice) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_clip_robust.core.finding import FindingRecord
@@ -36,16 +36,21 @@ def render_summary(document: Document, *, limit: int = LIMIT) -> str:
     First is one line per model with its verdict. Then come the gates that failed, the headline gates that did not just
     pass, and the improved ones; all others are folded.
     """
-    blocks = [Block(_verdict_line(one)) for one in document["conclusions"]]
-    if not blocks:
-        blocks = [Block(f"{MARKS['not judged']} **no gate was judged**\n\n")]
-    for conclusion in document["conclusions"]:
+    return fit(_blocks(document), limit, rest=REST)
+
+
+def _blocks(document: Document) -> Iterator[Block]:
+    """Yield the parts of the summary; a large panel is longer than the limit, and its rest is never made."""
+    conclusions = document["conclusions"]
+    yield from (Block(_verdict_line(one)) for one in conclusions)
+    if not conclusions:
+        yield Block(f"{MARKS['not judged']} **no gate was judged**\n\n")
+    for conclusion in conclusions:
         own = sorted((one for one in document["gates"] if one["model"] == conclusion["model"]), key=headlines_first)
-        blocks += _gate_blocks(own, several=len(document["conclusions"]) > 1)
+        yield from _gate_blocks(own, several=len(conclusions) > 1)
     if document["findings"]:
-        blocks.append(_findings_table(document["findings"]))
-    blocks.append(Block(_about(document)))
-    return fit(blocks, limit, rest=REST)
+        yield _findings_table(document["findings"])
+    yield Block(_about(document))
 
 
 def write_summary(document: Document, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,9 +23,11 @@ from pytest_clip_robust.gates.baseline_files import (
     columns_of,
     entry_of,
     pack,
+    pack_columns,
     read_columns,
     read_entries,
     unpack,
+    unpack_columns,
 )
 from pytest_clip_robust.gates.baseline_files import record as write
 
@@ -231,3 +234,14 @@ def test_a_temporary_folder_that_is_full_is_one_line(path, monkeypatch, tmp_path
     (tmp_path / "absent").write_text("")
     with pytest.raises(BaselineError, match=r"baseline .*test_zero_shot.json cannot be written: "):
         write(path, [update(path, measurement())])
+
+
+def test_packing_the_answers_to_many_samples_takes_little_more_memory_than_the_answers():
+    columns = [("photos", "answer", np.arange(200_000, dtype=np.int32))]
+    tracemalloc.start()
+    packed = pack_columns(columns)
+    ((_, _, values),) = unpack_columns(packed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(values, columns[0][2])
+    assert peak < 6 * values.nbytes

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_clip_robust.errors import ReportError
 from pytest_clip_robust.gates.record import record_error
+from pytest_clip_robust.report import summary as summary_module
 from pytest_clip_robust.report.markdown import Block, fit
 from pytest_clip_robust.report.summary import (
     FOLDED_ROWS,
@@ -163,3 +164,18 @@ def test_outside_of_github_there_is_no_step(monkeypatch, tmp_path):
     assert step_summary_file() is None
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "s.md"))
     assert step_summary_file() == tmp_path / "s.md"
+
+
+def test_tables_that_do_not_fit_are_not_made(monkeypatch):
+    made = []
+    table = summary_module.table
+    monkeypatch.setattr(summary_module, "table", lambda *given, **named: made.append(1) or table(*given, **named))
+    records = [
+        changed(record(f"own.value[{'photos' * 20}{gate}]", 0.5, model=f"model {place}"), 0.9, verdict="regressed")
+        for place in range(100)
+        for gate in range(5)
+    ]
+    text = render_summary(document_of(records, exit_status=1), limit=40_000)
+    assert text.endswith(REST)
+    assert len(text.encode()) <= 40_000
+    assert len(made) < 100

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pytest_clip_robust import __version__
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.core.digest import digest
+from pytest_clip_robust.encoding.store.contents import Hashes, ShardContents, hashes_of
 from pytest_clip_robust.encoding.store.shard import (
     DAMAGED,
     FORMAT_VERSION,
@@ -42,8 +43,8 @@ SHARD_ROWS = 4096
 """At most this many rows per shard, 8 MB at 512 dimensions."""
 
 RECENT_BYTES = 64 * 2**20
-"""Memory for the shards that were read last. A run adds small shards to one key and reads the key again for every set:
-without this memory, the number of reads would grow with the square of the number of sets."""
+"""Memory for the shards that were read last. Prompts of many sets share small shards: without this memory, the number
+of reads would grow with the square of the number of sets."""
 DIGEST_BYTES = 113
 """Memory of one digest, a Python string of 64 characters."""
 
@@ -100,6 +101,8 @@ class FeatureStore:
         self._noticed: set[str] = set()
         self._in_memory: dict[StoreKey, list[ShardRows]] = defaultdict(list)
         self._recent: LRUCache[str, ShardRows] = LRUCache(RECENT_BYTES, getsizeof=_size)
+        self._contents = ShardContents()
+        self._made: set[str] = set()
 
     def read(self, key: StoreKey, digests: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) features of N samples and an (N,) mask of the samples found; the other rows are zero.
@@ -112,7 +115,7 @@ class FeatureStore:
         row_of = {digest: row for row, digest in enumerate(dict.fromkeys(digests))}
         features = np.zeros((len(row_of), 0), np.float32)
         found = np.zeros(len(row_of), np.bool_)
-        for rows in self._rows(key):
+        for rows in self._rows(key, hashes_of(row_of)):
             if features.shape[1] == 0:
                 features = np.zeros((len(row_of), rows.features.shape[1]), np.float32)
             _take(rows, row_of, features, found)
@@ -171,16 +174,32 @@ class FeatureStore:
     def _write_shard(self, key: StoreKey, rows: ShardRows) -> None:
         name, content = pack(rows, provenance=_provenance(key))
         try:
-            _put(self._files, f"{self._path}/{key.folder}", name, content)
+            self._put(f"{self._path}/{key.folder}", name, content)
         except OSError as error:
+            self._made.clear()  # another process can have removed the folder
             self._in_memory[key].append(rows)
             self._notice_once(
                 f"feature store {self.root}: cannot be written ({error.strerror or error}); "
                 "new features stay in memory and are lost after this run"
             )
+        else:
+            self._contents.note(f"{self._path}/{key.folder}/{name}", rows.digests)
 
-    def _rows(self, key: StoreKey) -> Iterator[ShardRows]:
-        """Yield the rows in memory, then those of every shard, all with the same number of dimensions."""
+    def _put(self, folder: str, name: str, content: bytes) -> None:
+        """Write a file atomically: readers see all of it or nothing."""
+        if isinstance(self._files, LocalFileSystem):
+            write_whole(Path(folder, name), content)
+            return
+        if folder not in self._made:  # which costs a request
+            self._files.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+        self._files.pipe_file(f"{folder}/{name}", content)  # object stores show a file only when it is complete
+
+    def _rows(self, key: StoreKey, wanted: Hashes | None = None) -> Iterator[ShardRows]:
+        """Yield the rows in memory, then those of every shard, all with the same number of dimensions.
+
+        wanted: hashes of samples; a shard that is known to hold none of them is not read, and yields no rows.
+        """
         names = self._shard_names(key)
         kept = self._in_memory.get(key, [])
         expected = _most_frequent([rows.features.shape[1] for rows in kept] or [_dimensions(name) for name in names])
@@ -188,6 +207,8 @@ class FeatureStore:
         for name in names:
             if _dimensions(name) != expected:
                 self._set_aside(key, name, f"it has {_dimensions(name)} dimensions, the other shards have {expected}")
+            elif wanted is not None and self._contents.lacks(f"{self._path}/{key.folder}/{name}", wanted):
+                yield ShardRows([], np.zeros((0, expected), np.float32))
             elif (rows := self._read_shard(key, name)) is not None:
                 yield rows
 
@@ -237,6 +258,7 @@ class FeatureStore:
                 f"this version reads format {FORMAT_VERSION}"
             )
         else:
+            self._contents.note(path, rows.digests)
             if _size(rows) <= RECENT_BYTES:
                 self._recent[path] = rows
             return rows
@@ -271,15 +293,6 @@ def _open(root: str) -> tuple[Any, str]:
             f"feature store {root!r}: {reason}: give a local folder, or install the package for this kind of URL"
         ) from error
     return files, path.rstrip("/")
-
-
-def _put(files: Any, folder: str, name: str, content: bytes) -> None:
-    """Write a file atomically: readers see all of it or nothing."""
-    if not isinstance(files, LocalFileSystem):
-        files.makedirs(folder, exist_ok=True)
-        files.pipe_file(f"{folder}/{name}", content)  # object stores show a file only when it is complete
-        return
-    write_whole(Path(folder, name), content)
 
 
 def _take(rows: ShardRows, row_of: Mapping[str, int], features: NDArray[np.float32], found: NDArray[np.bool_]) -> None:

@@ -350,3 +350,80 @@ def test_shards_that_were_read_lately_are_not_read_again(room, reads, key, tmp_p
         assert rows[:, 0].tolist() == [97, 98, 99, 0]
         rows[:] = -1  # the caller's own copy
     assert len(paths) == reads
+
+
+@pytest.fixture
+def read_paths(store, monkeypatch):
+    """Nothing stays in memory, and every file that is read from the store is noted."""
+    monkeypatch.setattr(store_module, "RECENT_BYTES", 0)
+    paths, read = [], store._files.cat_file
+    monkeypatch.setattr(store._files, "cat_file", lambda path: paths.append(path) or read(path))
+    return paths
+
+
+def test_a_shard_that_is_known_to_hold_nothing_of_what_is_asked_is_not_read(store, key, read_paths):
+    parts = [digests_of(3, f"set {number}") for number in range(4)]
+    for number, part in enumerate(parts):
+        store.write(key, part, features_of(3, seed=number))
+    for number, part in enumerate(parts):
+        read, found = store.read(key, part)
+        assert found.all()
+        np.testing.assert_array_equal(read, features_of(3, seed=number))
+    assert len(read_paths) == len(set(read_paths)) == 4, "each set is in one shard, and only that one is read"
+    assert not store.read(key, digests_of(3, "another set"))[1].any()
+    assert len(read_paths) == 4
+
+
+def test_a_shard_of_another_process_is_read_once_to_learn_what_it_holds(store, key, tmp_path, read_paths):
+    store.write(key, digests_of(3, "own"), features_of(3))
+    FeatureStore(str(tmp_path / "features")).write(key, digests_of(3, "foreign"), features_of(3, seed=1))
+    for _ in range(3):
+        assert not store.read(key, digests_of(3, "absent"))[1].any()
+    assert len(read_paths) == 1
+    np.testing.assert_array_equal(store.read(key, digests_of(3, "foreign"))[0], features_of(3, seed=1))
+
+
+def test_the_width_of_features_is_known_although_no_shard_is_read(store, key, read_paths):
+    store.write(key, digests_of(3), features_of(3, dimensions=5))
+    assert store.read(key, digests_of(2, "absent"))[0].shape == (2, 5)
+    assert not read_paths
+
+
+def test_a_damaged_shard_is_found_although_its_content_is_known(store, key, tmp_path, read_paths, notices):
+    store.write(key, digests_of(3), features_of(3))
+    (path,) = shards(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not store.read(key, digests_of(3))[1].any()
+    assert any("set aside" in line for line in notices)
+
+
+@given(st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=6), st.sets(st.integers(0, 40)))
+@settings(max_examples=50, deadline=None)
+def test_what_a_store_knows_never_changes_what_it_finds(tmp_path_factory, written, asked):
+    root = str(tmp_path_factory.mktemp("store"))
+    key = StoreKey(kind="image", weights="w", transform="t", precision="fp32")
+    knowing = FeatureStore(root)
+    names = digests_of(41)
+    for number, part in enumerate(written):
+        knowing.write(key, [names[i] for i in sorted(part)], np.full((len(part), 2), number, np.float32))
+    wanted = [names[i] for i in sorted(asked)]
+    found = knowing.read(key, wanted)[1]
+    np.testing.assert_array_equal(found, FeatureStore(root).read(key, wanted)[1])
+    assert found.tolist() == [any(i in part for part in written) for i in sorted(asked)]
+
+
+def test_the_folder_of_a_key_is_made_once_behind_a_url_and_again_if_it_is_gone(key, monkeypatch, tmp_path):
+    store = FeatureStore(f"memory://{tmp_path.name}-folders")
+    made, make = [], store._files.makedirs
+    monkeypatch.setattr(store._files, "makedirs", lambda path, **named: made.append(path) or make(path, **named))
+    for name in "abc":
+        store.write(key, [name], features_of(1))
+    assert made == [f"{store._path}/{key.folder}"]
+    write = store._files.pipe_file
+    monkeypatch.setattr(store._files, "pipe_file", lambda *_: (_ for _ in ()).throw(FileNotFoundError("gone")))
+    store.write(key, ["d"], features_of(1))
+    assert store.rows_in_memory == 1
+    monkeypatch.setattr(store._files, "pipe_file", write)
+    store.write(key, ["e"], features_of(1))
+    assert len(made) == 2
+    assert store.read(key, list("abcde"))[1].all()
