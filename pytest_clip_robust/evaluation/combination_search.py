@@ -7,6 +7,7 @@ fewer transformations and smaller strengths.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any, NamedTuple
@@ -101,7 +102,7 @@ def _is_weaker(combination: Combination, *, than: Combination) -> bool:
 def _shrink(condition: Callable[[Combination], bool], *, examples: int, seed: int) -> None:
     """Let hypothesis look for the smallest combination that satisfies `condition`, which remembers what it tried."""
     from hypothesis import Phase, Verbosity, find, settings  # noqa: PLC0415 - takes 0.2 s, and few tests search
-    from hypothesis.errors import NoSuchExample  # noqa: PLC0415
+    from hypothesis.errors import HypothesisWarning, NoSuchExample  # noqa: PLC0415
 
     quiet = settings(
         max_examples=examples,
@@ -112,10 +113,14 @@ def _shrink(condition: Callable[[Combination], bool], *, examples: int, seed: in
         verbosity=Verbosity.quiet,
         print_blob=False,
     )
-    try:
-        find(_combinations(), condition, settings=quiet, random=Random(seed))  # noqa: S311 - not for secrets
-    except NoSuchExample:
-        return
+    numbers = Random(seed)  # noqa: S311 - not for secrets
+    with warnings.catch_warnings():
+        # Some releases warn that they cannot restore generators like this one, which nothing else uses.
+        warnings.simplefilter("ignore", HypothesisWarning)
+        try:
+            find(_combinations(), condition, settings=quiet, random=numbers)
+        except NoSuchExample:
+            return
 
 
 def _combinations() -> Any:

@@ -287,9 +287,11 @@ def _bonett_price(lost: int, gained: int, n: int) -> Interval:
 def _placements(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:
     """Return the share of negatives below each positive, and the share of positives above each negative."""
     p, q = len(positives), len(negatives)
-    together = rankdata(np.concatenate([positives, negatives]))
-    of_positives = (together[:p] - rankdata(positives)) / q
-    of_negatives = 1 - (together[p:] - rankdata(negatives)) / p
+    # From scipy 1.18 on, the ranks of float32 are float32.
+    inside, outside = positives.astype(np.float64), negatives.astype(np.float64)
+    together = rankdata(np.concatenate([inside, outside]))
+    of_positives = (together[:p] - rankdata(inside)) / q
+    of_negatives = 1 - (together[p:] - rankdata(outside)) / p
     return of_positives, of_negatives
 
 

@@ -54,10 +54,12 @@ def test_the_stream_is_h265():
 
 
 def test_a_missing_encoder_is_named(monkeypatch):
-    def refuse(*_):
-        raise av.codec.codec.UnknownCodecError("libx265")
+    class Refusing:
+        @staticmethod
+        def create(*_):
+            raise av.codec.codec.UnknownCodecError("libx265")
 
-    monkeypatch.setattr(video.av.CodecContext, "create", refuse)
+    monkeypatch.setattr(video.av, "CodecContext", Refusing)
     with pytest.raises(Exception, match="libx265 is not among the codecs of PyAV"):
         corrupt(photograph(), "h265_crf", 1, seeds=[0])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import string
 from functools import cache
@@ -307,7 +306,10 @@ def test_position_embeddings_are_interpolated_as_transformers_does(size, cells):
 @every_tower
 def test_every_size_of_image_has_the_nearest_whole_number_of_cells(name, size):
     cell = 14 if name in {"timm registers", "timm EVA"} else 16
-    expected = FIXED.get(name) or tuple(round(pixels / cell) for pixels in size)
+    fixed = FIXED.get(name)
+    if name == "timm relative" and not hasattr(tower_of(name), "set_input_size"):  # timm before 1.0.31
+        fixed = (3, 3)
+    expected = fixed or tuple(round(pixels / cell) for pixels in size)
     with torch.inference_mode():
         features = encoder_of(name)(images(*size))
     assert tuple(features.shape[2:]) == expected
@@ -485,9 +487,8 @@ def clip_folder(tmp_path):
     folder.mkdir(parents=True)
     letters = [*string.ascii_lowercase, "."]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=77)
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = CLIPTokenizer(vocab=numbers, merges=[], model_max_length=77)
     edges = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
     CLIPProcessor(image_processor=CLIPImageProcessor(**edges), tokenizer=tokenizer).save_pretrained(folder)
     start, end = len(vocabulary) - 2, len(vocabulary) - 1

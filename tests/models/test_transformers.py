@@ -236,6 +236,25 @@ def test_a_setting_of_the_image_processor_changes_the_key_of_the_preprocessing(c
     assert (found.weights, found.text) == (before.weights, before.text)
 
 
+@pytest.mark.parametrize("kind", Image.Resampling)
+def test_every_way_of_resizing_is_that_of_pillow(kind, clip):
+    """With torchvision before 0.27, transformers resizes bicubically in place of Lanczos, without an error."""
+    edit_json(clip / "preprocessor_config.json", resample=int(kind), image_mean=[0.0] * 3, image_std=[1.0] * 3)
+    found = load(f"hf:{clip}").encoder.preprocess(photo(80, 80))
+    expected = np.asarray(photo(80, 80).resize((32, 32), kind), dtype=np.float32).transpose(2, 0, 1) / 255
+    rounding = 1 / 255 if kind.name in {"BILINEAR", "BICUBIC"} else 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=rounding + 1e-6)
+
+
+def test_a_processor_that_can_not_resize_with_pillow_is_refused(clip, monkeypatch):
+    edit_json(clip / "preprocessor_config.json", resample=int(Image.Resampling.LANCZOS))
+    only = hf.CLIPImageProcessor.from_pretrained(clip)
+    monkeypatch.setattr(hf.AutoImageProcessor, "from_pretrained", lambda *_, **__: only)
+    fails(
+        f"hf:{clip}", "its image processor, CLIPImageProcessor, resizes by LANCZOS with torchvision, which gives other"
+    )
+
+
 def test_a_setting_of_the_tokenizer_changes_the_key_of_the_texts(clip, loaded_from):
     edit_json(clip / "tokenizer_config.json", model_max_length=20)
     found, before = load(f"hf:{clip}"), loaded_from("CLIP")

@@ -60,8 +60,10 @@ class EffLiteMiniLM:
         self._vision = _session(folder / "efficientnet_lite0.onnx")
         self._language = _session(folder / "minilm_l6_int8.onnx", threads=1)
         self._pool = ThreadPoolExecutor(THREADS)
-        self._tokenizer = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
-        self._uncut = BertWordPieceTokenizer(str(folder / "bert_uncased_vocab.txt"), lowercase=True)
+        tokens = (folder / "bert_uncased_vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
+        vocabulary = {token: number for number, token in enumerate(tokens)}  # older releases warn if they read the file
+        self._tokenizer = BertWordPieceTokenizer(vocabulary, lowercase=True)
+        self._uncut = BertWordPieceTokenizer(vocabulary, lowercase=True)
         self._tokenizer.enable_truncation(MAX_TOKENS)
         with np.load(folder / "bridge.npz") as bridge:
             self._to_image_space, self._mean_features = bridge["A"], bridge["mu"]

@@ -20,6 +20,7 @@ from pytest_clip_robust.models.compilation import Tower, compile_towers, noise_p
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import Pixels, model_inputs
+from pytest_clip_robust.models.hugging_face.resizing import as_pillow_resizes
 from pytest_clip_robust.models.hugging_face.texts import Texts, text_settings
 from pytest_clip_robust.models.hugging_face.weights import (
     architecture,
@@ -190,8 +191,11 @@ def _pixels(folder: Path, spec: ModelSpec) -> Pixels:
     try:
         code = spec.option("remote_code") == "true"
         auto: Any = AutoImageProcessor
-        pixels = Pixels(auto.from_pretrained(folder, local_files_only=True, trust_remote_code=code))
+        processor = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=code)
+        pixels = Pixels(as_pillow_resizes(processor, folder, code=code, where=f"model {spec.label}"))
         pixels(Image.new("RGB", (64, 48)))
+    except ModelError:
+        raise
     except Exception as error:  # processors raise errors of many kinds
         raise ModelError(
             f"model {spec.label}: its image processor cannot be used: {type(error).__name__}: {one_line(error)}"

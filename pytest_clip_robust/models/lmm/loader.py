@@ -28,6 +28,7 @@ from pytest_clip_robust.models.compilation import noise_image
 from pytest_clip_robust.models.convolutions import speed_up_convolutions
 from pytest_clip_robust.models.hugging_face.folder import model_folder, read_config
 from pytest_clip_robust.models.hugging_face.images import MAJOR, VOLATILE
+from pytest_clip_robust.models.hugging_face.resizing import as_pillow_resizes
 from pytest_clip_robust.models.hugging_face.weights import (
     architecture,
     check_known,
@@ -174,6 +175,8 @@ def _processor(folder: Path, *, code: bool, where: str) -> Any:
                 f"{where}: its processor, {type(processor).__name__}, has no part for {what}; copy "
                 "processor_config.json and preprocessor_config.json from the model that it was trained from"
             )
+    images = as_pillow_resizes(processor.image_processor, folder, code=code, where=where)
+    processor.image_processor = images
     return processor
 
 

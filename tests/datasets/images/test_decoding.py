@@ -22,9 +22,11 @@ def encoded(array, name, **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "PGM", "JPEG2000"])
 def test_16_bit_grey_is_scaled_from_its_whole_range(name):
-    pixels = np.asarray(decode(encoded(RAMP, name)))
+    # Pillow 10.2 reads PGM of 16 bits, but does not write it.
+    content = b"P5 8 8 65535\n" + RAMP.astype(">u2").tobytes() if name == "PGM" else encoded(RAMP, name)
+    pixels = np.asarray(decode(content))
     assert np.abs(pixels - RAMP[..., None] / 257).max() <= 0.5
 
 

@@ -47,7 +47,7 @@ def test_answers_are_those_of_the_librarys_passes(family):
     assert together == expected
     alone = [model.answers([image], [question], limit=10)[0] for image, question in zip(PHOTOS, questions, strict=True)]
     assert alone == expected
-    assert len(set(expected)) == 3
+    assert len(set(expected)) > 1  # releases of transformers start with other random numbers
     assert model.answers(PHOTOS, questions, limit=10) == expected
     assert not notices  # the fast ways were used
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_lmms import BUILD, asked, built, photo, save, tokenizer
 
@@ -129,6 +130,16 @@ def test_half_precision_is_that_of_the_parameters(folder_of):
     model = load(folder_of("llava"), precision="bf16")
     assert model.cache_bytes == load(folder_of("llava")).cache_bytes / 2
     assert np.isfinite(model.likelihoods(photo(), QUESTION, NAMES).sums).all()
+
+
+def test_images_are_resized_by_lanczos_if_the_processor_says_so(llava):
+    """With torchvision before 0.27, transformers resizes bicubically in its place, without an error."""
+    plain = {"resample": int(Image.Resampling.LANCZOS), "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    edit(llava / "processor_config.json", lambda content: content["image_processor"].update(plain))
+    model = load(llava)
+    found = model._tensors([model._wording.ask(QUESTION).prompt], [photo(80, 80)])["pixel_values"][0]
+    expected = np.asarray(photo(80, 80).resize((32, 32), Image.Resampling.LANCZOS), dtype=np.float32) / 255
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=0, atol=1e-6)
 
 
 # how a model is asked

@@ -181,7 +181,7 @@ def _qwen(kind: str) -> tuple[Any, Any]:
 def _idefics3() -> tuple[Any, Any]:
     own = _utterances()
     config = hf.Idefics3Config(vision_config=hf.Idefics3VisionConfig(**TOWER).to_dict(), **_idefics_settings(own))
-    images = hf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    images = hf.Idefics3ImageProcessorPil(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
     processor = hf.Idefics3Processor(image_processor=images, tokenizer=own, image_seq_len=4)
     return hf.Idefics3ForConditionalGeneration(config), processor
 
@@ -191,7 +191,7 @@ def _smolvlm() -> tuple[Any, Any]:
     config = hf.SmolVLMConfig(vision_config=hf.SmolVLMVisionConfig(**TOWER).to_dict(), **_idefics_settings(own))
     sizes = {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 32}}
     processor = hf.SmolVLMProcessor(
-        image_processor=hf.SmolVLMImageProcessor(**sizes),
+        image_processor=hf.SmolVLMImageProcessorPil(**sizes),
         tokenizer=own,
         image_seq_len=4,
         video_processor=hf.SmolVLMVideoProcessor(**sizes),
