@@ -1,7 +1,7 @@
 """Benchmark of costs: how seconds grow with images, classes, prompts, gates, models, and workers of both kinds.
 
     pip install matplotlib
-    python benchmarks/curves.py --plot docs/images/cost.svg          about ten minutes on two idle cores
+    python benchmarks/curves.py --plot docs/images/cost.svg          about half an hour on two idle cores
     python benchmarks/curves.py images gates                         some of the curves
 
 The model is `showroom-clip`, the data are synthetic. Each point is the median of several timings; the points of a curve
@@ -89,12 +89,10 @@ class Bench:
             "images": Curve("images", "read, decoded, encoded and stored", IMAGES, self.images),
             "classes": Curve("classes", "one prompt each, encoded and stored", (50, 200, 800, 1600), self.classes),
             "prompts": Curve("prompts", "40 classes, encoded and stored", (1, 5, 20, 80), self.prompts),
-            "gates": Curve(
-                "gates", "two models measured with 1,000 samples, and compared", (10, 20, 40, 80), self.gates
-            ),
+            "gates": Curve("gates", "two models with 1,000 samples, compared", (10, 20, 40, 80), self.gates),
             "models": Curve("models", "a whole run of test_zero_shot, nothing cached", (1, 2, 3, 4), self.models),
             "workers": Curve("pytest -n", "a whole run on 4 models, nothing cached", workers, self.workers),
-            "ray": Curve("Ray actors", "512 images, a local cluster that runs already", workers, self.ray),
+            "ray": Curve("Ray actors", "512 images, with the start of a local cluster", workers, self.ray),
         }
 
     def images(self, number: int) -> None:
@@ -134,6 +132,7 @@ class Bench:
 
     def ray(self, number: int) -> None:
         """Encode images with Ray actors of one core each."""
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise Ray leaves a token in the home folder
         import ray
 
         from pytest_clip_robust.encoding.cluster.engine import RayEngine
@@ -199,6 +198,7 @@ def draw(curves: dict[str, tuple[Curve, list[float]]], path: Path) -> None:
     mpl.use("agg")
     mpl.rcParams.update({"svg.hashsalt": "cost", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9})
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(4, len(curves))
     rows = -(-len(curves) // columns)
@@ -208,15 +208,25 @@ def draw(curves: dict[str, tuple[Curve, list[float]]], path: Path) -> None:
     for axis, (curve, seconds) in zip(axes.flat, curves.values(), strict=False):
         slope = np.polyfit(curve.numbers, seconds, 1)[0]
         axis.plot(curve.numbers, seconds, "o-", color="#2563eb", markersize=4)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.1 * max(seconds))
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axis.set_xlim(left=0)
         axis.set_title(curve.what, loc="left", fontweight="bold")
         axis.set_ylabel("seconds")
-        each = f"{1000 * slope:.3g} ms for one more" if slope > 0 and len(curve.numbers) > 3 else ""
+        each = f"{duration(slope)} for one more" if slope > 0 and len(curve.numbers) > 3 else ""
         axis.set_xlabel(f"{curve.how}\n{each}", fontsize=7.5)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, or milliseconds below one second.
+
+    >>> duration(11.687), duration(0.0123)
+    ('11.7 s', '12.3 ms')
+    """
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 if __name__ == "__main__":
