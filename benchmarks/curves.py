@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plots import pyplot, save, tidy
 from run import load_images, machine, photographs, run, silent, suites, timed
 
 MODELS = (
@@ -193,11 +194,7 @@ class Bench:
 
 def draw(curves: dict[str, tuple[Curve, list[float]]], path: Path) -> None:
     """Write one plot for each curve to an image file."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "cost", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9})
-    from matplotlib import pyplot as plt
+    plt = pyplot("cost")
     from matplotlib.ticker import MaxNLocator
 
     columns = min(4, len(curves))
@@ -215,9 +212,8 @@ def draw(curves: dict[str, tuple[Curve, list[float]]], path: Path) -> None:
         axis.set_ylabel("seconds")
         each = f"{duration(slope)} for one more" if slope > 0 and len(curve.numbers) > 3 else ""
         axis.set_xlabel(f"{curve.how}\n{each}", fontsize=7.5)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", color="#e5e7eb", linewidth=0.8)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        tidy(axis)
+    save(figure, path)
 
 
 def duration(seconds: float) -> str:

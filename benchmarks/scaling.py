@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
+from plots import pyplot, save, tidy
 from run import load_images, machine, run, silent, timed
 from scaling_costs import measured
 from scaling_simulation import Cluster, Costs, Outcome, Work, simulate
@@ -44,12 +44,11 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Money:
-    """Prices in dollars: GPU and hour, GB of storage and month, a million requests to write, and to read."""
+    """Prices in dollars: GPU and hour, GB of storage and month, a million requests to write."""
 
     gpu_hour: float
     gb_month: float
     million_puts: float
-    million_gets: float
 
 
 class MeasuredCosts(dict[str, float]):
@@ -148,7 +147,6 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     add("--gpu-hour", type=float, help=f"dollars (default: {PRICES})")
     add("--gb-month", type=float, default=0.023, help="dollars (default: 0.023)")
     add("--million-puts", type=float, default=5.0, help="dollars (default: 5)")
-    add("--million-gets", type=float, default=0.4, help="dollars (default: 0.4)")
     add("--seed", type=int, default=0)
     add("--plot", type=Path, help="file for a plot of hours by GPUs, such as scaling.svg")
     parser.set_defaults(command=print_simulation)
@@ -163,7 +161,6 @@ def print_simulation(options: argparse.Namespace) -> None:
         gpu_hour=options.gpu_hour or PRICES[options.card],
         gb_month=options.gb_month,
         million_puts=options.million_puts,
-        million_gets=options.million_gets,
     )
     print(f"unit costs: {file['machine']}\n\n| {' | '.join(COLUMNS)} |\n|---|---{'|---' * (len(COLUMNS) - 2)}|")
     for tower in options.towers:
@@ -209,7 +206,7 @@ def cells(cluster: Cluster, found: Outcome, *, alone: float, money: Money) -> li
 def assumed(options: argparse.Namespace) -> list[str]:
     """Return what was not measured, with its values."""
     shown = ("utilisation", "cores", "decode", "load", "start", "slow_share", "losses", "latency", "connection")
-    shown += ("bandwidth", "requests", "gb_month", "million_puts", "million_gets")
+    shown += ("bandwidth", "requests", "gb_month", "million_puts")
     price = options.gpu_hour or PRICES[options.card]
     return [f"gpu_hour {price:g}", *(f"{name} {getattr(options, name):g}" for name in shown)]
 
@@ -261,14 +258,7 @@ def cluster_of(values: Mapping[str, float], tower: str, gpus: int, options: argp
 
 def draw(options: argparse.Namespace, values: Mapping[str, float], work: Work) -> None:
     """Write the plot: hours by GPUs, for 1, 10 and 100 models, in both ways."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update(
-        {"svg.hashsalt": "scaling", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
-    )
-    from matplotlib import pyplot as plt
-
+    plt = pyplot("scaling")
     tower, gpus = options.towers[-1], (1, 2, 4, 8, 16, 32, 64, 128)
     costs = costs_of(values, tower, options)
     figure, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
@@ -289,9 +279,8 @@ def draw(options: argparse.Namespace, values: Mapping[str, float], work: Work) -
     axis.set_xlabel(f"GPUs ({options.card}, assumed speed)")
     axis.set_ylabel("hours, simulated")
     axis.set_title(f"{tower}: {work.images / 1e6:g} million images, {work.gates:,} gates for each model", loc="left")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", color="#e5e7eb", linewidth=0.8)
-    figure.savefig(options.plot, metadata={"Date": None} if options.plot.suffix == ".svg" else None)
+    tidy(axis)
+    save(figure, options.plot)
 
 
 WAY_NAMES = {"workers": "one process per GPU", "ray": "one driver (Ray)"}
@@ -367,15 +356,10 @@ def encoding_rate(photos: Path) -> float:
     from pytest_clip_robust.models.spec import ModelSpec
 
     torch.set_num_threads(1)
-    model, images = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32"), load_images_in(photos)
+    model, images = load_model(ModelSpec.parse("showroom-clip"), device="cpu", precision="fp32"), load_images(photos)
     with tempfile.TemporaryDirectory() as store:
         encoder = Encoder(FeatureStore(store), LocalEngine(workers=0), progress=silent)
         return len(images) / timed(lambda: encoder.images(model, images))
-
-
-def load_images_in(photos: Path) -> Any:
-    """Return the photographs of a folder."""
-    return load_images(photos)
 
 
 if __name__ == "__main__":

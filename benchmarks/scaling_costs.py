@@ -178,16 +178,14 @@ def store_requests(_: Path) -> Iterator[Cost]:
         requests.clear()
         filled(f"{url}/again", shards, width=8)
         wrote = Counter(requests)
-        for name, store in (("first", FeatureStore(f"{url}/run")), ("own", writer)):
+        for name, store, asked, some in (
+            ("first", FeatureStore(f"{url}/run"), every, "all"),
+            ("own", writer, digests(ROWS, "absent"), "none"),
+        ):
             requests.clear()
-            store.read(a_key(), every if name == "first" else digests(ROWS, "absent"))
-            for operation in sorted(requests):
-                yield Cost(
-                    f"bucket.read_{name}.{operation}",
-                    requests[operation],
-                    "requests",
-                    f"a read of {'all' if name == 'first' else 'none'} of {shards} shards",
-                )
+            store.read(a_key(), asked)
+            for operation, count in sorted(requests.items()):
+                yield Cost(f"bucket.read_{name}.{operation}", count, "requests", f"a read of {some} of {shards} shards")
     for operation, count in sorted(wrote.items()):
         yield Cost(f"bucket.write.{operation}", count, "requests", f"writing {shards} shards to a new key")
 
@@ -255,7 +253,7 @@ def logits(_: Path) -> Iterator[Cost]:
     yield Cost("logits.memory", peak(work) / n, "bytes per image", f"peak, {how}")
 
 
-def a_record() -> list[Any]:
+def a_record_of_each_kind() -> list[Any]:
     """Return one decided record for each kind of metric, of two models on 500 samples."""
     from gates import MEASURES, Model
 
@@ -282,7 +280,7 @@ def reports(folder: Path, *, models: int, gates: int) -> Iterator[Cost]:
     from pytest_clip_robust.report.results import write_results
     from pytest_clip_robust.report.summary import write_summary
 
-    kinds = a_record()
+    kinds = a_record_of_each_kind()
     records = [
         pickle.loads(pickle.dumps(kinds[gate % len(kinds)]))  # noqa: S301 - a copy of our own
         | {"model": f"model-{model}", "test": f"test_{gate}[model-{model}]", "place": gate, "measurement": f"g{gate}"}

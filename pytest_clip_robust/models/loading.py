@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol, cast
 
 import torch
@@ -48,10 +47,8 @@ def load_unchecked(
     """
     if device == "cpu":
         keep_freed_memory()
-    load = _loader(spec)
-    if not folded and KINDS[spec.kind].builder:
-        load = cast("Loader", partial(cast("Any", load), folded=False))
-    return load(spec, device=device, precision=precision, compiled=compiled)
+    kept: dict[str, Any] = {"folded": False} if not folded and KINDS[spec.kind].builder else {}
+    return _loader(spec)(spec, device=device, precision=precision, compiled=compiled, **kept)
 
 
 def _loader(spec: ModelSpec) -> Loader:

@@ -1,4 +1,4 @@
-"""Garbage collection in a process that imported torch and transformers: more than a million objects that all stay."""
+"""Garbage collection in a process that imported torch and transformers: half a million objects that all stay."""
 
 from __future__ import annotations
 

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import scaling_simulation
 from scaling_simulation import BATCH, BATCHES_PER_BLOCK, Cluster, Costs, Work, simulate
+
+from pytest_clip_robust.encoding.cluster import pool
+from pytest_clip_robust.encoding.encoder import FLUSH_ROWS
+from pytest_clip_robust.encoding.engines import batch_size, blocks
 
 WAYS = ("workers", "ray")
 FREE = Costs()
@@ -51,6 +56,14 @@ costs = st.builds(
 
 def rows_of(work):
     return work.images_per_set * work.sets * work.models
+
+
+def test_blocks_and_shards_are_those_of_the_package():
+    assert pool.AHEAD == scaling_simulation.AHEAD
+    assert batch_size.LARGEST_BATCH == BATCH
+    assert blocks.BATCHES_PER_BLOCK == BATCHES_PER_BLOCK
+    assert blocks.BLOCKS_PER_WORKER == scaling_simulation.BLOCKS_PER_WORKER
+    assert FREE.shard == FLUSH_ROWS
 
 
 @pytest.mark.parametrize("way", WAYS)

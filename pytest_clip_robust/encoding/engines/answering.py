@@ -12,16 +12,14 @@ from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.encoding.engines.base import NO_TOKEN, AnswerJob, EncodedBatch, LikelihoodJob
 from pytest_clip_robust.encoding.pixels.reading import read_images
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.system.notice import Notice, log_notice
+from pytest_clip_robust.system.notice import Notice
 from pytest_clip_robust.system.text import printable
 
 QUESTIONS = 8
 """Questions that are answered at once by default."""
 
 
-def likelihoods(
-    job: LikelihoodJob, *, batch_size: int = QUESTIONS, workers: int = 0, notice: Notice = log_notice
-) -> Iterator[EncodedBatch]:
+def likelihoods(job: LikelihoodJob, *, batch_size: int, workers: int, notice: Notice) -> Iterator[EncodedBatch]:
     """Yield the log-probabilities of the job's candidates, (B, C); `workers` processes read images; see `Engine`."""
     model = job.model.multimodal
     digests, places = list(job.positions), list(job.positions.values())
@@ -38,9 +36,7 @@ def likelihoods(
             yield EncodedBatch(digests[part], found.astype(np.float32))
 
 
-def answers(
-    job: AnswerJob, *, batch_size: int = QUESTIONS, workers: int = 0, notice: Notice = log_notice
-) -> Iterator[EncodedBatch]:
+def answers(job: AnswerJob, *, batch_size: int, workers: int, notice: Notice) -> Iterator[EncodedBatch]:
     """Yield the tokens of the answers to the job's questions, (B, limit); `workers` processes read; see `Engine`.
 
     Questions of similar length share a batch, so that little is padded.

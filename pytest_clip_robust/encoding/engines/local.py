@@ -15,7 +15,7 @@ from pytest_clip_robust.encoding.engines.answering import QUESTIONS, answers, li
 from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, PairJob, TextJob
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
-from pytest_clip_robust.encoding.engines.blocks import texts_by_length
+from pytest_clip_robust.encoding.engines.blocks import samples_of, texts_by_length
 from pytest_clip_robust.encoding.engines.overlap import DeviceTransfer, TransferredBatch, one_ahead
 from pytest_clip_robust.encoding.pixels.cache import PixelCache, PixelShelf
 from pytest_clip_robust.encoding.pixels.reading import PixelBatch, read_pixels
@@ -67,23 +67,22 @@ class LocalEngine:
             return self._texts(job)
         if isinstance(job, PairJob):
             return match_pairs(job, notice=self._notice)
-        size = self._image_batch or QUESTIONS
+        size, workers = self._image_batch or QUESTIONS, self._readers(job)
         if isinstance(job, LikelihoodJob):
-            workers = self._readers(job.model, len(job.positions))
             return likelihoods(job, batch_size=size, workers=workers, notice=self._notice)
-        return answers(job, batch_size=size, workers=self._readers(job.model, len(job.asked)), notice=self._notice)
+        return answers(job, batch_size=size, workers=workers, notice=self._notice)
 
-    def _readers(self, model: LoadedModel, images: int) -> int:
+    def _readers(self, job: Job) -> int:
         """Return how many processes read a job's images."""
         if self._workers is not None:
             return self._workers
-        return default_workers(model.device, self._processes, few=images < FEW_IMAGES)
+        return default_workers(job.model.device, self._processes, few=len(samples_of(job)) < FEW_IMAGES)
 
     def _images(self, job: ImageJob) -> Iterator[EncodedBatch]:
         """Yield the features of images; reading, altering, copying and encoding overlap."""
         model, images, steps = job.model, job.images, job.model.steps
         digest_of = {position: digest for digest, position in job.positions.items()}
-        workers = self._readers(model, len(job.positions))
+        workers = self._readers(job)
         transfer = DeviceTransfer(model)
         limit = self._limit(model, "image", self._image_batch, lambda size: _encode_black(model, transfer, size))
         size = limit.samples or CPU_BATCH

@@ -147,7 +147,7 @@ class _Pixels(Dataset[Any]):
         if isinstance(found, torch.Tensor):
             return _Item(position, found, decoded=False)
         try:
-            image = read_altered(self._images, position, self._alter)
+            image = _read_altered(self._images, position, self._alter)
         except DataError as error:
             return _Refused(str(error))
         pixels = self._preprocess(image)
@@ -156,12 +156,12 @@ class _Pixels(Dataset[Any]):
         return _Item(position, torch.as_tensor(pixels, dtype=self._dtype), decoded=True, damage=found)
 
     def collate(self, items: list[_Item | _Refused]) -> Any:
-        """Stack images into a batch; if one image was refused, so is the batch."""
-        whole = []
-        for item in items:
-            if isinstance(item, _Refused):
-                return item
-            whole.append(item)
+        """Make a batch of images; if one image was refused, so is the batch."""
+        refused = next((item for item in items if isinstance(item, _Refused)), None)
+        return refused or self._batch([item for item in items if isinstance(item, _Item)])
+
+    def _batch(self, whole: list[_Item]) -> Any:
+        """Return the stacked pixels, or the reason why they cannot be stacked."""
         shapes = {tuple(item.pixels.shape) for item in whole}
         if len(shapes) > 1 or len(next(iter(shapes))) != 3:
             return _Refused(
@@ -195,13 +195,12 @@ class _Pixels(Dataset[Any]):
 class _Images(_Pixels):
     """The data set of images of any sizes."""
 
-    def collate(self, items: list[_Item | _Refused]) -> Any:
-        """Return the pixels of each image; if one image was refused, so is the batch."""
-        refused = next((item for item in items if isinstance(item, _Refused)), None)
-        return refused or [item.pixels for item in items if isinstance(item, _Item)]
+    def _batch(self, whole: list[_Item]) -> Any:
+        """Return the pixels of each image."""
+        return [item.pixels for item in whole]
 
 
-def read_altered(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
+def _read_altered(images: ImageSet, position: int, alter: Alter | None) -> Image.Image:
     """Return an image of a set, decoded and altered.
 
     Raises:

@@ -175,8 +175,7 @@ def _processor(folder: Path, *, code: bool, where: str) -> Any:
                 f"{where}: its processor, {type(processor).__name__}, has no part for {what}; copy "
                 "processor_config.json and preprocessor_config.json from the model that it was trained from"
             )
-    images = as_pillow_resizes(processor.image_processor, folder, code=code, where=where)
-    processor.image_processor = images
+    processor.image_processor = as_pillow_resizes(processor.image_processor, folder, code=code, where=where)
     return processor
 
 
