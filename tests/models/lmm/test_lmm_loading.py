@@ -271,9 +271,9 @@ def test_a_folder_with_a_tokenizer_alone_is_refused(llava, monkeypatch):
 
 
 def test_smolvlm_without_num2words_says_what_to_install(folder_of, monkeypatch):
-    module = "transformers.models.smolvlm.processing_smolvlm"
-    monkeypatch.setattr(f"{module}.num2words", None)
-    fails(folder_of("smolvlm"), "its processor needs a package that is not installed: num2words; run pip install num2")
+    folder = folder_of("smolvlm")  # before the package is hidden, in case no test before this one has built it
+    monkeypatch.setattr("transformers.models.smolvlm.processing_smolvlm.num2words", None)
+    fails(folder, "its processor needs a package that is not installed: num2words; run pip install num2")
 
 
 def test_a_processor_that_writes_another_number_of_image_tokens_is_refused(llava):
