@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,8 +91,21 @@ def job_of(model, images):
 
 def encoded_by_workers(folder):
     """Return how often workers encoded each image, by the digest of its pixels."""
-    logs = [path for path in folder.glob("*.log") if path.stem != str(os.getpid())]
-    return Counter(line for log in logs for line in log.read_text().splitlines())
+    return Counter(line for log in logs_of_workers(folder) for line in log.read_text().splitlines())
+
+
+def logs_of_workers(folder):
+    return [path for path in folder.glob("*.log") if path.stem != str(os.getpid())]
+
+
+def encode_on_both_nodes(engine, job, folder):
+    """Encode a job again and again until the workers of both nodes take part; they start one after the other."""
+    known = {log: log.stat().st_size for log in logs_of_workers(folder)}
+    for _ in range(50):
+        list(engine.encode(job))
+        if sum(log.stat().st_size > known.get(log, 0) for log in logs_of_workers(folder)) == 2:
+            return
+    raise AssertionError("the worker of one node encoded nothing")
 
 
 def test_features_equal_the_local_engine_bit_for_bit(engine, model, folder, tmp_path, image_set, png):
@@ -177,16 +191,17 @@ def test_features_are_stored_in_a_bucket(engine, model, image_set, png, monkeypa
         server.stop()
 
 
-def test_a_node_that_is_killed_loses_nothing(engine, notices, cluster, folder, image_set, png):
-    model = load(f"py:{folder / 'model.py'}:load?pause=0.05")
-    job = job_of(model, image_set([png(seed) for seed in range(400, 880)]))
+def test_a_node_that_is_killed_loses_nothing(engine, model, notices, cluster, folder, image_set, png):
+    slow = load(f"py:{folder / 'model.py'}:load?pause=0.12")
+    job = job_of(model, image_set([png(seed) for seed in range(400, 720)]))
+    encode_on_both_nodes(engine, job_of(model, image_set([png(seed) for seed in range(128)])), folder)
     before, features = encoded_by_workers(folder), {}
-    for batch in engine.encode(job):
+    for batch in engine.encode(replace(job, model=slow)):
         assert not set(batch.digests) & set(features)
         if not features:
             cluster.remove_node(cluster.second, allow_graceful=False)
         features |= dict(zip(batch.digests, batch.features, strict=True))
-    for batch in LocalEngine(workers=0).encode(job):
+    for batch in LocalEngine(workers=0).encode(replace(job, model=model)):
         np.testing.assert_array_equal([features[digest] for digest in batch.digests], batch.features)
     repeated = sum((encoded_by_workers(folder) - before).values()) - len(job.positions)
     assert 0 <= repeated <= 2 * 64, "only the two blocks that the node had are encoded again"
