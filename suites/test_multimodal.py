@@ -6,7 +6,7 @@ import pytest
 
 from pytest_clip_robust.properties import lmm_protocols, multimodal, tower_gain, visual_factors
 
-pytestmark = pytest.mark.clip_suite
+pytestmark = pytest.mark.clip_suite("lmm")
 
 on_questions = pytest.mark.clip_role("questions")
 of_both_ways = pytest.mark.parametrize("way", [multimodal.MOST_LIKELY, multimodal.GENERATED])

@@ -73,6 +73,7 @@ class Collector:
         self._summaries: list[RunSummary] = []
         # A test file or a test on the command line selects a part of the run, like -k.
         self._whole_run = not any(".py" in str(argument) for argument in config.args)
+        self._deselected = False
         self._report_lines: list[str] = []
         self._recorder = Recorder()
         self._recorded: list[str] = []
@@ -83,7 +84,7 @@ class Collector:
 
     def pytest_deselected(self) -> None:
         """Remember that only a part of the tests runs."""
-        self._whole_run = False
+        self._whole_run, self._deselected = False, True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -98,7 +99,7 @@ class Collector:
 
         The run fails if one of them cannot be written, or if a model changed while it ran.
         """
-        if self._run.strict and session.exitstatus == pytest.ExitCode.OK and (self._unmatched() or self._none_judged()):
+        if self._run.strict and session.exitstatus == pytest.ExitCode.OK and (self._unmatched() or self._not_judged()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         updates = self._results.updates
         if self._changed_models():
@@ -126,9 +127,9 @@ class Collector:
             terminalreporter.write_line(how_to_run_suites(self._config.invocation_params.args))
         if self._records:
             self._write_tables(terminalreporter, exitstatus)
-        elif self._none_judged():
+        elif not_judged := self._not_judged():
             terminalreporter.section("clip robustness")
-            terminalreporter.write_line(self._none_judged())
+            terminalreporter.write_line(*not_judged)
         for line in self._changed_models():
             terminalreporter.write_line(line, red=True)
         for line in self._recorded:
@@ -209,18 +210,27 @@ class Collector:
         ]
         lines.append(f"{encoded_line(summary)}; everything else came from the feature store")
         lines += uncompared(self._run, self._records, seen_from=self._config.invocation_params.dir)
-        return lines + self._unmatched()
+        return [*lines, *self._unmatched(), *self._not_judged()]
 
     @property
     def _records(self) -> list[Record]:
         return self._results.records
 
-    def _none_judged(self) -> str:
-        """Return one line if every test with a gate was skipped."""
+    def _not_judged(self) -> list[str]:
+        """Return a line if every test with a gate was skipped, or one about each model without a gate that was judged.
+
+        Where tests were deselected, such as by a model's name, a model without tests was not meant.
+        """
         skipped = self._results.skipped
-        if not skipped or self._records:
-            return ""
-        return f"no gate was judged; {skipped} {'was' if skipped == 1 else 'were'} skipped (-rs shows why)"
+        if not self._records:
+            counted = f"{skipped} {'was' if skipped == 1 else 'were'} skipped (-rs shows why)"
+            return [f"no gate was judged; {counted}"] if skipped else []
+        judged = {record["model"] for record in self._records}
+        return [
+            f"{spec.label}: no gate judged it, as no test that ran is about such a model (-rs shows skipped ones)"
+            for spec in self._run.models
+            if spec.label not in judged and not self._deselected
+        ]
 
     def _unmatched(self) -> list[str]:
         """Return lines about keys of the profile that match no measurement.

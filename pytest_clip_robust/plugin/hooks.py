@@ -27,7 +27,7 @@ MODEL_OPTION_TAKEN = "--model is defined by another plugin or conftest here; giv
 TAKEN: pytest.StashKey[bool] = pytest.StashKey()
 
 MARKERS = (
-    "clip_suite: a shipped robustness suite; collecting it without --model is a usage error.",
+    "clip_suite(kind): a shipped suite, which needs --model; with kind 'lmm', one of large multimodal models.",
     "clip_adversarial: attacks the model through its gradients; only profiles with the role `adversarial` run it.",
     "clip_also(name): run the test only if the profile lists `name` in corruptions.also.",
     "clip_gpu(memory=GIB, count=N): run the test where N GPUs (default: 1) have GIB of memory each, or fail it.",

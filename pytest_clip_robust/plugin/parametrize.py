@@ -6,13 +6,14 @@ gates are counted before the first test runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_clip_robust.config.sections import bin_name
 from pytest_clip_robust.errors import ClipRobustError
+from pytest_clip_robust.models.spec import LMM, ModelSpec
 from pytest_clip_robust.names import OOD_SCORES, PUBLISHED_SETS, REFERENCE_PANELS
 from pytest_clip_robust.plugin.keys import RUN
 
@@ -34,8 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     run = metafunc.config.stash[RUN]
     if "clip_model_spec" in metafunc.fixturenames:
-        labels = [spec.label for spec in run.models]
-        metafunc.parametrize("clip_model_spec", run.models, ids=labels, indirect=True, scope="session")
+        models = _models_for(metafunc, run)
+        labels = [spec.label for spec in models]
+        metafunc.parametrize("clip_model_spec", models, ids=labels, indirect=True, scope="session")
     marker = metafunc.definition.get_closest_marker("clip_role")
     if marker is not None and "dataset" in metafunc.fixturenames:
         roles = _roles_of(marker)
@@ -55,6 +57,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("ood_group", [_group_parameter(group, run.profile) for group in ("near", "far", "all")])
     if "angles" in metafunc.fixturenames:
         metafunc.parametrize("angles", run.profile.correspondence.bins, ids=bin_name)
+
+
+def _models_for(metafunc: pytest.Metafunc, run: RunConfig) -> Sequence[ModelSpec]:
+    """Return the models that a test of a shipped suite is about: large multimodal models, or all others.
+
+    If the run has no such model, all are returned: the tests are then skipped, and say why.
+    """
+    suite = metafunc.definition.get_closest_marker("clip_suite")
+    if suite is None:
+        return run.models
+    return [spec for spec in run.models if (spec.kind == LMM) == (LMM in suite.args)] or run.models
 
 
 def _parametrize_corruptions(metafunc: pytest.Metafunc, names: list[str], profile: Profile) -> None:

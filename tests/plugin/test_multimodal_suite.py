@@ -79,6 +79,46 @@ def test_a_clip_model_alone_is_not_applicable(run):
     assert result.parseoutcomes().get("failed", 0) == 0
 
 
+BOTH = ("--model=showroom-clip", "--model=lmm:showroom-lmm")
+
+
+def collected(pytester, *arguments):
+    result = pytester.runpytest("-q", "--collect-only", "-p", "no:cacheprovider", *arguments)
+    return [line for line in result.outlines if "::" in line]
+
+
+def test_a_suite_collects_the_models_that_it_is_about(pytester):
+    """Neither kind of model can be measured by the suites of the other; hundreds of skips would say nothing more."""
+    of_clip, of_lmms = (
+        collected(pytester, SUITE.with_name("test_zero_shot.py"), *BOTH),
+        collected(pytester, SUITE, *BOTH),
+    )
+    assert of_clip
+    assert of_lmms
+    assert not [line for line in of_clip if "showroom-lmm" in line]
+    assert not [line for line in of_lmms if "showroom-clip" in line]
+
+
+def test_tests_of_a_project_collect_every_model(pytester):
+    pytester.makepyfile("def test_it(model): pass")
+    assert len(collected(pytester, *BOTH)) == 2
+
+
+def test_a_model_that_no_test_is_about_is_named_and_fails_a_strict_run(pytester, run):
+    line = "lmm:showroom-lmm: no gate judged it, as no test that ran is about such a model*"
+    suite = SUITE.with_name("test_zero_shot.py")
+    options = ("-p", "no:cacheprovider", "--clip-profile=few.toml", "--clip-baselines=own", "--clip-cache=cache")
+    result = pytester.runpytest(suite, *options, *BOTH, "--snapshot-update")
+    result.stdout.fnmatch_lines([line])
+    assert result.ret == 0
+    strict = pytester.runpytest(suite, *options, *BOTH, "--clip-strict")
+    strict.stdout.fnmatch_lines([line])
+    assert strict.ret == 1
+    chosen = pytester.runpytest(suite, *options, *BOTH, "--clip-strict", "-ktop1")
+    chosen.stdout.no_fnmatch_line(line)
+    assert chosen.ret == 0
+
+
 IMAGENET_D = """
 name = "generated"
 [roles]
