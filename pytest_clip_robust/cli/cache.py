@@ -24,7 +24,13 @@ FOUND_DAMAGE = 1
 """The exit status if a stored shard is damaged."""
 SECONDS_PER_DAY = 86_400
 DIGEST_SHOWN = 8
-PARTS = {"features": "features", "pixels": "resized images", "data": "prepared data", "depth": "estimated depth"}
+PARTS = {
+    "features": "features",
+    "pixels": "resized images",
+    "data": "prepared data",
+    "depth": "estimated depth",
+    "models": "facts about models",
+}
 
 DESCRIPTION = """\
 Shows and tidies the cache, in which runs keep features, resized images and prepared data. What is removed is

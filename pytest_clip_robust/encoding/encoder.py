@@ -43,7 +43,7 @@ from pytest_clip_robust.encoding.engines.base import (
 from pytest_clip_robust.encoding.engines.blocks import part_of
 from pytest_clip_robust.encoding.engines.local import LocalEngine, image_width
 from pytest_clip_robust.encoding.rank_share import encode_share
-from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey
+from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey, Write
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.feature_pack import FeaturePack
 from pytest_clip_robust.models.protocols import EncodesDensely, LoadedModel
@@ -407,30 +407,31 @@ def _with_width(features: NDArray[np.float32], new: NDArray[np.float32], *, wher
 
 
 @contextmanager
-def _writer(store: FeatureStore, key: StoreKey) -> Iterator[Callable[[Sequence[str], NDArray[np.float32]], None]]:
+def _writer(store: FeatureStore, key: StoreKey) -> Iterator[Write]:
     """Collect batches into larger shards; after an error, everything encoded so far is still written."""
     digests: list[str] = []
     features: list[NDArray[np.float32]] = []
     flushed = time.monotonic()
+    with store.writing(key) as store_rows:
 
-    def flush() -> None:
-        nonlocal flushed
-        if digests:
-            store.write(key, digests, np.concatenate(features))
-        digests.clear()
-        features.clear()
-        flushed = time.monotonic()
+        def flush() -> None:
+            nonlocal flushed
+            if digests:
+                store_rows(digests, np.concatenate(features))
+            digests.clear()
+            features.clear()
+            flushed = time.monotonic()
 
-    def write(batch: Sequence[str], new: NDArray[np.float32]) -> None:
-        digests.extend(batch)
-        features.append(new)
-        if len(digests) >= FLUSH_ROWS or time.monotonic() - flushed >= FLUSH_SECONDS:
+        def write(batch: Sequence[str], new: NDArray[np.float32]) -> None:
+            digests.extend(batch)
+            features.append(new)
+            if len(digests) >= FLUSH_ROWS or time.monotonic() - flushed >= FLUSH_SECONDS:
+                flush()
+
+        try:
+            yield write
+        finally:
             flush()
-
-    try:
-        yield write
-    finally:
-        flush()
 
 
 def _name(model: LoadedModel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from pytest_clip_robust.encoding.pixels.cache import PixelCache
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.evaluation.library import Library
-from pytest_clip_robust.models.loading import load_model, resolve_device
+from pytest_clip_robust.models.known import KnownModels
+from pytest_clip_robust.models.loading import resolve_device
 from pytest_clip_robust.models.protocols import AnswersQuestions, LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.names import LOCAL_ENGINE, RAY_ENGINE
@@ -33,7 +34,7 @@ class Session:
 
     uncaptured: opens a context in which output is not captured by pytest, for progress. lock_folder: shared by the
     workers of a run, so that only one of them encodes the same prompts. processes: how many encode on this machine.
-    quiet: show no progress.
+    quiet: show no progress. loading: entered while a model is loaded.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Session:
         lock_folder: Path | None = None,
         processes: int = 1,
         quiet: bool = False,
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.run = run
         self._quiet = quiet
@@ -56,6 +58,7 @@ class Session:
         # Prepared data and pixels are memory-mapped, so they need a local folder even if features are in a bucket.
         self.cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute()
         self.library = Library(run.profile, cache=self.cache and self.cache / "data", notice=self.notice)
+        self._known = KnownModels(self.cache and self.cache / "models", loading=loading)
         self._engine = self._local_engine(processes) if run.engine == LOCAL_ENGINE else self._ray_engine()
         self.encoder = Encoder(
             self._store,
@@ -67,7 +70,8 @@ class Session:
         )
 
     def close(self) -> None:
-        """End the processes that were started for this run."""
+        """End the processes that were started for this run, and keep what was found out about its models."""
+        self._known.close()
         if not isinstance(self._engine, LocalEngine):
             self._engine.close()
 
@@ -126,12 +130,13 @@ class Session:
         return resolve_device(self.run.device, local_rank=None if rank is None else rank.local_rank)
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        """Load and check a model, and keep its identity for the report.
+        """Load and check a model, now or when it is used, and keep its identity for the report.
 
         Raises:
             ModelError: it cannot be loaded, fails its checks, or differs from what was loaded under this name before.
         """
-        loaded = load_model(spec, device=self.device, precision=self.run.precision, compiled=self.run.compile)
+        run = self.run
+        loaded = self._known.load(spec, device=self.device, precision=run.precision, compiled=run.compile)
         identity = {
             "spec": str(spec),
             "weights": loaded.weights,

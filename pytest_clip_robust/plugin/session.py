@@ -11,6 +11,7 @@ import pytest
 
 from pytest_clip_robust.core.summary import RunSummary, merge_summaries
 from pytest_clip_robust.plugin.keys import RUN, SESSION, TURNS
+from pytest_clip_robust.system.garbage import loading_what_stays
 from pytest_clip_robust.system.quiet import quiet
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def session_of(config: pytest.Config) -> Session:
             lock_folder=Path(worker[TURNS]) if TURNS in worker else None,
             processes=worker.get("workercount", 1),
             quiet=config.get_verbosity() < 0,
+            loading=loading_what_stays,
         )
     return config.stash[SESSION]
 

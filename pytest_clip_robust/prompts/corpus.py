@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.prompts.lines import read_lines
 from pytest_clip_robust.system.files import exists, user_path
+from pytest_clip_robust.system.modules import lemmas, synsets
 
 IMAGENET_22K = "imagenet-22k"
 SPARSE = "imagenet-22k/10"
@@ -60,8 +60,5 @@ def corpus(source: str) -> Corpus:
 
 
 def _synsets(*, every: int) -> tuple[str, ...]:
-    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 - it imports torch
-
-    info: Any = ImageNetInfo("imagenet-22k")
-    nouns = (info.index_to_description(i).partition(",")[0] for i in range(0, info.num_classes(), every))
-    return tuple(dict.fromkeys(nouns))
+    names = lemmas()
+    return tuple(dict.fromkeys(names[one].partition(",")[0] for one in synsets("imagenet22k")[::every]))

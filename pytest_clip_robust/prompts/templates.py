@@ -9,6 +9,7 @@ from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ConfigError, did_you_mean
 from pytest_clip_robust.prompts.lines import read_lines
 from pytest_clip_robust.system.files import exists, user_path
+from pytest_clip_robust.system.modules import module_alone
 
 PLACE = "{}"
 """What a template has where the class name goes."""
@@ -84,10 +85,9 @@ def prompt_set(source: str | tuple[str, ...]) -> PromptSet:
 
 def _built_in(name: str) -> tuple[str, ...]:
     if name in {"simple-7", "openai-80"}:
-        import open_clip  # noqa: PLC0415 - it imports torch
-
+        lists = module_alone("open_clip", "zero_shot_metadata")
         published: Sequence[Callable[[str], str]] = (
-            open_clip.SIMPLE_IMAGENET_TEMPLATES if name == "simple-7" else open_clip.OPENAI_IMAGENET_TEMPLATES
+            lists.SIMPLE_IMAGENET_TEMPLATES if name == "simple-7" else lists.OPENAI_IMAGENET_TEMPLATES
         )
         return tuple(template(PLACE) for template in published)
     return {"name": BASIC_3[:1], "photo": BASIC_3[1:2], "basic-3": BASIC_3, "showroom": SHOWROOM}[name]

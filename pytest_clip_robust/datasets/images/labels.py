@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import resources
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.datasets.entry import CLASS_LISTS, DataEntry
 from pytest_clip_robust.errors import DataError, did_you_mean
 from pytest_clip_robust.system.files import exists, read_text, user_path
+from pytest_clip_robust.system.modules import lemmas, module_alone, synsets
 from pytest_clip_robust.system.text import printable
 
 IMAGENET = "imagenet-1k"
@@ -264,21 +264,16 @@ def _lines(text: str, source: str) -> list[str]:
 @cache
 def _published(source: str) -> ClassList:
     """Return a list of ImageNet: ids and WordNet's names from timm, the names in prompts from open_clip."""
-    import open_clip  # noqa: PLC0415 - it imports torch
-    from timm.data.imagenet_info import ImageNetInfo  # noqa: PLC0415 - it imports torch
-
-    info = ImageNetInfo()
-    ids = tuple(info.label_names())  # type: ignore[no-untyped-call]
-    wordnet = [info.label_name_to_description(one, detailed=False) for one in ids]
+    ids = tuple(synsets("imagenet"))
+    wordnet = [lemmas()[one] for one in ids]
     classes = ClassList(
         IMAGENET,
-        tuple(open_clip.IMAGENET_CLASSNAMES),
+        tuple(module_alone("open_clip", "zero_shot_metadata").IMAGENET_CLASSNAMES),
         ids,
         aliases=tuple((names, *names.split(", ")) for names in wordnet),
     )
     if source == IMAGENET:
         return classes
-    file = resources.files("timm.data") / "_info" / f"{source.replace('-', '_')}_synsets.txt"
-    wanted = sorted(file.read_text(encoding="utf-8").split())
+    wanted = sorted(synsets(source.replace("-", "_")))
     part = classes.keep(np.array([classes.position(one) for one in wanted], dtype=np.int64))
     return ClassList(source, part.names, part.ids, aliases=part.aliases)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from threading import Lock
+from typing import Any, Literal, NamedTuple
 
 import fsspec
 import numpy as np
@@ -42,11 +45,18 @@ from pytest_clip_robust.system.notice import Notice, log_notice
 SHARD_ROWS = 4096
 """At most this many rows per shard, 8 MB at 512 dimensions."""
 
+WRITES_AT_ONCE = 8
+"""Shards on their way to an object store. One request takes some hundredths of a second, in which a GPU would wait."""
+
 RECENT_BYTES = 64 * 2**20
 """Memory for the shards that were read last. Prompts of many sets share small shards: without this memory, the number
 of reads would grow with the square of the number of sets."""
 DIGEST_BYTES = 113
 """Memory of one digest, a Python string of 64 characters."""
+
+
+Write = Callable[[Sequence[str], NDArray[np.float32]], None]
+"""Stores the (N, D) features of N samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +83,14 @@ class StoreKey:
         return (
             f"{''.join(char if char.isalnum() or char == '-' else '_' for char in words)}-{digest(asdict(self))[:32]}"
         )
+
+
+class _Sent(NamedTuple):
+    """A shard on its way to the store."""
+
+    name: str
+    rows: ShardRows
+    arrival: Future[None]
 
 
 def key_in(provenance: Mapping[str, str]) -> StoreKey | None:
@@ -103,6 +121,7 @@ class FeatureStore:
         self._recent: LRUCache[str, ShardRows] = LRUCache(RECENT_BYTES, getsizeof=_size)
         self._contents = ShardContents()
         self._made: set[str] = set()
+        self._making = Lock()
 
     def read(self, key: StoreKey, digests: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return (N, D) features of N samples and an (N,) mask of the samples found; the other rows are zero.
@@ -132,13 +151,33 @@ class FeatureStore:
         Raises:
             ModelError: a feature is NaN or infinite; nothing is written.
         """
-        finite = np.isfinite(features).all(axis=1)
-        if not finite.all():
-            raise ModelError(
-                f"the features of {digests[int(finite.argmin())]} are NaN or infinite: they are not stored"
-            )
-        for part in row_slices(len(digests), SHARD_ROWS):
-            self._write_shard(key, ShardRows(list(digests[part]), np.ascontiguousarray(features[part], np.float32)))
+        with self.writing(key) as write:
+            write(digests, features)
+
+    @contextmanager
+    def writing(self, key: StoreKey) -> Iterator[Write]:
+        """Yield a function that stores features as `write` does, again and again.
+
+        To object stores, shards are sent while the caller goes on. At the end of the block all have arrived.
+        """
+        sent: deque[_Sent] = deque()
+        with ThreadPoolExecutor(WRITES_AT_ONCE) if self._sends_from_threads else nullcontext() as pool:
+            send = _called if pool is None else pool.submit
+
+            def write(digests: Sequence[str], features: NDArray[np.float32]) -> None:
+                _check_finite(digests, features)
+                for part in row_slices(len(digests), SHARD_ROWS):
+                    rows = ShardRows(list(digests[part]), np.ascontiguousarray(features[part], np.float32))
+                    name, content = pack(rows, provenance=_provenance(key))
+                    sent.append(_Sent(name, rows, send(self._put, f"{self._path}/{key.folder}", name, content)))
+                    while len(sent) >= WRITES_AT_ONCE or (sent and sent[0].arrival.done()):
+                        self._note(key, sent.popleft())
+
+            try:
+                yield write
+            finally:
+                while sent:
+                    self._note(key, sent.popleft())
 
     def keys(self, weights: str) -> list[StoreKey]:
         """Return the keys of everything that is stored for the parameters with the digest `weights`.
@@ -171,28 +210,34 @@ class FeatureStore:
         """Return the folder with the features of `key`, for messages."""
         return f"{self.root.rstrip('/')}/{key.folder}"
 
-    def _write_shard(self, key: StoreKey, rows: ShardRows) -> None:
-        name, content = pack(rows, provenance=_provenance(key))
+    @property
+    def _sends_from_threads(self) -> bool:
+        """Whether threads can share the connection: fsspec runs asynchronous file systems in one loop."""
+        return bool(getattr(self._files, "async_impl", False))
+
+    def _note(self, key: StoreKey, sent: _Sent) -> None:
+        """Wait until a shard is written; if it cannot be, its rows stay in memory."""
         try:
-            self._put(f"{self._path}/{key.folder}", name, content)
+            sent.arrival.result()
         except OSError as error:
             self._made.clear()  # another process can have removed the folder
-            self._in_memory[key].append(rows)
+            self._in_memory[key].append(sent.rows)
             self._notice_once(
                 f"feature store {self.root}: cannot be written ({error.strerror or error}); "
                 "new features stay in memory and are lost after this run"
             )
         else:
-            self._contents.note(f"{self._path}/{key.folder}/{name}", rows.digests)
+            self._contents.note(f"{self._path}/{key.folder}/{sent.name}", sent.rows.digests)
 
     def _put(self, folder: str, name: str, content: bytes) -> None:
         """Write a file atomically: readers see all of it or nothing."""
         if isinstance(self._files, LocalFileSystem):
             write_whole(Path(folder, name), content)
             return
-        if folder not in self._made:  # which costs a request
-            self._files.makedirs(folder, exist_ok=True)
-            self._made.add(folder)
+        with self._making:
+            if folder not in self._made:  # which costs a request
+                self._files.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
         self._files.pipe_file(f"{folder}/{name}", content)  # object stores show a file only when it is complete
 
     def _rows(self, key: StoreKey, wanted: Hashes | None = None) -> Iterator[ShardRows]:
@@ -276,6 +321,23 @@ class FeatureStore:
         if line not in self._noticed:
             self._noticed.add(line)
             self._notice(line)
+
+
+def _check_finite(digests: Sequence[str], features: NDArray[np.float32]) -> None:
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise ModelError(f"the features of {digests[int(finite.argmin())]} are NaN or infinite: they are not stored")
+
+
+def _called(function: Callable[..., None], *arguments: Any) -> Future[None]:
+    """Call a function at once, and return what a thread pool would."""
+    arrival: Future[None] = Future()
+    try:
+        function(*arguments)
+        arrival.set_result(None)
+    except OSError as error:
+        arrival.set_exception(error)
+    return arrival
 
 
 def _size(rows: ShardRows) -> int:

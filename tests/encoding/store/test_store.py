@@ -6,14 +6,19 @@ import logging
 import multiprocessing
 import resource
 import shutil
+import threading
+import time
 import tracemalloc
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +39,85 @@ def features_of(count, dimensions=4, seed=0):
 
 def shards(tmp_path):
     return sorted((tmp_path / "features").rglob("*.parquet"))
+
+
+class SlowBucket(MemoryFileSystem):
+    """An object store whose requests take a while, and can fail; threads may share it."""
+
+    protocol = "slow"
+    async_impl = True
+    store: ClassVar[dict] = {}
+    fails = frozenset()
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.at_once, self.most, self.requests, self.lock = 0, 0, 0, threading.Lock()
+
+    def pipe_file(self, path, value, **options):
+        with self.lock:
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            self.requests += 1
+            number = self.requests
+        time.sleep(0.02)
+        with self.lock:
+            self.at_once -= 1
+        if number in self.fails:
+            raise OSError(errno.ENOSPC, "the bucket is full")
+        super().pipe_file(path, value, **options)
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Return a slow object store, and a `FeatureStore` in it that tells its notices."""
+    fsspec.register_implementation("slow", SlowBucket, clobber=True)
+    monkeypatch.setattr(SlowBucket, "store", {})
+    SlowBucket.clear_instance_cache()
+    notices = []
+    store = FeatureStore("slow://bucket/features", notice=notices.append)
+    return store._files, store, notices
+
+
+def write_one_by_one(store, key, digests, features):
+    with store.writing(key) as write:
+        for row in range(len(digests)):
+            write(digests[row : row + 1], features[row : row + 1])
+
+
+def test_shards_are_sent_to_a_bucket_while_the_caller_goes_on(bucket, key):
+    files, store, notices = bucket
+    digests, features = digests_of(60), features_of(60)
+    write_one_by_one(store, key, digests, features)
+    assert files.at_once == 0, "all have arrived"
+    assert 1 < files.most <= store_module.WRITES_AT_ONCE
+    read, found = FeatureStore("slow://bucket/features").read(key, digests)
+    assert found.all()
+    np.testing.assert_array_equal(read, features)
+    assert not notices
+
+
+def test_rows_that_a_bucket_does_not_take_stay_in_memory(bucket, key, monkeypatch):
+    files, store, notices = bucket
+    monkeypatch.setattr(files, "fails", {2, 3, 4})
+    digests, features = digests_of(20), features_of(20)
+    write_one_by_one(store, key, digests, features)
+    assert store.rows_in_memory == 3
+    (notice,) = notices
+    assert "the bucket is full" in notice
+    read, found = store.read(key, digests)
+    assert found.all()
+    np.testing.assert_array_equal(read, features)
+    stored = FeatureStore("slow://bucket/features").read(key, digests)[1]
+    assert stored.sum() == 17
+
+
+def test_after_an_error_what_was_given_to_a_bucket_arrives(bucket, key):
+    _, store, _ = bucket
+    digests, features = digests_of(6), features_of(6)
+    features[5] = np.nan
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        write_one_by_one(store, key, digests, features)
+    assert FeatureStore("slow://bucket/features").read(key, digests)[1].tolist() == [True] * 5 + [False]
 
 
 def test_what_is_written_is_read_back_in_the_order_asked(store, key):
