@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 from plots import pyplot, save, tidy
@@ -262,25 +262,38 @@ def draw(options: argparse.Namespace, values: Mapping[str, float], work: Work) -
     tower, gpus = options.towers[-1], (1, 2, 4, 8, 16, 32, 64, 128)
     costs = costs_of(values, tower, options)
     figure, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    ends: list[tuple[float, str, str]] = []
     for models, colour in ((1, "#93c5fd"), (10, "#3b82f6"), (100, "#1e3a8a")):
         for way, style in (("workers", "o-"), ("ray", "s--")):
             some, seed = replace(work, models=models), options.seed
             clusters = [cluster_of(values, tower, n, options) for n in gpus]
             hours = [simulate(some, one, costs, way=way, seed=seed).seconds / HOUR for one in clusters]
             axis.plot(gpus, hours, style, color=colour, markersize=4, linewidth=1.3)
-            axis.annotate(
-                f"{models} model{'s' * (models > 1)}, {WAY_NAMES[way]}", (gpus[-1], hours[-1]), color=colour,
-                textcoords="offset points", xytext=(6, -3), fontsize=8,
-            )  # fmt: skip
+            ends.append((hours[-1], f"{models} model{'s' * (models > 1)}, {WAY_NAMES[way]}", colour))
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
+    for place, (_, text, colour) in zip(apart([value for value, *_ in ends]), ends, strict=True):
+        axis.text(gpus[-1] * 1.15, place, text, color=colour, fontsize=8, verticalalignment="center")
     axis.set_xticks(gpus, [str(n) for n in gpus])
-    axis.set_xlim(right=gpus[-1] * 5)
+    axis.set_xlim(right=gpus[-1] * 14)
     axis.set_xlabel(f"GPUs ({options.card}, assumed speed)")
     axis.set_ylabel("hours, simulated")
     axis.set_title(f"{tower}: {work.images / 1e6:g} million images, {work.gates:,} gates for each model", loc="left")
     tidy(axis)
     save(figure, options.plot)
+
+
+def apart(values: Sequence[float], *, factor: float = 1.35) -> list[float]:
+    """Return the places of labels for `values` on a logarithmic axis: in their order, each `factor` from the next.
+
+    >>> apart([1.0, 1.05, 8.0], factor=2.0)
+    [1.0, 2.0, 8.0]
+    """
+    places = list(values)
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    for below, above in pairwise(order):
+        places[above] = max(places[above], places[below] * factor)
+    return places
 
 
 WAY_NAMES = {"workers": "one process per GPU", "ray": "one driver (Ray)"}

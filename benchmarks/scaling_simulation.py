@@ -23,6 +23,9 @@ from typing import Literal
 AHEAD = 2
 """Blocks that a worker of Ray has at once; as `encoding.cluster.pool.AHEAD`."""
 
+AT_ONCE = 8
+"""Shards that a process sends at once; as `encoding.store.features.WRITES_AT_ONCE`."""
+
 BATCH, BATCHES_PER_BLOCK, BLOCKS_PER_WORKER = 512, 16, 4
 """As in `encoding.engines.blocks` for GPUs."""
 
@@ -126,7 +129,7 @@ class Bucket:
     stored: float = 0.0
 
     def put(self, now: float, rows: int, costs: Costs) -> float:
-        """Return the time at which one process has written `rows`, one shard after the other.
+        """Return the time at which `rows` have arrived that one process sends from `now` on, `AT_ONCE` shards at once.
 
         The bucket serves requests in the order in which processes begin to write.
         """
@@ -135,7 +138,8 @@ class Bucket:
         shards, size = -(-rows // costs.shard), rows * costs.row
         self.free = max(self.free, now) + max(size / self.cluster.bandwidth, shards / self.cluster.requests)
         self.puts, self.stored = self.puts + shards, self.stored + size
-        return max(self.free, now + shards * self.cluster.latency + size / self.cluster.connection)
+        one = self.cluster.latency + size / shards / self.cluster.connection
+        return max(self.free, now + -(-shards // AT_ONCE) * one)
 
 
 @dataclass
@@ -300,6 +304,7 @@ class _RayRun(_Run):
         self._waiting = deque(min(block, images - start) for start in range(0, images, block))
         self._model, left, driver, unwritten = model, images, now, 0
         finished: deque[int] = deque()
+        sent: deque[float] = deque()
         handling = False
         self._give(now)
         for time, kind, place in self.events():
@@ -321,9 +326,12 @@ class _RayRun(_Run):
                 left, unwritten, handling = left - rows, unwritten + rows, True
                 driver = max(driver, time) + self.costs.write * rows
                 whole = unwritten if not left else unwritten // self.costs.shard * self.costs.shard
-                driver, unwritten = self.bucket.put(driver, whole, self.costs), unwritten - whole
+                sent.append(self.bucket.put(driver, whole, self.costs))
+                unwritten -= whole
+                if len(sent) >= AT_ONCE:
+                    driver = max(driver, sent.popleft())
                 if not left:
-                    return driver
+                    return max(driver, *sent)
                 self.push(driver, "handled", 0)
         return driver
 

@@ -43,7 +43,7 @@ DIGESTS = ("weights", "preprocess", "text")
 PLAIN = (*DIGESTS, "precision", "device", "compiled")
 """What a model is known by, and its other plain fields."""
 OF_HUB = ("hf_model_name", "hf_tokenizer_name")
-"""Settings of open_clip that name a repository, from which tokenizers are read if the folder has none."""
+"""Settings of open_clip that name a repository, the second one for folders without a tokenizer."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -117,7 +117,7 @@ def files_of(spec: ModelSpec) -> list[Path] | None:
     if spec.adapter or spec.option("remote_code") == "true":
         return None
     if folder := _folder_of(spec):
-        return _files_in(folder) if _has_its_tokenizer(folder) else None
+        return _files_in(folder) if _has_its_texts(folder) else None
     # A project that has imported open_clip may have registered an architecture under a name that it ships.
     if spec.kind != OPEN_CLIP or not spec.has_checkpoint or "open_clip" in sys.modules:
         return None
@@ -149,9 +149,10 @@ def _files_in(folder: Path) -> list[Path] | None:
     return None if len(found) > MOST_FILES or any(map(is_folder, found)) else found
 
 
-def _has_its_tokenizer(folder: Path) -> bool:
+def _has_its_texts(folder: Path) -> bool:
     texts = _json(folder / "open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
-    return not any(texts.get(name) for name in OF_HUB) or any(is_file(folder / name) for name in TOKENIZER_FILES)
+    of_hub, its_tokenizer = (texts.get(name) for name in OF_HUB)
+    return not of_hub and (not its_tokenizer or any(is_file(folder / name) for name in TOKENIZER_FILES))
 
 
 def _shipped_config(name: str) -> Path | None:

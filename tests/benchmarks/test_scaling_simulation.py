@@ -18,6 +18,7 @@ from scaling_simulation import BATCH, BATCHES_PER_BLOCK, Cluster, Costs, Work, s
 from pytest_clip_robust.encoding.cluster import pool
 from pytest_clip_robust.encoding.encoder import FLUSH_ROWS
 from pytest_clip_robust.encoding.engines import batch_size, blocks
+from pytest_clip_robust.encoding.store import features
 
 WAYS = ("workers", "ray")
 FREE = Costs()
@@ -64,6 +65,7 @@ def test_blocks_and_shards_are_those_of_the_package():
     assert blocks.BATCHES_PER_BLOCK == BATCHES_PER_BLOCK
     assert blocks.BLOCKS_PER_WORKER == scaling_simulation.BLOCKS_PER_WORKER
     assert FREE.shard == FLUSH_ROWS
+    assert features.WRITES_AT_ONCE == scaling_simulation.AT_ONCE
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -80,7 +82,7 @@ def test_one_gpu_with_all_costs_takes_their_sum(way):
     work = Work(images=4096, models=2, gates=10)
     unit = Costs(row=1000.0, write=1e-3, logits=1e-3, gate=0.5, gate_sample=1e-4, report=0.1, load=7.0, start=3.0)
     found = simulate(work, Cluster(gpus=1, rate=1000.0, latency=0.25, connection=1e6), unit, way=way)
-    encode, put = 4.096, 2 * (0.25 + 2.048)
+    encode, put = 4.096, 0.25 + 2.048  # two shards at once
     judged = 4.096 + 10 * (0.5 + 0.4096)
     one_by_one = 3.0 + 2 * (7.0 + encode + 4.096 + put + judged) + 2 * 10 * 0.1
     if way == "workers":
@@ -171,7 +173,7 @@ def test_workers_share_the_sets_of_one_model():
 
 def test_a_write_that_is_yet_to_come_keeps_nobody_waiting():
     work = Work(images=800_000, models=1, gates=0, sets=8)
-    cluster = Cluster(gpus=8, rate=1000.0, slow_share=0.5, slow=3.0, bandwidth=1e9, connection=1e8, latency=0.01)
+    cluster = Cluster(gpus=8, rate=1000.0, slow_share=0.5, slow=3.0, bandwidth=1e10, connection=1e8, latency=0.01)
     found = simulate(work, cluster, Costs(row=1000.0), way="workers")
-    slowest = 300.0 + 49 * 0.01 + 1.0  # one set, written shard by shard
+    slowest = 300.0 + 7 * (0.01 + 1.0 / 49)  # one set in 49 shards, eight at once
     assert found.seconds == pytest.approx(slowest)

@@ -277,14 +277,15 @@ class TestFilesOf:
         (local / "checkpoint-10").mkdir()
         assert files_of(spec_of(local)) is None
 
-    def test_a_tokenizer_of_the_hub_is_not_certain(self, local):
+    @pytest.mark.parametrize(("setting", "certain"), [("hf_tokenizer_name", True), ("hf_model_name", False)])
+    def test_what_is_read_from_the_hub_is_not_certain(self, local, setting, certain):
         path = local / "open_clip_config.json"
         settings = json.loads(path.read_text())
-        settings["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "org/tokenizer"
+        settings["model_cfg"]["text_cfg"][setting] = "org/texts"
         path.write_text(json.dumps(settings))
-        for name in known.TOKENIZER_FILES:
-            (local / name).unlink(missing_ok=True)
         assert files_of(spec_of(local)) is None
+        (local / "tokenizer.json").write_text("{}")
+        assert (files_of(spec_of(local)) is not None) == certain
 
     def test_a_checkpoint_comes_with_the_architecture_and_the_options_of_its_run(self, tmp_path, monkeypatch):
         monkeypatch.delitem(known.sys.modules, "open_clip", raising=False)
