@@ -27,7 +27,7 @@ for sys.argv in json.loads(sys.argv[1]):
 def train(data, *runs):
     """Train one model after the other in a new process with one thread, where each must depend only on its seed."""
     paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent)])
-    lines = [["train", f"--data={data}", f"--out={out}", "--epochs=4", *options] for out, *options in runs]
+    lines = [["train", f"--data={data}", f"--out={out}", "--epochs=4", "--batch=64", *options] for out, *options in runs]
     subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)],
         check=True,
@@ -43,8 +43,8 @@ def test_the_same_seed_gives_the_same_model_whether_features_are_computed_or_rea
     data = tmp_path / "data"
     data.mkdir()
     renders = pq.read_table(showroom.data_file("id"), columns=["image", "label", "caption"])
-    pq.write_table(renders.slice(0, 256), data / "train.parquet")
-    pq.write_table(renders.slice(256, 24), data / "validation.parquet")
+    pq.write_table(renders.slice(0, 64), data / "train.parquet")
+    pq.write_table(renders.slice(64, 8), data / "validation.parquet")
     computed, again, other = train(data, [tmp_path / "first"], [tmp_path / "second"], [tmp_path / "third", "--seed=1"])
     assert (data / "train.features.pt").exists()
     assert again == computed

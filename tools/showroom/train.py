@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--name", default="showroom-clip")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"pairs in a step (default: {BATCH})")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     tower = load_tower()
@@ -76,8 +77,8 @@ def main() -> None:
     clip = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
     clip.visual.trunk.load_state_dict(tower.parameters)
     start_from_classifier(clip, tower)
-    steps = options.epochs * (len(renders.labels) // BATCH)
-    tune(clip, tokenizer, tower, renders, held_out, steps=steps, seed=options.seed)
+    steps = options.epochs * (len(renders.labels) // options.batch)
+    tune(clip, tokenizer, tower, renders, held_out, steps=steps, seed=options.seed, batch=options.batch)
     save(clip, folder)
 
 
