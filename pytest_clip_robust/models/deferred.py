@@ -26,7 +26,7 @@ MOST_TEXTS = 20_000
 
 
 class TextResults:
-    """What a model's tokenizer said of texts, by question and texts; `found` is JSON, and grows."""
+    """Results of a model's tokenizer, by question and texts; `found` is JSON, and grows."""
 
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found

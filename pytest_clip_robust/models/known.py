@@ -1,4 +1,4 @@
-"""What earlier runs found when they loaded a model, so that a run that computes nothing with it does not load it.
+"""Models that earlier runs have loaded: what these found is enough for a run that computes nothing with the model.
 
 A model is known by everything that a load depends on: its spec, the content of all of its files, device and precision,
 the releases of the libraries, and the code of the loaders. Where one of these is not certain before the model is

@@ -36,21 +36,28 @@ from pytest_clip_robust.report.terminal import HEADLINES, level_line, render_asp
 from pytest_clip_robust.system.text import printable
 
 SUMMARY = "clip_robust_summary"
+DESELECTED = "clip_robust_deselected"
 
 Summarise = Callable[[], RunSummary]
 """Returns what this process has loaded and encoded so far."""
 
 
 class WorkerSide:
-    """Part of an xdist worker: sends the worker's summary at the end."""
+    """Part of an xdist worker: sends the worker's summary at the end, and whether it left out tests."""
 
     def __init__(self, config: pytest.Config, summarise: Summarise) -> None:
         self._config = config
         self._summarise = summarise
+        self._deselected = False
+
+    def pytest_deselected(self) -> None:
+        """Remember that only a part of the tests runs; the controller collects no tests."""
+        self._deselected = True
 
     def pytest_sessionfinish(self) -> None:
         """Send the worker's summary to the controller."""
-        self._config.workeroutput[SUMMARY] = self._summarise()  # type: ignore[attr-defined]
+        output: dict[str, Any] = self._config.workeroutput  # type: ignore[attr-defined]
+        output[SUMMARY], output[DESELECTED] = self._summarise(), self._deselected
 
 
 class Collector:
@@ -72,8 +79,8 @@ class Collector:
         self._findings = findings
         self._summaries: list[RunSummary] = []
         # A test file or a test on the command line selects a part of the run, like -k.
-        self._whole_run = not any(".py" in str(argument) for argument in config.args)
-        self._deselected = False
+        self._of_files = any(".py" in str(argument) for argument in config.args)
+        self._deselected = bool(config.getoption("lf", default=False))
         self._report_lines: list[str] = []
         self._recorder = Recorder()
         self._recorded: list[str] = []
@@ -84,12 +91,14 @@ class Collector:
 
     def pytest_deselected(self) -> None:
         """Remember that only a part of the tests runs."""
-        self._whole_run, self._deselected = False, True
+        self._deselected = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take a worker's summary, unless the worker died before it could send one."""
-        summary = getattr(node, "workeroutput", {}).get(SUMMARY)
+        output = getattr(node, "workeroutput", {})
+        self._deselected |= output.get(DESELECTED, False)
+        summary = output.get(SUMMARY)
         if summary is not None:
             self._summaries.append(summary)
 
@@ -211,6 +220,10 @@ class Collector:
         lines.append(f"{encoded_line(summary)}; everything else came from the feature store")
         lines += uncompared(self._run, self._records, seen_from=self._config.invocation_params.dir)
         return [*lines, *self._unmatched(), *self._not_judged()]
+
+    @property
+    def _whole_run(self) -> bool:
+        return not (self._of_files or self._deselected)
 
     @property
     def _records(self) -> list[Record]:

@@ -220,3 +220,14 @@ def test_keys_that_match_nothing_are_named_and_fail_where_it_is_strict(recorded,
     assert strict.ret == pytest.ExitCode.TESTS_FAILED
     assert json.loads((recorded.path / "out" / "report.json").read_text())["exit_status"] == 1
     assert recorded.runpytest(MODEL, PROFILE, "--clip-strict", "-k", "top1 or shift").ret == 0
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["alone", "worker"])
+@pytest.mark.parametrize("part", [("-k", "top1 or shift"), ("--lf",)], ids=["chosen", "last failed"])
+def test_a_part_of_a_run_does_not_show_that_a_key_matches_nothing(recorded, part, workers, forked_workers):
+    profile = recorded.path / "profile.toml"
+    profile.write_text(profile.read_text() + '[thresholds]\n"zero_shot.topl" = { at_least = 0.5 }\n')
+    result = recorded.runpytest(MODEL, PROFILE, "--clip-strict", *part, *workers)
+    result.stdout.no_fnmatch_line("*match no measurement*")
+    result.stdout.fnmatch_lines(["ready, as far as the selected tests tell*"])
+    assert result.ret == 0

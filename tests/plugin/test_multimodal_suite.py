@@ -104,8 +104,10 @@ def test_tests_of_a_project_collect_every_model(pytester):
     assert len(collected(pytester, *BOTH)) == 2
 
 
-def test_a_model_that_no_test_is_about_is_named_and_fails_a_strict_run(pytester, run):
+def test_a_model_that_no_test_is_about_is_named_and_fails_a_strict_run(pytester):
     line = "lmm:showroom-lmm: no gate judged it, as no test that ran is about such a model*"
+    pytester.makefile(".toml", few='name = "few"\n[roles]\nid = "showroom-id"\n[data.showroom-id]\nimages = 24\n')
+    pytester.mkdir("own")
     suite = SUITE.with_name("test_zero_shot.py")
     options = ("-p", "no:cacheprovider", "--clip-profile=few.toml", "--clip-baselines=own", "--clip-cache=cache")
     result = pytester.runpytest(suite, *options, *BOTH, "--snapshot-update")

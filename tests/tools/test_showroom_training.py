@@ -27,7 +27,9 @@ for sys.argv in json.loads(sys.argv[1]):
 def train(data, *runs):
     """Train one model after the other in a new process with one thread, where each must depend only on its seed."""
     paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent)])
-    lines = [["train", f"--data={data}", f"--out={out}", "--epochs=4", "--batch=64", *options] for out, *options in runs]
+    lines = [
+        ["train", f"--data={data}", f"--out={out}", "--epochs=4", "--batch=64", *options] for out, *options in runs
+    ]
     subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)],
         check=True,
