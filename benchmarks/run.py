@@ -56,24 +56,36 @@ def machine(model: str = f"{ARCHITECTURE} with random weights") -> str:
 
 def main_job(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     """Compare the main job of the README, with nothing cached, to its models alone on as many inputs."""
-    cache = folder / "main"
-    cold = timed(lambda: run(showroom_run(cache), cwd=folder))
-    passes, alone = models_alone(cache, options.repeats)
-    warm_seconds = statistics.median(
-        timed(lambda: run(showroom_run(cache), cwd=folder)) for _ in range(options.repeats)
-    )
+    return _job(folder / "main", options, SHOWROOM, "the main job")
+
+
+def large_job(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
+    """Compare the main job's CLIP suites in the same way with a model of a usual size."""
+    spec = f"{ARCHITECTURE}@{random_checkpoint(folder)}?quick_gelu=false"
+    return _job(folder / "large", options, (spec,), f"its suites for CLIP models with {ARCHITECTURE}")
+
+
+def _job(cache: Path, options: argparse.Namespace, models: tuple[str, ...], what: str) -> tuple[str, str, str]:
+    command, gates_fail = showroom_run(cache, models=models), models != SHOWROOM
+
+    def job() -> None:
+        run(command, cwd=cache.parent, gates_fail=gates_fail)
+
+    cold = timed(job)
+    passes, alone = models_alone(cache, models, options.repeats)
+    warm_seconds = statistics.median(timed(job) for _ in range(options.repeats))
     return (
-        "the main job, nothing cached / its models alone",
+        f"{what}, nothing cached / {'its models' if len(models) > 1 else 'the model'} alone",
         f"{cold / alone:.2f}",
         f"{cold:.0f} s, {alone:.0f} s for {passes}; everything cached: {warm_seconds:.1f} s",
     )
 
 
-def models_alone(cache: Path, repeats: int) -> tuple[str, float]:
+def models_alone(cache: Path, models: tuple[str, ...], repeats: int) -> tuple[str, float]:
     """Return what a run stored, in words, and the seconds that forward passes over as much take, in batches of 16.
 
-    A pair of views or of pictures counts as two images. A question counts as one pass over question and image, without
-    the candidates and tokens behind it.
+    models: a CLIP model, and a large multimodal model if the run had one. A pair of views or of pictures counts as two
+    images. A question counts as one pass over question and image, without the candidates and tokens behind it.
     """
     import torch
 
@@ -87,21 +99,21 @@ def models_alone(cache: Path, repeats: int) -> tuple[str, float]:
         rows[stored.kind] += stored.rows
     images = rows["image"] + 2 * (rows["views"] + rows["places"] + rows["keypoints"])
     questions = rows["likelihoods"] + rows["answers"]
-    clip, lmm = (load_model(ModelSpec.parse(name), device="cpu", precision="fp32").encoder for name in SHOWROOM)
+    clip, *lmms = (load_model(ModelSpec.parse(name), device="cpu", precision="fp32").encoder for name in models)
     pixels = torch.stack([clip.preprocess(noise_image())] * 16)
     texts = [f"a photo of {i} things on a table" for i in range(16)]
-    tensors = lmm._tensors([lmm._wording.ask("What is in this photo?").border] * 16, [noise_image()] * 16)  # noqa: SLF001
+    works = [(images, lambda: clip.encode_image(pixels)), (rows["text"], lambda: clip.encode_text(texts))]
+    for lmm in lmms:
+        borders = [lmm._wording.ask("What is in this photo?").border] * 16  # noqa: SLF001
+        tensors = lmm._tensors(borders, [noise_image()] * 16)  # noqa: SLF001
+        works.append((questions, lambda: lmm._passes.prefix(tensors)))  # noqa: B023, SLF001 - there is one at most
+    seconds = 0.0
     with torch.inference_mode():
-        works = {
-            images: lambda: clip.encode_image(pixels),
-            rows["text"]: lambda: clip.encode_text(texts),
-            questions: lambda: lmm._passes.prefix(tensors),  # noqa: SLF001
-        }
-        seconds = 0.0
-        for count, work in works.items():
+        for count, work in works:
             work()
             seconds += count / 16 * statistics.median(timed(work) for _ in range(10 * repeats))
-    return f"{images:,} images, {rows['text']:,} texts and {questions:,} questions", seconds
+    asked = f" and {questions:,} questions" if questions else ""
+    return f"{images:,} images, {rows['text']:,} texts{asked}", seconds
 
 
 def start_up(folder: Path, options: argparse.Namespace) -> tuple[str, str, str]:
@@ -204,7 +216,14 @@ def help_overhead(_: Path, options: argparse.Namespace) -> tuple[str, str, str]:
     )
 
 
-ROWS = {"main": main_job, "start": start_up, "warm": warm, "classifier": classifier, "help": help_overhead}
+ROWS = {
+    "main": main_job,
+    "large": large_job,
+    "start": start_up,
+    "warm": warm,
+    "classifier": classifier,
+    "help": help_overhead,
+}
 
 
 def alternate(first: Callable[[], object], second: Callable[[], object], *, repeats: int) -> tuple[float, float]:
@@ -220,12 +239,15 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def run(command: list[str], *, cwd: Path | None = None, **environment: str) -> None:
-    """Run a command with additional environment variables; exit with its output if it fails."""
+def run(command: list[str], *, cwd: Path | None = None, gates_fail: bool = False, **environment: str) -> None:
+    """Run a command with additional environment variables; exit with its output if it fails.
+
+    gates_fail: tests may fail, as those of a model with random weights do.
+    """
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment}
     )
-    if done.returncode:
+    if done.returncode and not (gates_fail and done.returncode == 1):
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
