@@ -19,7 +19,7 @@ import open_clip
 import torch
 from torch.nn import functional
 
-from pytest_clip_robust.encoding.dense.nearest import Points, two_nearest
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap, Points, two_nearest
 from pytest_clip_robust.models.dense import dense_encoder
 
 SIDE, GRID = 512, 128
@@ -46,9 +46,8 @@ def main() -> None:
         encode = dense_encoder(visual, mean=(0.5,) * 3, std=(0.5,) * 3)
         encoding, features = fastest(lambda encode=encode: encode_both(encode, pictures), options.repeats)
         kept = torch.arange(GRID * GRID, device=device)
-        source, target = (Points(one, (GRID, GRID), kept) for one in features)
-        ours, found = fastest(lambda a=source, b=target: two_nearest(a, b).index, options.repeats)
-        plain, expected = fastest(lambda a=source, b=target: nearest_plainly(a, b), options.repeats)
+        ours, found = fastest(lambda f=features, k=kept: two_nearest(*points_of(f, k)).index, options.repeats)
+        plain, expected = fastest(lambda f=features, k=kept: nearest_plainly(*points_of(f, k)), options.repeats)
         same = float((found == expected).float().mean())
         seconds = f"{encoding + ours:.2f} | {ours:.2f} | {plain:.2f} | {plain / ours:.1f}"
         print(f"| {name} | {' x '.join(map(str, features.shape[1:]))} | {seconds} | {same:.2%} |", flush=True)
@@ -60,10 +59,15 @@ def encode_both(encode: Callable[[torch.Tensor], torch.Tensor], pictures: torch.
         return torch.cat([encode(pictures[:1]), encode(pictures[1:])])
 
 
+def points_of(features: torch.Tensor, kept: torch.Tensor) -> list[Points]:
+    """Return the points of two pictures that were not matched before."""
+    return [Points(FeatureMap(one, (GRID, GRID)), kept) for one in features]
+
+
 def nearest_plainly(source: Points, target: Points) -> torch.Tensor:
     """Return the index of the nearest target point for each source point, by multiplying all pairs of points."""
     upsampled = [
-        functional.interpolate(points.features[None], size=points.size, mode="bicubic")[0]
+        functional.interpolate(points.picture.features[None], size=points.picture.size, mode="bicubic")[0]
         for points in (source, target)
     ]
     fine = [functional.normalize(one.flatten(1), dim=0) for one in upsampled]

@@ -11,24 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_clip_robust.encoding.dense.nearest import Points, lengths, upsample
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap, upsample
 from pytest_clip_robust.encoding.dense.resize import STRIDE, Resize
 
 
 def find_points(
-    source: Tensor, points: NDArray[np.floating], source_resize: Resize, target: Tensor, target_resize: Resize
+    source: Tensor, points: NDArray[np.floating], source_resize: Resize, target: FeatureMap
 ) -> NDArray[np.float64]:
     """Return the (K, 2) grid points in the resized target that are most similar to (K, 2) `points` of the source.
 
-    source, target: (D, h, w) features. Features between cells are interpolated (bicubic), as at the grid points.
+    source: (D, h, w) features. Features between cells are interpolated (bicubic), as at the grid points.
     points: x and y in pixels of the resized source; the result is in pixels of the resized target.
     """
-    grid = target_resize.grid
-    everywhere = Points(target, grid, torch.arange(np.prod(grid).item(), device=target.device))
     queries = _features_at(source, points, source_resize)
-    cells = torch.einsum("dk,dhw->khw", queries, target)
-    cosines = upsample(cells, grid).flatten(1) / lengths(everywhere)
-    row, column = np.divmod(cosines.argmax(dim=1).cpu().numpy(), grid[1])
+    cells = torch.einsum("dk,dhw->khw", queries, target.features)
+    cosines = upsample(cells, target.size).flatten(1) / target.lengths
+    row, column = np.divmod(cosines.argmax(dim=1).cpu().numpy(), target.size[1])
     return np.stack([column + 0.5, row + 0.5], axis=1) * STRIDE
 
 

@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
@@ -21,6 +20,7 @@ from pytest_clip_robust.datasets.images.decoding import read_image
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.dense.features import encode_dense
 from pytest_clip_robust.encoding.dense.keypoints import find_points
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap
 from pytest_clip_robust.encoding.dense.resize import Resize, resize_for
 from pytest_clip_robust.encoding.dense.views import MATCHES, View, match_views, resized_intrinsics, view_points
 from pytest_clip_robust.encoding.engines.base import EncodedBatch, PairJob
@@ -42,7 +42,7 @@ PADDING = -1.0
 LARGEST_ERROR = float(np.finfo(np.float32).max)
 """Stored in place of infinity, which the store refuses as a sign of unusable features."""
 
-Dense = Mapping[int, tuple[Resize, Tensor]]
+Dense = Mapping[int, tuple[Resize, FeatureMap]]
 """The dense features of pictures, with how they were resized, by position."""
 
 
@@ -80,10 +80,12 @@ class DenseReader:
     ) -> None:
         """Resize the pictures, or the `boxes` (V, 4) in them, to a longer side of `size` pixels."""
         self._model, self._images, self._size, self._boxes, self._notice = model, images, size, boxes, notice
-        self._kept: LRUCache[int, tuple[Resize, Tensor]] = LRUCache(CACHE_BYTES, getsizeof=lambda one: one[1].nbytes)
+        self._kept: LRUCache[int, tuple[Resize, FeatureMap]] = LRUCache(
+            CACHE_BYTES, getsizeof=lambda one: one[1].features.nbytes
+        )
 
-    def __call__(self, positions: Sequence[int]) -> dict[int, tuple[Resize, Tensor]]:
-        """Return the Resize and the (D, h, w) features, on the model's device, of the pictures at `positions`.
+    def __call__(self, positions: Sequence[int]) -> dict[int, tuple[Resize, FeatureMap]]:
+        """Return the Resize and the features, on the model's device, of the pictures at `positions`.
 
         Raises:
             DataError: a picture cannot be read, or is too small.
@@ -103,9 +105,9 @@ class DenseReader:
                 notice=self._notice,
             ).to(self._model.device)
             for (position, resize, _), of_one in zip(same_shape, features, strict=True):
-                found[position] = (resize, of_one)
+                found[position] = (resize, FeatureMap(of_one.clone(), resize.grid))
                 if of_one.nbytes <= CACHE_BYTES:
-                    self._kept[position] = (resize, of_one.clone())
+                    self._kept[position] = found[position]
         return found
 
     def _read(self, position: int) -> tuple[Resize, NDArray[np.uint8]]:
@@ -120,8 +122,8 @@ class DenseReader:
         return resize, resize.apply(picture)
 
 
-def view_of(views: ViewSet, position: int, resize: Resize, features: Tensor) -> View:
-    """Return the view at `position` of a set, with its (D, h, w) features.
+def view_of(views: ViewSet, position: int, resize: Resize, features: FeatureMap) -> View:
+    """Return the view at `position` of a set, with its features.
 
     Raises:
         DataError: its depth cannot be read, or is known for fewer than two points.
@@ -167,11 +169,11 @@ def _shares(points: NDArray[np.int64], grid: tuple[int, int]) -> NDArray[np.floa
 
 
 def _keypoint_row(keypoints: KeypointSet, dense: Dense, pair: tuple[int, int]) -> NDArray[np.float32]:
-    (source_resize, source), (target_resize, target) = dense[pair[0]], dense[pair[1]]
+    (source_resize, source), (target_resize, target) = (dense[position] for position in pair)
     points = keypoints.points[list(pair)]
     shared = np.isfinite(points).all(axis=(0, 2))
     queries = source_resize.to_resized(points[0][shared])
-    places = find_points(source, queries, source_resize, target, target_resize)
+    places = find_points(source.features, queries, source_resize, target)
     offsets = places / target_resize.scale + target_resize.box[:2] - points[1][shared]
     left, top, right, bottom = keypoints.boxes[pair[1]]
     errors = np.full(keypoints.points.shape[1], PADDING, np.float32)

@@ -8,7 +8,7 @@ arithmetic, and the results are equal except for rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -23,16 +23,29 @@ EXCLUDED = -4.0
 """Added to the cosines of points that do not take part, so that every other point is nearer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Features of one picture, and the points of it that take part.
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """The dense features of one picture, and the grid of points at which they are compared.
 
-    features: (D, h, w), of any length, covering the picture evenly. size: rows and columns of the point grid, at least
-    h and w. kept: (N,) int64 positions in the grid, row by row and ascending.
+    features: (D, h, w), of any length, covering the picture evenly. size: rows and columns of the grid, at least h and
+    w.
     """
 
     features: Tensor
     size: tuple[int, int]
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """The (H * W,) lengths of the upsampled features; computed once, for all pairs with this picture."""
+        found: Tensor = torch.linalg.vector_norm(upsample(self.features, self.size).flatten(1), dim=0)
+        return found.clamp(min=LEAST_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The points of a picture that take part; kept: (N,) int64 positions in its grid, row by row and ascending."""
+
+    picture: FeatureMap
     kept: Tensor
 
 
@@ -56,29 +69,23 @@ class Neighbours:
 
 def two_nearest(source: Points, target: Points) -> Neighbours:
     """Return the two points of `target`, which has at least two, that are most similar to each point of `source`."""
-    cells = torch.einsum("dk,dm->mk", source.features.flatten(1), target.features.flatten(1))
-    rows = upsample(cells.view(-1, *source.features.shape[1:]), source.size).flatten(1).index_select(1, source.kept)
-    rows = (rows / lengths(source)).T.contiguous()
-    grid_points = target.size[0] * target.size[1]
+    of, to = source.picture, target.picture
+    cells = torch.einsum("dk,dm->mk", of.features.flatten(1), to.features.flatten(1))
+    rows = upsample(cells.view(-1, *of.features.shape[1:]), of.size).flatten(1).index_select(1, source.kept)
+    rows = (rows / of.lengths[source.kept]).T.contiguous()
+    grid_points = to.size[0] * to.size[1]
     # Excluded points are penalised, because removing them would copy all the others.
-    scale = rows.new_zeros(grid_points).index_copy(0, target.kept, 1 / lengths(target))
+    scale = rows.new_zeros(grid_points).index_copy(0, target.kept, 1 / to.lengths[target.kept])
     penalty = rows.new_full((grid_points,), EXCLUDED).index_fill(0, target.kept, 0.0)
     found = []
     for part in row_slices(len(rows), max(1, COSINES_AT_A_TIME // grid_points)):
-        products = rows[part].view(-1, *target.features.shape[1:])
-        cosines = upsample(products, target.size).flatten(1).mul_(scale).add_(penalty)
+        products = rows[part].view(-1, *to.features.shape[1:])
+        cosines = upsample(products, to.size).flatten(1).mul_(scale).add_(penalty)
         nearest, place = cosines.max(dim=1)
         cosines.scatter_(1, place[:, None], EXCLUDED)
         found.append((torch.searchsorted(target.kept, place), nearest, cosines.amax(dim=1)))
     index, first, second = (torch.cat(parts) for parts in zip(*found, strict=True))
     return Neighbours(index, (1 - first).clamp(0, 2), (1 - second).clamp(0, 2))
-
-
-def lengths(points: Points) -> Tensor:
-    """Return the (N,) lengths of the upsampled features at the kept points."""
-    fine = upsample(points.features, points.size).flatten(1)[:, points.kept]
-    found: Tensor = torch.linalg.vector_norm(fine, dim=0)
-    return found.clamp(min=LEAST_LENGTH)
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

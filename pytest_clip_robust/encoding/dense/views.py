@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pytest_clip_robust.encoding.dense.nearest import Points, two_nearest
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap, Points, two_nearest
 from pytest_clip_robust.encoding.dense.resize import Resize
 
 VERSION = 1
@@ -27,13 +26,13 @@ MATCHES = 1000
 class View:
     """One view of a scene, resized for the model.
 
-    features: (D, h, w), covering the box of `resize`. points: (H, W, 3) float64 metres in the camera's frame (x to the
+    features: at the grid points of `resize`. points: (H, W, 3) float64 metres in the camera's frame (x to the
     right, y down, z ahead) at the grid points of `resize`; z is 0 where the depth is unknown.
     intrinsics: (3, 3) in pixels of the resized picture. pose: (4, 4), camera to world.
     """
 
     resize: Resize
-    features: Tensor
+    features: FeatureMap
     points: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
     pose: NDArray[np.float64]
@@ -80,11 +79,8 @@ def match_views(first: View, second: View, *, count: int = MATCHES) -> Matches:
     `first` needs at least one point of known depth, `second` at least two.
     """
     known = [torch.from_numpy(np.flatnonzero(view.points[..., 2] > 0)) for view in (first, second)]
-    device = first.features.device
-    source, target = (
-        Points(view.features, view.resize.grid, kept.to(device))
-        for view, kept in zip((first, second), known, strict=True)
-    )
+    device = first.features.features.device
+    source, target = (Points(view.features, kept.to(device)) for view, kept in zip((first, second), known, strict=True))
     found = two_nearest(source, target)
     # A stable sort, so that the order of equal weights does not depend on the machine.
     best = torch.argsort(found.weight, descending=True, stable=True)[:count]

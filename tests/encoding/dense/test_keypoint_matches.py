@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clip_robust.encoding.dense.keypoints import find_points
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap
 from pytest_clip_robust.encoding.dense.resize import STRIDE, resize_for
 
 RESIZE = resize_for(128, 96, size=128)
@@ -25,7 +26,7 @@ def waves(shift=0.0, resize=RESIZE):
 def test_a_point_is_found_in_its_own_picture(points):
     points = np.array(points)
 
-    found = find_points(waves(), points, RESIZE, waves(), RESIZE)
+    found = find_points(waves(), points, RESIZE, FeatureMap(waves(), RESIZE.grid))
 
     # Points of the grid are 4 pixels apart.
     assert np.abs(found - points).max() <= STRIDE
@@ -34,7 +35,7 @@ def test_a_point_is_found_in_its_own_picture(points):
 def test_a_point_is_found_where_it_moved():
     points = np.array([[40.0, 40.0], [70.0, 20.0]])
 
-    found = find_points(waves(), points, RESIZE, waves(shift=24), RESIZE)
+    found = find_points(waves(), points, RESIZE, FeatureMap(waves(shift=24), RESIZE.grid))
 
     assert np.abs(found - points - [24, 0]).max() <= STRIDE
 
@@ -43,8 +44,7 @@ def test_pictures_may_differ_in_size():
     larger = resize_for(256, 192, size=256)
     points = np.array([[40.0, 40.0]])
 
-    found = find_points(
-        waves(), points, RESIZE, torch.nn.functional.interpolate(waves()[None], scale_factor=2)[0], larger
-    )
+    target = torch.nn.functional.interpolate(waves()[None], scale_factor=2)[0]
+    found = find_points(waves(), points, RESIZE, FeatureMap(target, larger.grid))
 
     assert found == pytest.approx(points * 2, abs=10)

@@ -7,20 +7,22 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from pytest_clip_robust.encoding.dense import nearest
-from pytest_clip_robust.encoding.dense.nearest import Neighbours, Points, two_nearest, upsample
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap, Neighbours, Points, two_nearest, upsample
 
 
 def random_points(seed, *, features=8, cells=(5, 4), size=(12, 11), share=0.7):
     rng = torch.Generator().manual_seed(seed)
     kept = torch.flatten(torch.rand(size, generator=rng) < share).nonzero()[:, 0]
-    return Points(torch.randn(features, *cells, generator=rng), size, kept)
+    return Points(FeatureMap(torch.randn(features, *cells, generator=rng), size), kept)
 
 
 def slow_cosines(source, target):
     """Upsample features, then compare every point with every other, in float64."""
     rows = []
     for points in (source, target):
-        fine = functional.interpolate(points.features.double()[None], size=points.size, mode="bicubic")[0]
+        fine = functional.interpolate(points.picture.features.double()[None], size=points.picture.size, mode="bicubic")[
+            0
+        ]
         rows.append(functional.normalize(fine.flatten(1)[:, points.kept], dim=0))
     return rows[0].T @ rows[1]
 
@@ -68,7 +70,7 @@ def test_a_picture_matches_itself():
 
 def test_points_that_do_not_take_part_are_never_found():
     source = random_points(0, share=1.0)
-    target = Points(source.features, source.size, torch.tensor([3, 77]))
+    target = Points(source.picture, torch.tensor([3, 77]))
 
     found = two_nearest(source, target)
 
@@ -78,7 +80,7 @@ def test_points_that_do_not_take_part_are_never_found():
 
 def test_length_of_features_does_not_matter():
     source, target = random_points(0), random_points(1)
-    longer = Points(source.features * 40, source.size, source.kept)
+    longer = Points(FeatureMap(source.picture.features * 40, source.picture.size), source.kept)
 
     assert torch.equal(two_nearest(source, target).index, two_nearest(longer, target).index)
 

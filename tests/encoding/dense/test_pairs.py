@@ -12,6 +12,8 @@ from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, ViewSet
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.encoding.dense.keypoints import find_points
+from pytest_clip_robust.encoding.dense.matching import DenseReader
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap
 from pytest_clip_robust.encoding.dense.pairs import DRAWN
 from pytest_clip_robust.encoding.dense.resize import resize_for
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
@@ -118,7 +120,7 @@ def directly(encoder, views, pair):
         looked.append(
             View(
                 resize=resize,
-                features=features,
+                features=FeatureMap(features, resize.grid),
                 points=view_points(depth, CAMERA, resize),
                 intrinsics=resized_intrinsics(CAMERA, resize),
                 pose=views.poses[position],
@@ -134,6 +136,13 @@ def test_errors_are_those_of_a_pair_matched_by_itself(encoder, model, views, sto
         expected = directly(encoder, views, pair)
         assert one.metres == pytest.approx(expected.metres, rel=1e-6)
         assert one.pixels == pytest.approx(expected.pixels, rel=1e-5)
+
+
+def test_what_is_computed_of_a_picture_is_kept_for_its_other_pairs(model, views):
+    read = DenseReader(model, views.images, SIZE)
+    first = read([0, 1])
+    assert read([1, 0, 2])[0][1] is first[0][1]
+    assert first[0][1].lengths is first[0][1].lengths
 
 
 def test_pictures_are_encoded_once_and_pairs_never_again(encoder, model, views, store):
@@ -205,7 +214,8 @@ def test_errors_of_keypoints_are_shares_of_the_target_box(encoder, model, keypoi
     found = Encoder(store).keypoint_pairs(model, keypoints, keypoints.pairs[:1], size=SIZE)
 
     source, target = (resize_and_encode(encoder, keypoints.images, position) for position in (0, 1))
-    places = find_points(source[1], source[0].to_resized(keypoints.points[0]), source[0], target[1], target[0])
+    to = FeatureMap(target[1], target[0].grid)
+    places = find_points(source[1], source[0].to_resized(keypoints.points[0]), source[0], to)
     away = np.linalg.norm(places / target[0].scale - keypoints.points[1], axis=1)
     assert found[0] == pytest.approx(away / 16, rel=1e-4)
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from pytest_clip_robust.encoding.dense.nearest import FeatureMap
 from pytest_clip_robust.encoding.dense.resize import resize_for
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
 
@@ -35,7 +36,7 @@ def view(pose, features=None, *, world=None):
     points = view_points(plane_depth(pose), CAMERA, RESIZE)
     return View(
         resize=RESIZE,
-        features=known_places(pose, points) if features is None else features,
+        features=FeatureMap(known_places(pose, points) if features is None else features, RESIZE.grid),
         points=points,
         intrinsics=resized_intrinsics(CAMERA, RESIZE),
         pose=pose if world is None else world @ pose,
