@@ -7,13 +7,14 @@ texts is kept as well, because a run asks for it even if every feature is stored
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.core.digest import digest
+from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.protocols import PreprocessSteps
 from pytest_clip_robust.system.notice import Notice, log_notice
 
@@ -43,15 +44,37 @@ class TextResults:
         return result
 
 
+class Once:
+    """Loads a model at the first call; one that could not be loaded is not tried again for every test."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load: Callable[[], Any] = cache(load)
+        self._failure = ""
+
+    def __call__(self) -> Any:
+        """Return what `load` returns.
+
+        Raises:
+            ModelError: the model cannot be loaded, or could not be before.
+        """
+        if self._failure:
+            raise ModelError(self._failure)
+        try:
+            return self._load()
+        except ModelError as error:
+            self._failure = str(error)
+            raise
+
+
 class DeferredDualEncoder:
     """A `DualEncoder` with dense features that knows its context, as all loaders of files return it."""
 
     def __init__(self, facts: Mapping[str, Any], load: Callable[[], Any], texts: TextResults) -> None:
         self.identity: str = facts["identity"]
         self.scale, self.bias = float(facts["scale"]), float(facts["bias"])
-        self._load, self._texts = load, texts
+        self._load, self._texts = Once(load), texts
 
-    @cached_property
+    @property
     def _encoder(self) -> Any:
         return self._load()
 
@@ -92,9 +115,9 @@ class DeferredMultimodal:
         self.identity: str = facts["identity"]
         self.tower: str = facts["tower"]
         self.notice: Notice = log_notice
-        self._load, self._texts = load, texts
+        self._load, self._texts = Once(load), texts
 
-    @cached_property
+    @property
     def _model(self) -> Any:
         model = self._load()
         model.notice = self.notice
