@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -79,10 +80,14 @@ class StoreKey:
     @property
     def folder(self) -> str:
         """Name of the key's folder: a readable part, then a digest of all fields."""
-        words = f"{self.kind}-{self.precision}-{self.weights[:8]}"
-        return (
-            f"{''.join(char if char.isalnum() or char == '-' else '_' for char in words)}-{digest(asdict(self))[:32]}"
-        )
+        return _folder_of(self)
+
+
+@lru_cache(maxsize=1024)
+def _folder_of(key: StoreKey) -> str:
+    """Return the name of a key's folder; a read needs it for every shard."""
+    words = f"{key.kind}-{key.precision}-{key.weights[:8]}"
+    return f"{''.join(char if char.isalnum() or char == '-' else '_' for char in words)}-{digest(asdict(key))[:32]}"
 
 
 class _Sent(NamedTuple):
