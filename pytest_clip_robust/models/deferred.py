@@ -72,37 +72,33 @@ class DeferredDualEncoder:
     def __init__(self, facts: Mapping[str, Any], load: Callable[[], Any], texts: TextResults) -> None:
         self.identity: str = facts["identity"]
         self.scale, self.bias = float(facts["scale"]), float(facts["bias"])
-        self._load, self._texts = Once(load), texts
-
-    @property
-    def _encoder(self) -> Any:
-        return self._load()
+        self._encoder, self._texts = Once(load), texts
 
     @property
     def preprocess_steps(self) -> PreprocessSteps | None:
         """The steps of `preprocess`; loads the model."""
-        steps: PreprocessSteps | None = self._encoder.preprocess_steps
+        steps: PreprocessSteps | None = self._encoder().preprocess_steps
         return steps
 
     def preprocess(self, image: Image) -> Any:
         """See `EncodesImages`."""
-        return self._encoder.preprocess(image)
+        return self._encoder().preprocess(image)
 
     def encode_image(self, pixels: torch.Tensor) -> Any:
         """See `EncodesImages`."""
-        return self._encoder.encode_image(pixels)
+        return self._encoder().encode_image(pixels)
 
     def encode_text(self, texts: list[str]) -> Any:
         """See `EncodesTexts`."""
-        return self._encoder.encode_text(texts)
+        return self._encoder().encode_text(texts)
 
     def encode_dense(self, pixels: torch.Tensor) -> Any:
         """See `EncodesDensely`."""
-        return self._encoder.encode_dense(pixels)
+        return self._encoder().encode_dense(pixels)
 
     def too_long(self, texts: list[str]) -> list[bool]:
         """See `KnowsItsContext`."""
-        places = self._texts.get("too long", texts, lambda: np.flatnonzero(self._encoder.too_long(texts)).tolist())
+        places = self._texts.get("too long", texts, lambda: np.flatnonzero(self._encoder().too_long(texts)).tolist())
         found = np.zeros(len(texts), bool)
         found[places] = True
         return [bool(one) for one in found]

@@ -13,16 +13,17 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from pytest_clip_robust import __version__, showroom
+from pytest_clip_robust import showroom
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.card.facts import ModelCard
+from pytest_clip_robust.models.card.reading import OPEN_CLIP_CONFIG
 from pytest_clip_robust.models.deferred import DeferredDualEncoder, DeferredMultimodal, TextResults
 from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.open_clip.training import params_file
 from pytest_clip_robust.models.protocols import (
     AnswersQuestions,
     DualEncoder,
@@ -32,8 +33,9 @@ from pytest_clip_robust.models.protocols import (
     PreprocessesInSteps,
 )
 from pytest_clip_robust.models.spec import LMM, OPEN_CLIP, ModelSpec
-from pytest_clip_robust.system.files import is_file, is_folder, user_path, write_whole
+from pytest_clip_robust.system.files import is_file, is_folder, json_object, user_path, write_whole
 from pytest_clip_robust.system.modules import package_file
+from pytest_clip_robust.system.versions import installed_versions, is_working_copy
 
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "safetensors", "pillow")
 MOST_FILES = 100
@@ -50,7 +52,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 class KnownModels:
     """Loads models; what it finds is kept in `folder`, and read there by later runs. None keeps nothing.
 
-    loading: entered while a model is loaded.
+    loading: entered while a model is loaded, or its record read.
     """
 
     def __init__(
@@ -66,7 +68,17 @@ class KnownModels:
             ModelError: it cannot be loaded, or fails its checks. If its files changed since the run began, the error is
                 raised where the model is used.
         """
-        load = partial(self._load, spec, device=device, precision=precision, compiled=compiled)
+        with self._loading():
+            return self._load(spec, device=device, precision=precision, compiled=compiled)
+
+    def close(self) -> None:
+        """Keep what tokenizers said of texts, in addition to what other processes have kept meanwhile."""
+        for file, texts in self._texts.items():
+            if texts.grown:
+                _write(file, _read(file) | texts.found)
+
+    def _load(self, spec: ModelSpec, *, device: str, precision: str, compiled: bool) -> LoadedModel:
+        load = partial(load_model, spec, device=device, precision=precision, compiled=compiled)
         files, libraries = files_of(spec) if self._folder else None, releases()
         if self._folder is None or files is None or libraries is None:
             return load()
@@ -77,7 +89,7 @@ class KnownModels:
         key = digest([str(spec), device, precision, compiled, contents, libraries, _loaders()])
         record, texts = self._folder / f"{key}.json", self._texts_in(self._folder / f"{key}.texts.json")
         if facts := _read(record):
-            return _deferred(spec, facts, lambda: _same(load(), facts, record), texts)
+            return _deferred(spec, facts, lambda: self._later(load, facts, record), texts)
         loaded = load()
         if not _can_wait(loaded) or _changed(files, states):
             return loaded
@@ -85,15 +97,9 @@ class KnownModels:
         _write(record, facts)
         return _deferred(spec, facts, lambda: loaded, texts)
 
-    def close(self) -> None:
-        """Keep what tokenizers said of texts, in addition to what other processes have kept meanwhile."""
-        for file, texts in self._texts.items():
-            if texts.grown:
-                _write(file, _read(file) | texts.found)
-
-    def _load(self, spec: ModelSpec, *, device: str, precision: str, compiled: bool) -> LoadedModel:
+    def _later(self, load: Callable[[], LoadedModel], facts: dict[str, Any], record: Path) -> LoadedModel:
         with self._loading():
-            return load_model(spec, device=device, precision=precision, compiled=compiled)
+            return _same(load(), facts, record)
 
     def _texts_in(self, file: Path) -> TextResults:
         return self._texts.setdefault(file, TextResults(_read(file)))
@@ -121,11 +127,11 @@ def files_of(spec: ModelSpec) -> list[Path] | None:
     # A project that has imported open_clip may have registered an architecture under a name that it ships.
     if spec.kind != OPEN_CLIP or not spec.has_checkpoint or "open_clip" in sys.modules:
         return None
-    config, checkpoint = _shipped_config(spec.name), user_path(spec.weights).resolve()
+    config, checkpoint = _shipped_config(spec.name), user_path(spec.weights)
     if config is None or not is_file(checkpoint) or checkpoint.suffix == ".json":
         return None
-    options = checkpoint.parent.parent / "params.txt"  # of a training run, see `open_clip.training`
-    return [config, checkpoint, *([options] if is_file(options) else [])]
+    options = params_file(checkpoint)
+    return [config, checkpoint, *([] if options is None else [options])]
 
 
 def _folder_of(spec: ModelSpec) -> Path | None:
@@ -150,7 +156,7 @@ def _files_in(folder: Path) -> list[Path] | None:
 
 
 def _has_its_texts(folder: Path) -> bool:
-    texts = _json(folder / "open_clip_config.json").get("model_cfg", {}).get("text_cfg", {})
+    texts = json_object(folder / OPEN_CLIP_CONFIG).get("model_cfg", {}).get("text_cfg", {})
     of_hub, its_tokenizer = (texts.get(name) for name in OF_HUB)
     return not of_hub and (not its_tokenizer or any(is_file(folder / name) for name in TOKENIZER_FILES))
 
@@ -161,21 +167,14 @@ def _shipped_config(name: str) -> Path | None:
         path = package_file("open_clip", f"model_configs/{name.replace('/', '-')}.json")
     except FileNotFoundError:
         return None
-    texts = _json(path).get("text_cfg", {})
+    texts = json_object(path).get("text_cfg", {})
     return path if not any(texts.get(setting) for setting in OF_HUB) else None
 
 
 @cache
-def releases() -> tuple[str, ...] | None:
+def releases() -> dict[str, str] | None:
     """Return the releases of the libraries that load models, or None if one is a working copy, which has none."""
-    found = [__version__]
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            one = distribution(name)
-            if '"editable": true' in (one.read_text("direct_url.json") or ""):
-                return None
-            found.append(f"{name} {one.version}")
-    return tuple(found)
+    return None if any(map(is_working_copy, LIBRARIES)) else installed_versions(LIBRARIES)
 
 
 @cache
@@ -255,14 +254,6 @@ def _write(file: Path, content: dict[str, Any]) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     """Return what `_write` wrote; {} if there is no such file, or if it is damaged."""
-    stored = _json(file)
+    stored = json_object(file)
     content = stored.get("content")
     return content if isinstance(content, dict) and digest(content) == stored.get("digest") else {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -22,7 +22,6 @@ from pytest_clip_robust.plugin.parametrize import (
     sets_by_group,
 )
 from pytest_clip_robust.plugin.session import session_of
-from pytest_clip_robust.system.garbage import loading_what_stays
 from pytest_clip_robust.system.quiet import quiet
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedM
     if clip_model_spec not in models:
         if pytestconfig.stash[RUN].reference is None:
             models.clear()
-        with loading_what_stays():
-            models[clip_model_spec] = EvaluatedModel(session.load(clip_model_spec), session)
+        models[clip_model_spec] = EvaluatedModel(session.load(clip_model_spec), session)
     return models[clip_model_spec]
 
 

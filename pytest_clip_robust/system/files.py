@@ -65,6 +65,15 @@ def read_json(path: Path, kind: type, where: str, *, error: type[ClipRobustError
     return content
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; {} if there is no such file, or if it holds anything else."""
+    try:
+        content: dict[str, Any] = read_json(path, dict, "")
+    except DataError:
+        return {}
+    return content
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write `content` to a temporary file next to `path`, then rename it; missing folders are created.
 

@@ -20,6 +20,15 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def is_working_copy(package: str) -> bool:
+    """Return whether a package is installed from a working copy, whose code changes without its version."""
+    try:
+        origin = importlib.metadata.distribution(package).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return '"editable": true' in (origin or "")
+
+
 def require_package(package: str, purpose: str, *, extra: str) -> None:
     """Look for an optional package without importing it.
 

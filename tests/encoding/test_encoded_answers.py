@@ -6,7 +6,7 @@ import multiprocessing
 
 import numpy as np
 import pytest
-from PIL import ImageChops
+from inverted_images import InvertedImages
 
 from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine
@@ -84,20 +84,9 @@ def test_likelihoods_and_answers_do_not_depend_on_the_batch(tmp_path, lmm, photo
     assert one.answers(lmm, photos, questions, limit=2) == other.answers(lmm, photos, questions, limit=2)
 
 
-class Inverted:
-    """The images of a set in the opposite colours."""
-
-    def __init__(self, images):
-        self.sources, self.name = images, "inverted"
-        self.digests = [digest[::-1] for digest in images.digests]
-
-    def __call__(self, image, position):
-        return ImageChops.invert(image)
-
-
 @pytest.mark.parametrize("altered", [False, True])
 def test_processes_that_read_images_change_nothing(tmp_path, lmm, photos, store, altered):
-    images = Inverted(photos) if altered else photos
+    images = InvertedImages(photos) if altered else photos
     questions = [(position % len(photos), "word " * (position % 4 + 1)) for position in range(40)]
     one, other = encoder_of(store, workers=0), encoder_of(FeatureStore(tmp_path / "other"), workers=2)
     np.testing.assert_array_equal(

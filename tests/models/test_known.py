@@ -17,6 +17,7 @@ from pytest_clip_robust.models import deferred, known
 from pytest_clip_robust.models.known import KnownModels, files_of
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system import versions
 
 HOW = {"device": "cpu", "precision": "fp32", "compiled": False}
 LMM = ModelSpec.parse("lmm:showroom-lmm")
@@ -298,6 +299,12 @@ class TestFilesOf:
         assert [path.name for path in files_of(spec)] == ["ViT-B-32.json", "epoch_1.pt"]
         (tmp_path / "run" / "params.txt").write_text("model: ViT-B-32")
         assert [path.name for path in files_of(spec)] == ["ViT-B-32.json", "epoch_1.pt", "params.txt"]
+        (tmp_path / "best.pt").symlink_to(checkpoint)
+        assert len(files_of(replace(spec, weights=str(tmp_path / "best.pt")))) == 3
+        (tmp_path / "elsewhere.pt").write_bytes(b"weights")
+        checkpoint.unlink()
+        checkpoint.symlink_to(tmp_path / "elsewhere.pt")
+        assert len(files_of(spec)) == 3
         for name in ("xlm-roberta-base-ViT-B-32", "no-such-architecture"):  # a tokenizer of the hub; none
             assert files_of(replace(spec, name=name)) is None
 
@@ -316,13 +323,19 @@ def test_a_working_copy_has_no_release(monkeypatch):
 
     monkeypatch.undo()
     known.releases.cache_clear()
-    assert known.releases() is None or "torch " in str(known.releases())
+    assert known.releases() is None or known.releases()["torch"] == torch.__version__.partition("+")[0]
     known.releases.cache_clear()
-    monkeypatch.setattr(known, "distribution", lambda name: Copy())
+    monkeypatch.setattr(versions.importlib.metadata, "distribution", lambda name: Copy())
     assert known.releases() is None
     known.releases.cache_clear()
 
 
-def test_the_code_of_the_loaders_has_a_digest():
-    assert known._loaders() == known._loaders()
+def test_the_code_of_the_loaders_has_a_digest(monkeypatch, tmp_path):
     assert Path(known.__file__).parent.name == "models"
+    monkeypatch.setattr(known, "__file__", str(tmp_path / "known.py"))
+    found = set()
+    for code in ("a = 1", "a = 2"):
+        (tmp_path / "kind").mkdir(exist_ok=True)
+        (tmp_path / "kind" / "loader.py").write_text(code)
+        found.add(known._loaders.__wrapped__())
+    assert len(found) == 2

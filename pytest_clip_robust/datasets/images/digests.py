@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_clip_robust.datasets.images.reader import ImageReader
 from pytest_clip_robust.errors import ClipRobustError, DataError
-from pytest_clip_robust.system.files import write_whole
+from pytest_clip_robust.system.files import json_object, write_whole
 
 THREADS = 8
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,14 +50,7 @@ def content_digests(
 
 
 def _read_memory(memory: Path | None) -> dict[str, str]:
-    if memory is None:
-        return {}
-    try:
-        content = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
+    content = {} if memory is None else json_object(memory)
     return {stamp: one for stamp, one in content.items() if isinstance(one, str) and SHA256.fullmatch(one)}
 
 

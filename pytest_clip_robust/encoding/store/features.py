@@ -10,10 +10,10 @@ import json
 import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple
@@ -91,11 +91,11 @@ def _folder_of(key: StoreKey) -> str:
 
 
 class _Sent(NamedTuple):
-    """A shard on its way to the store."""
+    """A shard on its way to the store; `arrive` returns once it is there, or raises why it cannot be written."""
 
     name: str
     rows: ShardRows
-    arrival: Future[None]
+    arrive: Callable[[], None]
 
 
 def key_in(provenance: Mapping[str, str]) -> StoreKey | None:
@@ -166,16 +166,17 @@ class FeatureStore:
         To object stores, shards are sent while the caller goes on. At the end of the block all have arrived.
         """
         sent: deque[_Sent] = deque()
-        with ThreadPoolExecutor(WRITES_AT_ONCE) if self._sends_from_threads else nullcontext() as pool:
-            send = _called if pool is None else pool.submit
+        at_once = WRITES_AT_ONCE if self._sends_from_threads else 1
+        with ThreadPoolExecutor(at_once) if at_once > 1 else nullcontext() as pool:
 
             def write(digests: Sequence[str], features: NDArray[np.float32]) -> None:
                 _check_finite(digests, features)
                 for part in row_slices(len(digests), SHARD_ROWS):
                     rows = ShardRows(list(digests[part]), np.ascontiguousarray(features[part], np.float32))
                     name, content = pack(rows, provenance=_provenance(key))
-                    sent.append(_Sent(name, rows, send(self._put, f"{self._path}/{key.folder}", name, content)))
-                    while len(sent) >= WRITES_AT_ONCE or (sent and sent[0].arrival.done()):
+                    put = partial(self._put, f"{self._path}/{key.folder}", name, content)
+                    sent.append(_Sent(name, rows, put if pool is None else pool.submit(put).result))
+                    while len(sent) >= at_once:
                         self._note(key, sent.popleft())
 
             try:
@@ -223,7 +224,7 @@ class FeatureStore:
     def _note(self, key: StoreKey, sent: _Sent) -> None:
         """Wait until a shard is written; if it cannot be, its rows stay in memory."""
         try:
-            sent.arrival.result()
+            sent.arrive()
         except OSError as error:
             self._made.clear()  # another process can have removed the folder
             self._in_memory[key].append(sent.rows)
@@ -332,17 +333,6 @@ def _check_finite(digests: Sequence[str], features: NDArray[np.float32]) -> None
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise ModelError(f"the features of {digests[int(finite.argmin())]} are NaN or infinite: they are not stored")
-
-
-def _called(function: Callable[..., None], *arguments: Any) -> Future[None]:
-    """Call a function at once, and return what a thread pool would."""
-    arrival: Future[None] = Future()
-    try:
-        function(*arguments)
-        arrival.set_result(None)
-    except OSError as error:
-        arrival.set_exception(error)
-    return arrival
 
 
 def _size(rows: ShardRows) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_clip_robust import showroom
-from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.card.derived import adapted, interpolated
 from pytest_clip_robust.models.card.facts import Claim, ModelCard, card_of
 from pytest_clip_robust.models.card.overrides import encoder_claims, folder_claims
@@ -29,7 +28,7 @@ from pytest_clip_robust.models.card.towers import (
 )
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.spec import INTERPOLATE, LMM, OPEN_CLIP, ModelSpec
-from pytest_clip_robust.system.files import is_file, is_folder, read_json, user_path
+from pytest_clip_robust.system.files import is_file, is_folder, json_object, user_path
 from pytest_clip_robust.system.text import printable
 
 OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
@@ -80,7 +79,7 @@ def _with_adapter(base: ModelCard, name: str) -> ModelCard:
     folder: Path | None = user_path(name)
     if not is_folder(user_path(name)):
         folder = _cached(name, ADAPTER_CONFIG)
-    settings = {} if folder is None else _json(folder / ADAPTER_CONFIG)
+    settings = {} if folder is None else json_object(folder / ADAPTER_CONFIG)
     kind, rank = settings.get("peft_type"), whole(settings.get("r"))
     adapter = ADAPTERS.get(kind, printable(kind)) if isinstance(kind, str) else f"from {printable(name)}"
     stated = card_of([] if folder is None else readme_claims(folder))
@@ -149,7 +148,7 @@ def _of_local(spec: ModelSpec) -> list[Claim]:
 
 def _of_folder(folder: Path, spec: ModelSpec) -> list[Claim]:
     """Return the claims of a folder of open_clip. Those on training do not hold for the weights of another file."""
-    config = _json(folder / OPEN_CLIP_CONFIG)
+    config = json_object(folder / OPEN_CLIP_CONFIG)
     claims = [Claim(source="config", facts=_of_config(table(config, "model_cfg"), spec))]
     if spec.weights:
         checkpoint = folder / spec.weights if is_file(folder / spec.weights) else user_path(spec.weights)
@@ -185,7 +184,7 @@ def _of_config_folder(spec: ModelSpec, facts_in: Callable[[Mapping[str, Any]], d
         if cached is None:
             return claims
         folder = cached
-    config = Claim(source="config", facts=facts_in(_json(folder / TRANSFORMERS_CONFIG)))
+    config = Claim(source="config", facts=facts_in(json_object(folder / TRANSFORMERS_CONFIG)))
     return [config, *claims, *folder_claims(folder, f"model {spec.label}"), *readme_claims(folder)]
 
 
@@ -203,7 +202,7 @@ def _of_timm(spec: ModelSpec) -> list[Claim]:
 
 
 def _of_timm_folder(folder: Path, spec: ModelSpec) -> list[Claim]:
-    architecture = _json(folder / TRANSFORMERS_CONFIG).get("architecture")
+    architecture = json_object(folder / TRANSFORMERS_CONFIG).get("architecture")
     claims = timm_claims(architecture) if isinstance(architecture, str) else []
     # What the folder says of its training does not hold for the weights of another file.
     return claims if spec.weights else claims + folder_claims(folder, f"model {spec.label}") + readme_claims(folder)
@@ -220,15 +219,6 @@ def _of_timm_name(name: str, *, own_weights: bool) -> list[Claim]:
         return timm_claims(architecture if own_weights else name)
     tagged = f"{architecture}.{config.tag}" if config.tag and not own_weights else architecture
     return timm_claims(tagged, resolution=side(config.input_size[1:]))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Return the content of a config that the loader has accepted; {} if it is elsewhere."""
-    try:
-        content: dict[str, Any] = read_json(path, dict, "config", error=ModelError)
-    except ModelError:
-        return {}
-    return content
 
 
 def _cached(repository: str, file: str, revision: str | None = None) -> Path | None:

@@ -50,17 +50,18 @@ def training_run(checkpoint: Path, where: str) -> TrainingRun:
     Raises:
         ModelError: an option has a value that open_clip cannot have written.
     """
-    path = _params_file(checkpoint)
+    path = params_file(checkpoint)
     return TrainingRun() if path is None else _read(path, where)
 
 
 def run_options(checkpoint: Path) -> dict[str, str]:
     """Return all options in ``RUN/params.txt`` of a checkpoint as text, or an empty dict without such a file."""
-    path = _params_file(checkpoint)
+    path = params_file(checkpoint)
     return {} if path is None else _options(path)
 
 
-def _params_file(checkpoint: Path) -> Path | None:
+def params_file(checkpoint: Path) -> Path | None:
+    """Return the file with the options of a checkpoint's run, or None."""
     for file in (checkpoint.absolute(), Path(os.path.realpath(checkpoint))):
         path = file.parent.parent / FILE
         if file.parent.name == CHECKPOINTS and is_file(path):

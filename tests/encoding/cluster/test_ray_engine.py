@@ -135,10 +135,10 @@ def test_features_equal_the_local_engine_bit_for_bit(engine, model, folder, tmp_
 
 
 def test_altered_images_go_the_same_way(engine, model, tmp_path, image_set, png, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    from mirrored_images import MirroredImages
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    from inverted_images import InvertedImages
 
-    images = MirroredImages(image_set([png(seed) for seed in range(20)], crop_border=2))
+    images = InvertedImages(image_set([png(seed) for seed in range(20)], crop_border=2))
     found = Encoder(FeatureStore(tmp_path / "ray"), engine).images(model, images)
     expected = Encoder(FeatureStore(tmp_path / "local"), LocalEngine(workers=0)).images(model, images)
     np.testing.assert_array_equal(found, expected)
