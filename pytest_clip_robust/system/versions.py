@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import json
 from collections.abc import Iterable
 
 from pytest_clip_robust import __version__
@@ -21,12 +22,18 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def is_working_copy(package: str) -> bool:
-    """Return whether a package is installed from a working copy, whose code changes without its version."""
+    """Return whether a package is installed from a working copy, whose code changes without its version.
+
+    A package whose record of its origin is damaged counts as one.
+    """
     try:
         origin = importlib.metadata.distribution(package).read_text("direct_url.json")
+        # Parsed, because pip and uv write it with different white space.
+        return json.loads(origin or "{}").get("dir_info", {}).get("editable") is True
     except importlib.metadata.PackageNotFoundError:
         return False
-    return '"editable": true' in (origin or "")
+    except (ValueError, AttributeError):
+        return True
 
 
 def require_package(package: str, purpose: str, *, extra: str) -> None:

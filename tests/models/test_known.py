@@ -314,12 +314,22 @@ class TestFilesOf:
         assert files_of(ModelSpec.parse(f"ViT-B-32@{tmp_path / 'last.pt'}")) is None
 
 
-def test_a_working_copy_has_no_release(monkeypatch):
+@pytest.mark.parametrize(
+    "origin",
+    [
+        '{"url": "file:///src", "dir_info": {"editable": true}}',
+        '{"url":"file:///src","dir_info":{"editable":true}}',
+        '{"url": "file:///sr',
+        "[]",
+    ],
+    ids=["by pip", "by uv", "damaged", "no object"],
+)
+def test_a_working_copy_has_no_release(monkeypatch, origin):
     class Copy:
         version = "1.0"
 
         def read_text(self, name):
-            return '{"url": "file:///src/open_clip", "dir_info": {"editable": true}}'
+            return origin
 
     monkeypatch.undo()
     known.releases.cache_clear()
