@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from pytest_clip_robust.corruptions import corrupt
+from pytest_clip_robust.corruptions.registry import corrupt
 from pytest_clip_robust.names import CORRUPTION_KINDS, SEVERITIES
 
 SIDE = 224

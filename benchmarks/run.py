@@ -302,8 +302,9 @@ def load_model(  # noqa: ANN201 - its type is imported late
     compiled: bool = False,
 ):
     """Load a model with random weights in the same way as a run."""
-    from pytest_clip_robust.models.loading import load_model, resolve_device
+    from pytest_clip_robust.models.loading import load_model
     from pytest_clip_robust.models.spec import ModelSpec
+    from pytest_clip_robust.system.device import resolve_device
 
     spec = ModelSpec.parse(f"{architecture}@{random_checkpoint(folder, architecture)}?quick_gelu=false")
     return load_model(spec, device=resolve_device(device), precision=precision, compiled=compiled)

@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from pytest_clip_robust import showroom
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.canvas import Canvas
+from pytest_clip_robust.corruptions.registry import corrupt
 from pytest_clip_robust.names import CORRUPTION_KINDS, SEVERITIES
 
 SIDE, SHOWN, TITLE = 224, 160, 14

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, passed: Sequence[str]) -> int:  # noqa: ARG
     Raises:
         ClipRobustError: the model cannot be loaded, has no stored features, or the folder cannot be written.
     """
-    from pytest_clip_robust.encoding.store.features import FeatureStore  # noqa: PLC0415 - imports torch
+    from pytest_clip_robust.encoding.store.features import FeatureStore  # noqa: PLC0415 - these take seconds
     from pytest_clip_robust.encoding.store.packs import export_pack  # noqa: PLC0415 - as above
     from pytest_clip_robust.models.loading import load_model  # noqa: PLC0415 - as above
 

@@ -3,9 +3,3 @@
 The kinds are those of ImageNet-3DCC (Kar et al. 2022), implemented from their definitions, without global state or
 global random numbers.
 """
-
-from __future__ import annotations
-
-from pytest_clip_robust.corruptions.registry import VERSION, corrupt, needs_depth
-
-__all__ = ["VERSION", "corrupt", "needs_depth"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE
+from pytest_clip_robust.corruptions.sizes import REFERENCE_SIDE
 
 FLIPS = (15, 24, 34, 50, 85)
 """Flipped bits at 224 x 224 pixels, by severity; proportional to the number of pixels, at least one."""

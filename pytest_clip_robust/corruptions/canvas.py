@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE
+from pytest_clip_robust.corruptions.sizes import canvas_size
 from pytest_clip_robust.errors import DataError
 
 SAME_SHAPE = 0.02
@@ -23,18 +23,6 @@ class Canvas(NamedTuple):
     rgb: Tensor
     depth: Tensor | None
     intrinsics: Tensor | None
-
-
-def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height at which an image is corrupted: a shorter side of 224 pixels, or its own if smaller.
-
-    The aspect ratio is kept, so that the model's own preprocessing crops the same part as from the clean image.
-
-    >>> canvas_size(500, 375), canvas_size(128, 128)
-    ((299, 224), (128, 128))
-    """
-    factor = min(1.0, REFERENCE_SIDE / min(width, height))
-    return round(width * factor), round(height * factor)
 
 
 def to_canvas(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_clip_robust.corruptions.estimation import DepthEstimator
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.system.files import write_whole
 from pytest_clip_robust.system.progress import ShowProgress, show_progress
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.corruptions.estimation import DepthEstimator
 
 
 @dataclass(frozen=True, slots=True)

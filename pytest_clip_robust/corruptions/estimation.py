@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pytest_clip_robust.corruptions.canvas import canvas_size
+from pytest_clip_robust.corruptions.sizes import canvas_size
 from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.system.hub import reachable
 from pytest_clip_robust.system.quiet import quiet

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from pytest_clip_robust.corruptions.depth import quantile, with_edges
 from pytest_clip_robust.corruptions.light import to_codes, to_linear
-
-REFERENCE_SIDE = 224
-"""Lengths are given in pixels of an image with this shorter side, and scale with the shorter side."""
+from pytest_clip_robust.corruptions.sizes import REFERENCE_SIDE
 
 NEAREST, FARTHEST = 0.05, 0.95
 """Quantiles of depth to focus on; the very nearest pixels are often noise or the corner of a table."""

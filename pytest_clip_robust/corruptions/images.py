@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.corruptions import VERSION, corrupt, needs_depth
-from pytest_clip_robust.corruptions.canvas import to_canvas
-from pytest_clip_robust.corruptions.registry import check
+from pytest_clip_robust.corruptions.kinds import VERSION, check, needs_depth
 from pytest_clip_robust.datasets.images.depth import Depths, decode_depth
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import DataError
@@ -70,18 +66,17 @@ class CorruptedImages:
         Raises:
             DataError: its depth or intrinsics are wrong, or it is too small.
         """
+        from pytest_clip_robust.corruptions.pictures import corrupt_picture  # noqa: PLC0415 - imports torch
+
         row, index = divmod(position, len(self.images))
-        canvas = to_canvas(image, depth=self._depth(index, image), intrinsics=self._camera(index))
-        with _one_thread():
-            corrupted = corrupt(
-                canvas.rgb,
-                self.kind,
-                self.severities[row],
-                seeds=[self._seed(index)],
-                depth=canvas.depth,
-                intrinsics=canvas.intrinsics,
-            )
-        return Image.fromarray(corrupted[0].permute(1, 2, 0).contiguous().numpy())
+        return corrupt_picture(
+            image,
+            self.kind,
+            self.severities[row],
+            seed=self._seed(index),
+            depth=self._depth(index, image),
+            intrinsics=self._camera(index),
+        )
 
     @property
     def _needed(self) -> Depths | None:
@@ -121,16 +116,3 @@ class CorruptedImages:
             "depth": "" if self._needed is None else self._needed.digests[index],
             "camera": None if camera is None else camera.tolist(),
         }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Limit torch to one thread, as in worker processes: for hundreds of small operations, more threads are slower."""
-    before = torch.get_num_threads()
-    if before > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if before > 1:
-            torch.set_num_threads(before)

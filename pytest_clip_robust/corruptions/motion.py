@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pytest_clip_robust.corruptions.depth import quantile, with_edges
-from pytest_clip_robust.corruptions.focus import REFERENCE_SIDE, scale_of
+from pytest_clip_robust.corruptions.focus import scale_of
 from pytest_clip_robust.corruptions.light import to_codes, to_linear
+from pytest_clip_robust.corruptions.sizes import REFERENCE_SIDE
 
 XY_LENGTH = (6.0, 10.0, 15.0, 20.0, 26.0)
 """Pixels that a point at the median depth moves, by severity, in an image with a shorter side of 224 pixels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,12 +14,11 @@ from torch import Tensor
 from pytest_clip_robust.corruptions import bitstream, flash, focus, fog, motion, sensor, video
 from pytest_clip_robust.corruptions.camera import check_intrinsics, usual_intrinsics
 from pytest_clip_robust.corruptions.depth import complete_depth
-from pytest_clip_robust.errors import ConfigError, DataError, did_you_mean
-from pytest_clip_robust.names import SEVERITIES
+from pytest_clip_robust.corruptions.kinds import check, needs_depth
+from pytest_clip_robust.errors import DataError
+from pytest_clip_robust.names import CorruptionKind
 
 SMALLEST_SIDE = 16
-VERSION = 1
-"""Part of the identity of corrupted images; it changes whenever a kind gives other pixels than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +35,21 @@ class Scene:
     rngs: Sequence[np.random.Generator]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of corruption; `apply` takes a scene and a severity from 1 to 5 and returns uint8 images."""
-
-    apply: Callable[[Scene, int], Tensor]
-    needs_depth: bool = False
-
-
-KINDS: Mapping[str, Kind] = {
-    "near_focus": Kind(lambda scene, s: focus.near_focus(scene.rgb, scene.depth, s), needs_depth=True),
-    "far_focus": Kind(lambda scene, s: focus.far_focus(scene.rgb, scene.depth, s), needs_depth=True),
-    "fog_3d": Kind(lambda scene, s: fog.fog(scene.rgb, scene.depth, s), needs_depth=True),
-    "flash": Kind(lambda scene, s: flash.flash(scene.rgb, scene.depth, scene.intrinsics, s), needs_depth=True),
-    "xy_motion_blur": Kind(
-        lambda scene, s: motion.xy_motion_blur(scene.rgb, scene.depth, s, scene.rngs), needs_depth=True
-    ),
-    "z_motion_blur": Kind(
-        lambda scene, s: motion.z_motion_blur(scene.rgb, scene.depth, scene.intrinsics, s), needs_depth=True
-    ),
-    "iso_noise": Kind(lambda scene, s: sensor.iso_noise(scene.rgb, s, scene.rngs)),
-    "low_light": Kind(lambda scene, s: sensor.low_light(scene.rgb, s, scene.rngs)),
-    "color_quant": Kind(lambda scene, s: sensor.color_quant(scene.rgb, s)),
-    "bit_error": Kind(lambda scene, s: bitstream.bit_error(scene.rgb, s, scene.rngs)),
-    "h265_abr": Kind(lambda scene, s: video.h265_abr(scene.rgb, s)),
-    "h265_crf": Kind(lambda scene, s: video.h265_crf(scene.rgb, s)),
+APPLY: Mapping[CorruptionKind, Callable[[Scene, int], Tensor]] = {
+    "near_focus": lambda scene, s: focus.near_focus(scene.rgb, scene.depth, s),
+    "far_focus": lambda scene, s: focus.far_focus(scene.rgb, scene.depth, s),
+    "fog_3d": lambda scene, s: fog.fog(scene.rgb, scene.depth, s),
+    "flash": lambda scene, s: flash.flash(scene.rgb, scene.depth, scene.intrinsics, s),
+    "xy_motion_blur": lambda scene, s: motion.xy_motion_blur(scene.rgb, scene.depth, s, scene.rngs),
+    "z_motion_blur": lambda scene, s: motion.z_motion_blur(scene.rgb, scene.depth, scene.intrinsics, s),
+    "iso_noise": lambda scene, s: sensor.iso_noise(scene.rgb, s, scene.rngs),
+    "low_light": lambda scene, s: sensor.low_light(scene.rgb, s, scene.rngs),
+    "color_quant": lambda scene, s: sensor.color_quant(scene.rgb, s),
+    "bit_error": lambda scene, s: bitstream.bit_error(scene.rgb, s, scene.rngs),
+    "h265_abr": lambda scene, s: video.h265_abr(scene.rgb, s),
+    "h265_crf": lambda scene, s: video.h265_crf(scene.rgb, s),
 }
+"""For each kind, the function that takes a scene and a severity from 1 to 5 and returns uint8 images."""
 
 
 def corrupt(
@@ -87,7 +76,7 @@ def corrupt(
     check(kind, severity)
     _check_images(rgb, seeds)
     batch, _, height, width = rgb.shape
-    if KINDS[kind].needs_depth:
+    if needs_depth(kind):
         depth = complete_depth(_check_depth(rgb, kind, depth))
     else:
         depth = rgb.new_ones((batch, height, width), dtype=torch.float32)
@@ -98,29 +87,7 @@ def corrupt(
     else:
         check_intrinsics(intrinsics, height, width)
     rngs = [generator(kind, seed) for seed in seeds]
-    return KINDS[kind].apply(Scene(rgb, depth, intrinsics.float().to(rgb.device), rngs), severity)
-
-
-def needs_depth(kind: str) -> bool:
-    """Return whether a kind needs the depth of the scene.
-
-    Raises:
-        ConfigError: there is no such kind.
-    """
-    check(kind, SEVERITIES[0])
-    return KINDS[kind].needs_depth
-
-
-def check(kind: str, severity: int) -> None:
-    """Check that kind and severity exist.
-
-    Raises:
-        ConfigError: there is no such kind or severity.
-    """
-    if kind not in KINDS:
-        raise ConfigError(f"no corruption {kind!r}{did_you_mean(kind, KINDS)}; expected one of: {', '.join(KINDS)}")
-    if severity not in SEVERITIES:
-        raise ConfigError(f"severity {severity!r} of {kind}: expected a whole number from 1 to 5")
+    return APPLY[cast("CorruptionKind", kind)](Scene(rgb, depth, intrinsics.float().to(rgb.device), rngs), severity)
 
 
 def generator(kind: str, seed: int) -> np.random.Generator:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pytest_clip_robust.core.digest import digest
-from pytest_clip_robust.corruptions.canvas import canvas_size
+from pytest_clip_robust.corruptions.sizes import canvas_size
 from pytest_clip_robust.corruptions.transformations import VERSION, transform
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import DataError

@@ -97,6 +97,27 @@ def attack_images(
     return Attacked(clean, answers, confidence)
 
 
+def cosine_classifier(weights: NDArray[np.float32], *, scale: float, bias: float) -> Classify:
+    """Return the logits ``scale * cosine + bias`` for (C, D) unit weights, as a function of features."""
+    of_classes = torch.from_numpy(weights)
+
+    def classify(features: torch.Tensor) -> torch.Tensor:
+        units = torch.nn.functional.normalize(features, dim=1)
+        return scale * units @ of_classes.to(units.device).T + bias
+
+    return classify
+
+
+def linear_classifier(matrix: NDArray[np.float32], offset: NDArray[np.float32]) -> Classify:
+    """Return the logits of a linear head as a function of features: (C, D) `matrix`, (C,) `offset`."""
+    weight, constant = torch.from_numpy(np.ascontiguousarray(matrix)), torch.from_numpy(offset)
+
+    def classify(features: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(features, weight.to(features.device), constant.to(features.device))
+
+    return classify
+
+
 def perturb(target: Target, pixels: torch.Tensor, labels: Ints, *, budget: float, steps: int) -> torch.Tensor:
     """Return (B, 3, H, W) pixels in [0, 1], none more than `budget` from those given, that raise the loss.
 

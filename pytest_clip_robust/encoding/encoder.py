@@ -34,14 +34,14 @@ from pytest_clip_robust.encoding.dense.pairs import (
 from pytest_clip_robust.encoding.engines.base import (
     AlteredImages,
     AnswerJob,
+    DeferredEngine,
     EncodedBatch,
     Engine,
     ImageJob,
     LikelihoodJob,
     TextJob,
+    part_of,
 )
-from pytest_clip_robust.encoding.engines.blocks import part_of
-from pytest_clip_robust.encoding.engines.local import LocalEngine, image_width
 from pytest_clip_robust.encoding.rank_share import encode_share
 from pytest_clip_robust.encoding.store.features import FeatureStore, StoreKey, Write
 from pytest_clip_robust.errors import ModelError
@@ -96,7 +96,7 @@ class Encoder:
         encodes the same prompts.
         """
         self._store, self._rank, self._lock_folder, self._notice = store, rank, lock_folder, notice
-        self._engine = engine or LocalEngine(notice=notice)
+        self._engine = engine or DeferredEngine(self._local_engine)
         self._progress = progress or partial(show_progress, notice=notice)
         self.counts: Counter[str] = Counter()
         self.left_to_others = 0
@@ -309,8 +309,15 @@ class Encoder:
         activity = "encodes the same prompts"
         return hold_lock(file, activity=activity, limit=PROMPT_LOCK_SECONDS, required=False, notice=self._notice)
 
+    def _local_engine(self) -> Engine:
+        from pytest_clip_robust.encoding.engines.local import LocalEngine  # noqa: PLC0415 - imports torch
+
+        return LocalEngine(notice=self._notice)
+
     def _width(self, model: LoadedModel) -> int:
         if not model.has_texts:
+            from pytest_clip_robust.encoding.engines.local import image_width  # noqa: PLC0415 - imports torch
+
             return image_width(model)
         (probe,) = self._engine.encode(TextJob(model=model, texts={PROBE_TEXT: PROBE_TEXT}))
         return len(probe.features[0])

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.encoding.attacks import VERSION, Classify, attack_images
 from pytest_clip_robust.errors import NotApplicableError
 from pytest_clip_robust.evaluation.classes import classes_of
 from pytest_clip_robust.evaluation.features import Array, ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.names import ATTACK_BUDGETS
 from pytest_clip_robust.scoring.adversarial import AttackedAnswers
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.encoding.attacks import Classify
 
 LINEAR = 1e-4
 """Relative difference up to which a head counts as linear."""
@@ -38,6 +40,8 @@ class Adversarial:
             ConfigError: the package that attacks is not installed.
             DataError: an image cannot be read.
         """
+        from pytest_clip_robust.encoding.attacks import VERSION, attack_images  # noqa: PLC0415 - imports torch
+
         loaded, settings = self._features.loaded, self._session.profile.adversarial
         if self._features.saved is not None or self._session.run.rank is not None:
             reason = "a rank only encodes" if self._features.saved is None else "saved answers have no gradients"
@@ -76,10 +80,14 @@ class Adversarial:
         Raises:
             NotApplicableError: the head is not linear in its features, so its gradient is not known.
         """
+        from pytest_clip_robust.encoding.attacks import cosine_classifier, linear_classifier  # noqa: PLC0415 - as above
+
         classes = classes_of(images)
         if self._features.head is None:
             scale, bias = self._features.scale, self._features.bias
-            return _cosines(self._features.weights(classes.names, self._session.prompts), scale=scale, bias=bias)
+            return cosine_classifier(
+                self._features.weights(classes.names, self._session.prompts), scale=scale, bias=bias
+            )
         head = self._features.head
         offset = head.logits(np.zeros((1, features.shape[1]), np.float32), classes)[0]
         matrix = (head.logits(np.eye(features.shape[1], dtype=np.float32), classes) - offset).T
@@ -89,25 +97,4 @@ class Adversarial:
                 f"the head of {self._features.loaded.spec.label} is not linear in its features, so its gradient is not "
                 "known"
             )
-        return _linear(matrix, offset)
-
-
-def _cosines(weights: Array, *, scale: float, bias: float) -> Classify:
-    """Return the logits ``scale * cosine + bias`` for (C, D) unit weights, as a function of features."""
-    of_classes = torch.from_numpy(weights)
-
-    def classify(features: torch.Tensor) -> torch.Tensor:
-        units = torch.nn.functional.normalize(features, dim=1)
-        return scale * units @ of_classes.to(units.device).T + bias
-
-    return classify
-
-
-def _linear(matrix: Array, offset: Array) -> Classify:
-    """Return the logits of a linear head as a function of features: (C, D) `matrix`, (C,) `offset`."""
-    weight, constant = torch.from_numpy(np.ascontiguousarray(matrix)), torch.from_numpy(offset)
-
-    def classify(features: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(features, weight.to(features.device), constant.to(features.device))
-
-    return classify
+        return linear_classifier(matrix, offset)

@@ -11,7 +11,7 @@ import numpy as np
 from pytest_clip_robust.core.arrays import Ints
 from pytest_clip_robust.core.digest import combine_digests
 from pytest_clip_robust.datasets.correspondence.poses import relative_angle
-from pytest_clip_robust.encoding.dense.views import VERSION
+from pytest_clip_robust.encoding.dense.rows import VERSION
 from pytest_clip_robust.evaluation.features import ModelFeatures
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.scoring.matches import KeypointMatches, ViewMatches

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_clip_robust.config.sections import CorruptionSettings
-from pytest_clip_robust.corruptions import VERSION, needs_depth
 from pytest_clip_robust.corruptions.depth_maps import estimated_depths
-from pytest_clip_robust.corruptions.estimation import DepthEstimator
 from pytest_clip_robust.corruptions.images import CorruptedImages
+from pytest_clip_robust.corruptions.kinds import VERSION, needs_depth
 from pytest_clip_robust.datasets.images.choice import take_evenly
 from pytest_clip_robust.datasets.images.corrupted_folders import check_same_images, corrupted_entry, corrupted_kinds
 from pytest_clip_robust.datasets.images.depth import Depths
@@ -22,6 +22,9 @@ from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import load_image_set
 from pytest_clip_robust.evaluation.session import Session
 from pytest_clip_robust.models.protocols import LoadedModel
+
+if TYPE_CHECKING:
+    from pytest_clip_robust.corruptions.estimation import DepthEstimator
 
 
 class CorruptedSets:
@@ -116,6 +119,8 @@ class CorruptedSets:
 
     @cached_property
     def _estimator(self) -> DepthEstimator:
+        from pytest_clip_robust.corruptions.estimation import DepthEstimator  # noqa: PLC0415 - imports torch
+
         return DepthEstimator(self.settings.depth, device=self._session.device)
 
     @cached_property

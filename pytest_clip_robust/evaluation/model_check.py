@@ -10,9 +10,10 @@ from pytest_clip_robust.core.checks import CheckedModel
 from pytest_clip_robust.errors import ClipRobustError, ModelError
 from pytest_clip_robust.models.check.encoding import Features
 from pytest_clip_robust.models.check.run import batch_features, check_loaded, failed_row
-from pytest_clip_robust.models.loading import load_unchecked, resolve_device
+from pytest_clip_robust.models.loading import load_unchecked
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.prompts.templates import prompt_set
+from pytest_clip_robust.system.device import resolve_device
 
 CLASS = "grey-headed long-tailed prairie chicken"
 """A class name as long as the longest of most data sets; that of real ones is not known before they are read."""

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clip_robust.config.run import RunConfig, user_cache
 from pytest_clip_robust.core.summary import RunSummary, changed_models
 from pytest_clip_robust.encoding.encoder import Encoder
-from pytest_clip_robust.encoding.engines.local import LocalEngine
-from pytest_clip_robust.encoding.pixels.cache import PixelCache
+from pytest_clip_robust.encoding.engines.base import DeferredEngine, Engine
 from pytest_clip_robust.encoding.store.features import FeatureStore
 from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.evaluation.library import Library
 from pytest_clip_robust.models.known import KnownModels
-from pytest_clip_robust.models.loading import resolve_device
 from pytest_clip_robust.models.protocols import AnswersQuestions, LoadedModel
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.names import LOCAL_ENGINE, RAY_ENGINE
 from pytest_clip_robust.prompts.corpus import Corpus, corpus
 from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
+from pytest_clip_robust.system.device import resolve_device
 from pytest_clip_robust.system.progress import Advance, show_progress
 
 if TYPE_CHECKING:
@@ -59,10 +58,10 @@ class Session:
         self.cache = None if "://" in run.cache else Path(run.cache).expanduser().absolute()
         self.library = Library(run.profile, cache=self.cache and self.cache / "data", notice=self.notice)
         self._known = KnownModels(self.cache and self.cache / "models", loading=loading)
-        self._engine = self._local_engine(processes) if run.engine == LOCAL_ENGINE else self._ray_engine()
+        self._cluster = None if run.engine == LOCAL_ENGINE else self._ray_engine()
         self.encoder = Encoder(
             self._store,
-            self._engine,
+            self._cluster or DeferredEngine(partial(self._local_engine, processes)),
             rank=run.rank,
             lock_folder=lock_folder,
             progress=self.progress,
@@ -72,10 +71,13 @@ class Session:
     def close(self) -> None:
         """End the processes that were started for this run, and keep what was found out about its models."""
         self._known.close()
-        if not isinstance(self._engine, LocalEngine):
-            self._engine.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
-    def _local_engine(self, processes: int) -> LocalEngine:
+    def _local_engine(self, processes: int) -> Engine:
+        from pytest_clip_robust.encoding.engines.local import LocalEngine  # noqa: PLC0415 - imports torch
+        from pytest_clip_robust.encoding.pixels.cache import PixelCache  # noqa: PLC0415 - needed with it only
+
         run = self.run
         return LocalEngine(
             batch_size=run.batch_size,

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pytest_clip_robust.config.profile import Profile
 from pytest_clip_robust.core.arrays import Ints
+from pytest_clip_robust.corruptions.images import CorruptedImages
 from pytest_clip_robust.datasets.images.corrupted_folders import corrupted_entry
 from pytest_clip_robust.datasets.images.decoding import decode
 from pytest_clip_robust.datasets.images.image_set import ImageSet
@@ -133,8 +134,6 @@ def _corrupted(dataset: str, corruption: str, library: Library, profile: Profile
     images = library.images(dataset)
 
     def alter(image: Image.Image, place: int) -> Image.Image:
-        from pytest_clip_robust.corruptions.images import CorruptedImages  # noqa: PLC0415 - imports torch
-
         one = images.take(np.array([place]))
         return CorruptedImages(one, kind, (int(severity),), seed=profile.corruptions.seed, depths=one.depths)(image, 0)
 

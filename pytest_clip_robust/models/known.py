@@ -22,7 +22,6 @@ from pytest_clip_robust.errors import ModelError
 from pytest_clip_robust.models.card.facts import ModelCard
 from pytest_clip_robust.models.card.reading import OPEN_CLIP_CONFIG
 from pytest_clip_robust.models.deferred import DeferredDualEncoder, DeferredMultimodal, TextResults
-from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.open_clip.training import params_file
 from pytest_clip_robust.models.protocols import (
     AnswersQuestions,
@@ -78,7 +77,7 @@ class KnownModels:
                 _write(file, _read(file) | texts.found)
 
     def _load(self, spec: ModelSpec, *, device: str, precision: str, compiled: bool) -> LoadedModel:
-        load = partial(load_model, spec, device=device, precision=precision, compiled=compiled)
+        load = partial(_load_model, spec, device=device, precision=precision, compiled=compiled)
         files, libraries = files_of(spec) if self._folder else None, releases()
         if self._folder is None or files is None or libraries is None:
             return load()
@@ -103,6 +102,12 @@ class KnownModels:
 
     def _texts_in(self, file: Path) -> TextResults:
         return self._texts.setdefault(file, TextResults(_read(file)))
+
+
+def _load_model(spec: ModelSpec, *, device: str, precision: str, compiled: bool) -> LoadedModel:
+    from pytest_clip_robust.models.loading import load_model  # noqa: PLC0415 - imports torch
+
+    return load_model(spec, device=device, precision=precision, compiled=compiled)
 
 
 def _deferred(

@@ -1,4 +1,4 @@
-"""Load a model by its spec and check it; choose the torch device."""
+"""Load a model by its spec and check it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import importlib
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
-import torch
-
-from pytest_clip_robust.errors import ConfigError
 from pytest_clip_robust.models.card.reading import card_for
 from pytest_clip_robust.models.protocols import LoadedModel
 from pytest_clip_robust.models.sanity import check_model, scale_notes
@@ -55,26 +52,3 @@ def _loader(spec: ModelSpec) -> Loader:
     module, _, function = KINDS[spec.kind].loader.partition(":")
     with quiet():  # open_clip and its dependencies warn on import
         return cast("Loader", getattr(importlib.import_module(module), function))
-
-
-def resolve_device(text: str, *, local_rank: int | None = None) -> str:
-    """Return the torch device that `text` names; ``auto`` prefers a CUDA GPU, then Apple's MPS, then the CPU.
-
-    If several processes run on one machine, ``auto`` and ``cuda`` assign GPUs round-robin by `local_rank`.
-
-    Raises:
-        ConfigError: `text` is not a torch device, or this machine does not have it.
-    """
-    if text in {"auto", "cuda"} and local_rank is not None and torch.cuda.is_available():
-        return f"cuda:{local_rank % torch.cuda.device_count()}"
-    if text == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(text)
-    except RuntimeError:
-        raise ConfigError(f"--clip-device {text!r}: expected auto, cpu, cuda, cuda:N or mps") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--clip-device {text!r}: this machine has {torch.cuda.device_count()} CUDA GPUs")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"--clip-device {text!r}: this machine has no MPS device")
-    return text

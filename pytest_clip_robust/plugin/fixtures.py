@@ -48,7 +48,7 @@ def model(clip_model_spec: ModelSpec, pytestconfig: pytest.Config) -> EvaluatedM
     """Return the model under test: `model.zero_shot(dataset)` returns Predictions."""
     session = session_of(pytestconfig)
     with quiet():
-        from pytest_clip_robust.evaluation.model import EvaluatedModel  # noqa: PLC0415 - imports torch
+        from pytest_clip_robust.evaluation.model import EvaluatedModel  # noqa: PLC0415 - imports SciPy and more
     models = pytestconfig.stash.setdefault(MODELS, {})
     if clip_model_spec not in models:
         if pytestconfig.stash[RUN].reference is None:

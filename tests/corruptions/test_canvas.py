@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_clip_robust.corruptions.canvas import canvas_size, to_canvas
+from pytest_clip_robust.corruptions.canvas import to_canvas
+from pytest_clip_robust.corruptions.sizes import canvas_size
 from pytest_clip_robust.errors import DataError
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pytest_clip_robust.corruptions import bitstream, corrupt, video
-from pytest_clip_robust.corruptions.registry import generator
+from pytest_clip_robust.corruptions import bitstream, video
+from pytest_clip_robust.corruptions.registry import corrupt, generator
 from pytest_clip_robust.names import SEVERITIES
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_clip_robust.corruptions import corrupt
+from pytest_clip_robust.corruptions.registry import corrupt
 from pytest_clip_robust.names import CORRUPTION_KINDS, SEVERITIES
 
 IMAGES = hnp.arrays(np.uint8, st.tuples(st.just(3), st.integers(16, 40), st.integers(16, 40)))

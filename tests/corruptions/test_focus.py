@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.focus import FARTHEST, NEAREST, blur_radius, disk_blur
+from pytest_clip_robust.corruptions.registry import corrupt
 
 
 def blur_slowly(plane, radius):

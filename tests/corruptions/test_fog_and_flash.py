@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.camera import facing, rays, usual_intrinsics
 from pytest_clip_robust.corruptions.fog import DENSITY, airlight
 from pytest_clip_robust.corruptions.light import to_linear
+from pytest_clip_robust.corruptions.registry import corrupt
 
 
 def sloped(normal, *, size=64, distance=3.0):

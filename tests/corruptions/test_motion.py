@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.depth import quantile, with_edges
 from pytest_clip_robust.corruptions.light import to_codes, to_linear
 from pytest_clip_robust.corruptions.motion import FASTEST, XY_LENGTH, Z_LENGTH, _Views
-from pytest_clip_robust.corruptions.registry import generator
+from pytest_clip_robust.corruptions.registry import corrupt, generator
 
 
 def see_slowly(light, closeness, x, y):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.canvas import to_canvas
 from pytest_clip_robust.corruptions.depth import complete_depth
+from pytest_clip_robust.corruptions.registry import corrupt
 from pytest_clip_robust.names import CORRUPTION_KINDS
 
 SENSOR = np.array([[525, 0, 319.5], [0, 525, 239.5], [0, 0, 1]], np.float32)

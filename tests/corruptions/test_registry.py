@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_clip_robust.corruptions import corrupt, needs_depth
-from pytest_clip_robust.corruptions.registry import KINDS
+from pytest_clip_robust.corruptions.kinds import needs_depth
+from pytest_clip_robust.corruptions.registry import APPLY, corrupt
 from pytest_clip_robust.errors import ConfigError, DataError
 from pytest_clip_robust.names import CORRUPTION_KINDS as NAMES
 from pytest_clip_robust.names import SEVERITIES
@@ -34,7 +34,7 @@ def run(kind, severity=3, *, seeds=(5,), size=64):
 
 
 def test_the_kinds_are_those_of_the_vocabulary():
-    assert tuple(KINDS) == NAMES
+    assert tuple(APPLY) == NAMES
     assert [kind for kind in NAMES if needs_depth(kind)] == list(NAMES[:6])
 
 

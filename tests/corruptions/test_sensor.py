@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.light import to_linear
-from pytest_clip_robust.corruptions.registry import generator
+from pytest_clip_robust.corruptions.registry import corrupt, generator
 from pytest_clip_robust.corruptions.sensor import ISO_PHOTONS, LOW_LIGHT_PHOTONS, READ_NOISE, _expose
 
 

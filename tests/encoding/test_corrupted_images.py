@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pytest_clip_robust.corruptions import corrupt
 from pytest_clip_robust.corruptions.images import CorruptedImages
+from pytest_clip_robust.corruptions.registry import corrupt
 from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.engines.local import LocalEngine

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.loading import load_model, resolve_device
+from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
+from pytest_clip_robust.system.device import resolve_device
 
 MODULE = """
 import numpy as np

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models import deferred, known
+from pytest_clip_robust.models import deferred, known, loading
 from pytest_clip_robust.models.known import KnownModels, files_of
 from pytest_clip_robust.models.loading import load_model
 from pytest_clip_robust.models.spec import ModelSpec
@@ -39,7 +39,7 @@ def loads(monkeypatch):
         found.append(spec)
         return load_model(spec, **how)
 
-    monkeypatch.setattr(known, "load_model", load)
+    monkeypatch.setattr(loading, "load_model", load)
     return found
 
 
@@ -231,7 +231,7 @@ def test_files_that_change_after_the_run_began_are_an_error_and_the_next_run_loa
 
 
 def test_files_that_change_while_the_model_is_loaded_are_not_believed(load, loads, local, monkeypatch):
-    whole = known.load_model
+    whole = loading.load_model
 
     def slow(spec, **how):
         loaded = whole(spec, **how)
@@ -239,7 +239,7 @@ def test_files_that_change_while_the_model_is_loaded_are_not_believed(load, load
         return loaded
 
     with monkeypatch.context() as patch:
-        patch.setattr(known, "load_model", slow)
+        patch.setattr(loading, "load_model", slow)
         old = load(spec_of(local)).preprocess
     assert load(spec_of(local)).preprocess != old
 

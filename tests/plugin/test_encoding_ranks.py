@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_clip_robust.encoding.store import features
-from pytest_clip_robust.models.loading import resolve_device
+from pytest_clip_robust.system.device import resolve_device
 
 MODEL = "--model=py:colour_clip:load"
 PROFILE = "--clip-profile=profile.toml"

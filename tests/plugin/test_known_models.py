@@ -22,7 +22,7 @@ CONFTEST = """
 import sys
 
 def pytest_unconfigure():
-    print("imported:", sorted({"open_clip", "timm", "torchvision", "transformers"} & set(sys.modules)))
+    print("imported:", sorted({"open_clip", "timm", "torch", "torchvision", "transformers"} & set(sys.modules)))
 """
 
 
@@ -38,11 +38,7 @@ def test_what_is_stored_is_judged_without_the_libraries_of_the_model(pytester):
     run = [
         *(SUITES / f"test_{name}.py" for name in ("zero_shot", "retrieval")),
         *("--model=showroom-clip", "--clip-profile=few.toml", "--clip-cache=cache", "--clip-report=out"),
-        *(
-            "--clip-baselines=own",
-            "-p",
-            "no:cacheprovider",
-        ),
+        *("--clip-baselines=own", "--clip-device=cpu", "-p", "no:cacheprovider"),
     ]
     first = pytester.runpytest_inprocess(*run)
     before = gates(pytester)

@@ -136,6 +136,30 @@ def test_the_bootstrap_agrees_with_resampling_every_score(statistic):
     assert fast.high - fast.low == pytest.approx(slow[1] - slow[0], rel=0.3)
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_statistics_of_the_same_scores_share_their_replicates(groups, monkeypatch):
+    rng = np.random.default_rng(2)
+    cells = roc.coarse_tallies(rng.normal(1, 1, 300), [rng.normal(0, 1, 50) for _ in range(groups)])
+    other = roc.coarse_tallies(rng.normal(1, 1, 200), [rng.normal(0, 1, 40)])
+    draws = []
+    drawn = roc._drawn
+    monkeypatch.setattr(roc, "_drawn", lambda *given: draws.append(given) or drawn(*given))
+
+    def intervals():
+        return [
+            roc.bootstrap_interval(statistic, counted, value=0.5, replicates=200)
+            for counted in (cells, other)
+            for statistic in (roc.auroc, roc.false_positive_rate, roc.average_precision)
+        ]
+
+    roc._kept.cache.clear()
+    kept = intervals()
+    assert len(draws) == 2
+    monkeypatch.setattr(roc, "DRAWS_KEPT", 0)
+    assert intervals() == kept, "replicates that need much memory are drawn again, and are the same"
+    assert len(draws) == 8
+
+
 @given(SCORES, SCORES)
 def test_cells_keep_equal_scores_together_and_lose_none(positives, negatives):
     (cells,) = roc.coarse_tallies(positives, [negatives], cells=3)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.errors import ClipRobustError, DataError
+
+Alter = Callable[[Image.Image, int], Image.Image]
+"""Returns an altered copy of a decoded image, given its position in the set; raises a DataError if it cannot."""
 
 FORMATS_OF_FULL_RANGE = frozenset({"PNG", "PPM", "JPEG2000"})
 """Formats whose 16-bit values Pillow returns over the whole range 0 to 65535, also those of fewer bits."""

@@ -80,7 +80,7 @@ class Worker:
 
         Batches that were encoded before an error are returned with it.
         """
-        from pytest_clip_robust.encoding.engines.blocks import part_of  # noqa: PLC0415 - imports torch
+        from pytest_clip_robust.encoding.engines.base import part_of  # noqa: PLC0415 - see above
 
         batches: list[EncodedBatch] = []
         error = None

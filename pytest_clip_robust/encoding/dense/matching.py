@@ -22,7 +22,8 @@ from pytest_clip_robust.encoding.dense.features import encode_dense
 from pytest_clip_robust.encoding.dense.keypoints import find_points
 from pytest_clip_robust.encoding.dense.nearest import FeatureMap
 from pytest_clip_robust.encoding.dense.resize import Resize, resize_for
-from pytest_clip_robust.encoding.dense.views import MATCHES, View, match_views, resized_intrinsics, view_points
+from pytest_clip_robust.encoding.dense.rows import DRAWN, MATCHES, PADDING
+from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
 from pytest_clip_robust.encoding.engines.base import EncodedBatch, PairJob
 from pytest_clip_robust.errors import DataError
 from pytest_clip_robust.models.protocols import LoadedModel
@@ -33,12 +34,6 @@ CACHE_BYTES = 2**29
 """Dense features in memory: those of 170 pictures for a ViT-B-16 at 512 pixels."""
 
 PAIRS_AT_A_TIME = 16
-DRAWN = 40
-"""At most this many matches of a pair are drawn."""
-
-PADDING = -1.0
-"""Fills a row up to its width; errors are never negative."""
-
 LARGEST_ERROR = float(np.finfo(np.float32).max)
 """Stored in place of infinity, which the store refuses as a sign of unusable features."""
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
-from pytest_clip_robust.encoding.dense.matching import DRAWN, PADDING
-from pytest_clip_robust.encoding.dense.views import MATCHES, VERSION
+from pytest_clip_robust.encoding.dense.rows import DRAWN, MATCHES, PADDING, VERSION
 from pytest_clip_robust.encoding.engines.base import PairJob
 from pytest_clip_robust.encoding.store.features import StoreKey
 from pytest_clip_robust.models.protocols import LoadedModel

@@ -14,12 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_clip_robust.encoding.dense.nearest import FeatureMap, Points, two_nearest
 from pytest_clip_robust.encoding.dense.resize import Resize
-
-VERSION = 1
-"""Part of the store key: it changes whenever the same features would give other matches."""
-
-MATCHES = 1000
-"""At most this many matches per pair are kept, those with the best ratio test."""
+from pytest_clip_robust.encoding.dense.rows import MATCHES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,10 @@ inputs; batches can come in any order and of any size. A new kind of job does no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from PIL import Image
 
 from pytest_clip_robust.datasets.correspondence.keypoint_set import KeypointSet
 from pytest_clip_robust.datasets.correspondence.view_set import ViewSet
+from pytest_clip_robust.datasets.images.decoding import Alter
 from pytest_clip_robust.datasets.images.image_set import ImageSet
-from pytest_clip_robust.encoding.pixels.reading import Alter
 from pytest_clip_robust.models.protocols import LoadedModel
 
 
@@ -115,6 +116,29 @@ NO_TOKEN = -1.0
 """What fills the row of an answer behind its tokens, whose numbers are 0 and more."""
 
 Job = ImageJob | TextJob | LikelihoodJob | AnswerJob | PairJob
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+_SAMPLES = {
+    ImageJob: "positions",
+    TextJob: "texts",
+    LikelihoodJob: "positions",
+    AnswerJob: "asked",
+    PairJob: "pairs",
+}
+"""The attribute of each kind of job that has an entry per sample."""
+
+
+def samples_of(job: Job) -> Mapping[str, Any]:
+    """Return what a job asks for each sample, by digest."""
+    found: Mapping[str, Any] = getattr(job, _SAMPLES[type(job)])
+    return found
+
+
+def part_of(job: AnyJob, digests: Iterable[str]) -> AnyJob:
+    """Return the job for some of its samples."""
+    samples = samples_of(job)
+    some: Any = {_SAMPLES[type(job)]: {digest: samples[digest] for digest in digests}}
+    return replace(job, **some)
 
 
 class EncodedBatch(NamedTuple):
@@ -139,3 +163,18 @@ class Engine(Protocol):
             ModelError: the model fails, or its features are unusable.
             ConfigError: the machine lacks what the engine's settings require.
         """
+
+
+class DeferredEngine:
+    """Makes its engine when the first job comes: a run that finds everything in the store does not import torch."""
+
+    def __init__(self, make: Callable[[], Engine]) -> None:
+        self._make = make
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._make()
+
+    def encode(self, job: Job, /) -> Iterator[EncodedBatch]:
+        """See `Engine`."""
+        return self._engine.encode(job)

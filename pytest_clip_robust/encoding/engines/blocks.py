@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
 
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.encoding.dense.matching import PAIRS_AT_A_TIME
 from pytest_clip_robust.encoding.engines.answering import QUESTIONS, questions_by_length
-from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, Job, LikelihoodJob, PairJob, TextJob
+from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, Job, PairJob, TextJob, samples_of
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, LARGEST_BATCH
-
-AnyJob = TypeVar("AnyJob", bound=Job)
-
-_SAMPLES = {
-    ImageJob: "positions",
-    TextJob: "texts",
-    LikelihoodJob: "positions",
-    AnswerJob: "asked",
-    PairJob: "pairs",
-}
-"""The attribute of each kind of job that has an entry per sample."""
 
 BLOCKS_PER_WORKER = 4
 """So many blocks for each worker keep all of them busy until the end, although some are faster than others."""
@@ -30,24 +17,11 @@ BATCHES_PER_BLOCK = 16
 """At most. With 16 images per batch, a worker that is lost takes 10 s of a model's work on the CPU with it."""
 
 
-def samples_of(job: Job) -> Mapping[str, Any]:
-    """Return what a job asks for each sample, by digest."""
-    found: Mapping[str, Any] = getattr(job, _SAMPLES[type(job)])
-    return found
-
-
 def in_order(job: Job) -> list[str]:
     """Return the digests of a job's samples in the order in which the local engine encodes them."""
     if isinstance(job, TextJob):
         return texts_by_length(job.texts)
     return questions_by_length(job) if isinstance(job, AnswerJob) else list(samples_of(job))
-
-
-def part_of(job: AnyJob, digests: Iterable[str]) -> AnyJob:
-    """Return the job for some of its samples."""
-    samples = samples_of(job)
-    some: Any = {_SAMPLES[type(job)]: {digest: samples[digest] for digest in digests}}
-    return replace(job, **some)
 
 
 def texts_by_length(texts: Mapping[str, str]) -> list[str]:

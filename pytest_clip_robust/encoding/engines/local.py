@@ -12,10 +12,18 @@ from PIL import Image
 from pytest_clip_robust.core.arrays import row_slices
 from pytest_clip_robust.encoding.dense.matching import match_pairs
 from pytest_clip_robust.encoding.engines.answering import QUESTIONS, answers, likelihoods
-from pytest_clip_robust.encoding.engines.base import EncodedBatch, ImageJob, Job, LikelihoodJob, PairJob, TextJob
+from pytest_clip_robust.encoding.engines.base import (
+    EncodedBatch,
+    ImageJob,
+    Job,
+    LikelihoodJob,
+    PairJob,
+    TextJob,
+    samples_of,
+)
 from pytest_clip_robust.encoding.engines.batch_size import CPU_BATCH, CudaMemory, largest_batch
 from pytest_clip_robust.encoding.engines.batches import BatchEncoder, BatchLimit, StartedPart
-from pytest_clip_robust.encoding.engines.blocks import samples_of, texts_by_length
+from pytest_clip_robust.encoding.engines.blocks import texts_by_length
 from pytest_clip_robust.encoding.engines.overlap import DeviceTransfer, TransferredBatch, one_ahead
 from pytest_clip_robust.encoding.pixels.cache import PixelCache, PixelShelf
 from pytest_clip_robust.encoding.pixels.reading import PixelBatch, read_pixels

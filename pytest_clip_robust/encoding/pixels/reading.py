@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from pytest_clip_robust.datasets.images.decoding import read_image
+from pytest_clip_robust.datasets.images.decoding import Alter, read_image
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.encoding.pixels.block import DamagedBlockError
 from pytest_clip_robust.encoding.pixels.cache import PixelShelf
@@ -29,9 +29,6 @@ from pytest_clip_robust.system.text import printable
 
 MORE_WORKERS_THAN_CORES = "This DataLoader will create"
 """Start of a torch warning about the user's choice; torch releases differ in when they show it."""
-
-Alter = Callable[[Image.Image, int], Image.Image]
-"""Returns an altered copy of a decoded image, given its position in the set; raises a DataError if it cannot."""
 
 
 class PixelBatch(NamedTuple):

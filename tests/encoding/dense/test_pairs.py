@@ -14,8 +14,8 @@ from pytest_clip_robust.datasets.images.depth import Depths
 from pytest_clip_robust.encoding.dense.keypoints import find_points
 from pytest_clip_robust.encoding.dense.matching import DenseReader
 from pytest_clip_robust.encoding.dense.nearest import FeatureMap
-from pytest_clip_robust.encoding.dense.pairs import DRAWN
 from pytest_clip_robust.encoding.dense.resize import resize_for
+from pytest_clip_robust.encoding.dense.rows import DRAWN
 from pytest_clip_robust.encoding.dense.views import View, match_views, resized_intrinsics, view_points
 from pytest_clip_robust.encoding.encoder import Encoder
 from pytest_clip_robust.encoding.store.features import FeatureStore

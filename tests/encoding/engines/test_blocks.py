@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, LikelihoodJob, TextJob
-from pytest_clip_robust.encoding.engines.blocks import cut, in_order, part_of, samples_of
+from pytest_clip_robust.encoding.engines.base import AnswerJob, ImageJob, LikelihoodJob, TextJob, part_of, samples_of
+from pytest_clip_robust.encoding.engines.blocks import cut, in_order
 from pytest_clip_robust.encoding.engines.local import LocalEngine
 
 
