@@ -16,7 +16,7 @@ from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder, unlabelled_image_set
-from pytest_clip_robust.datasets.sources.arrow import table_images
+from pytest_clip_robust.datasets.sources.arrow import column_values, table_images
 from pytest_clip_robust.datasets.sources.listings import (
     ImageFinder,
     Listings,
@@ -146,7 +146,7 @@ def _from_table(entry: DataEntry, cache_dir: Path | None) -> _Listed:
             "or the listing with ?table="
         )
     rows = table_images(entry, opened)
-    values = list(table[column])
+    values = column_values(table, column)
     if column == "txt":  # in a tar, a file with one caption per line
         values = [text.split("\n") if isinstance(text, str) else text for text in values]
         values = [[line for line in lines if line.strip()] if isinstance(lines, list) else lines for lines in values]

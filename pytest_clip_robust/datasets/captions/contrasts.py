@@ -27,7 +27,7 @@ from pytest_clip_robust.datasets.entry import DataEntry, refuse_choice
 from pytest_clip_robust.datasets.images.image_set import ImageSet
 from pytest_clip_robust.datasets.images.loading import distinct_image_set, prepared_folder
 from pytest_clip_robust.datasets.images.reader import ImageReader
-from pytest_clip_robust.datasets.sources.arrow import Opened, table_images
+from pytest_clip_robust.datasets.sources.arrow import Opened, column_values, table_images
 from pytest_clip_robust.datasets.sources.listings import ImageFinder, Record, find_listings, image_of, read_records
 from pytest_clip_robust.datasets.sources.reading import open_table
 from pytest_clip_robust.datasets.sources.rows import Rows, file_rows
@@ -176,7 +176,7 @@ class _Chain:
 
 def _table_records(entry: DataEntry, table: Any) -> list[Record]:
     """Return the rows of a table without their images."""
-    columns = {name: list(table[name]) for name in caption_columns(table.features, entry.caption)}
+    columns = {name: column_values(table, name) for name in caption_columns(table.features, entry.caption)}
     if not columns:
         raise DataError(f"data set {entry.name!r}: no column holds captions; it has {', '.join(table.features)}")
     where = f"data set {entry.name!r}: row"

@@ -24,7 +24,7 @@ from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.loading import prepared_folder
 from pytest_clip_robust.datasets.questions.answers import Asked, read_answers
 from pytest_clip_robust.datasets.questions.question_set import Question, QuestionRows, checked_options
-from pytest_clip_robust.datasets.sources.arrow import Opened, table_images
+from pytest_clip_robust.datasets.sources.arrow import Opened, column_values, table_images
 from pytest_clip_robust.datasets.sources.listings import (
     ImageFinder,
     Listings,
@@ -157,7 +157,7 @@ def _columns(table: Any) -> dict[str, tuple[Any, str]]:
 
 
 def _values(table: Any, name: str) -> list[Any]:
-    values, feature = list(table[name]), table.features[name]
+    values, feature = column_values(table, name), table.features[name]
     names = getattr(feature, "names", None)
     return values if names is None else [None if value is None or value < 0 else names[value] for value in values]
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:
     columns = list(table.features)
     label = label_column(entry, columns, labelled=labelled)
     pictures = table_images(entry, opened)
-    labels = list(table[label]) if label else [entry.name] * len(table)
+    labels = column_values(table, label) if label else [entry.name] * len(table)
     empty = next((row for row, value in enumerate(labels) if value is None or value == -1), None)
     if empty is not None:
         raise DataError(f"data set {entry.name!r}: row {empty} of {entry.location} has no {label!r}")
@@ -116,15 +117,12 @@ def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:
     if names is None and opened.names_file is not None and isinstance(labels[0] if labels else "", int):
         names = read_text(opened.names_file, f"data set {entry.name!r}").rstrip().split("\n")
 
-    def values(column: str) -> list[Any]:
-        return list(table[column])
-
-    annotations, remarks = factor_columns(entry, columns, values)
+    annotations, remarks = factor_columns(entry, columns, partial(column_values, table))
     return replace(
         pictures,
         labels=labels,
         names=None if names is None else tuple(names),
-        textures=texture_names(entry, columns, values),
+        textures=texture_names(entry, columns, partial(column_values, table)),
         annotations=annotations,
         depth=table_depth(entry, opened),
         intrinsics=table_intrinsics(entry, table),
@@ -179,12 +177,18 @@ def table_intrinsics(entry: DataEntry, table: Any) -> NDArray[np.float32] | None
     if INTRINSICS not in table.features:
         return None
     try:
-        return np.array(list(table[INTRINSICS]), np.float32).reshape(-1, 3, 3)
+        return np.array(column_values(table, INTRINSICS), np.float32).reshape(-1, 3, 3)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"data set {entry.name!r}: column {INTRINSICS!r} does not have nine numbers per row; "
             "expected a 3 x 3 camera matrix"
         ) from error
+
+
+def column_values(table: Any, column: str) -> list[Any]:
+    """Return the values of a table's column; all at once, because row by row takes ten times as long."""
+    values: list[Any] = table[column][:]
+    return values
 
 
 def table_column(entry: DataEntry, table: Any, column: str) -> list[Any]:
@@ -193,7 +197,7 @@ def table_column(entry: DataEntry, table: Any, column: str) -> list[Any]:
     Raises:
         DataError: a row has no value.
     """
-    values = list(table[column])
+    values = column_values(table, column)
     if None in values:
         raise DataError(f"data set {entry.name!r}: row {values.index(None)} has no {column!r}")
     return values
@@ -223,7 +227,7 @@ def _holds_bytes(feature: Any) -> bool:
 
 def _sample_names(images: Any, image: str, opened: Opened) -> list[str]:
     if "__key__" in opened.table.features:
-        return list(opened.table["__key__"])
+        return column_values(opened.table, "__key__")
     paths = _field(images, image, "path")
     return [
         f"row {row}: {Path(path).name}" if path else f"row {row}" for row, path in zip(opened.rows, paths, strict=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_clip_robust.core.digest import digest
 from pytest_clip_robust.datasets.entry import DataEntry
-from pytest_clip_robust.datasets.sources.arrow import Opened, quiet_datasets
+from pytest_clip_robust.datasets.sources.arrow import Opened, column_values, quiet_datasets
 from pytest_clip_robust.datasets.sources.prepared import prepare
 from pytest_clip_robust.datasets.sources.rows import file_stamps
 from pytest_clip_robust.datasets.sources.splits import (
@@ -99,7 +99,7 @@ def _without_tool_samples(opened: Opened) -> Opened:
     """Leave out samples of a tar that are hidden files or those of tools."""
     if "__key__" not in opened.table.features:
         return opened
-    kept = [row for row, key in enumerate(opened.table["__key__"]) if not is_tool_path(key)]
+    kept = [row for row, key in enumerate(column_values(opened.table, "__key__")) if not is_tool_path(key)]
     return opened if len(kept) == len(opened.table) else opened.take(kept)
 
 
@@ -114,7 +114,7 @@ def _of_split(entry: DataEntry, opened: Opened, *, settled: bool) -> Opened:
             raise no_such_split(entry, f"neither file names nor a column {SPLIT!r} name splits")
         return opened
     feature = opened.table.features[SPLIT]
-    values = list(opened.table[SPLIT])
+    values = column_values(opened.table, SPLIT)
     if hasattr(feature, "int2str"):
         values = [None if value is None else feature.int2str(value) for value in values]
     kept = split_rows(entry, values, entry.location, settled=settled)

@@ -11,7 +11,13 @@ from pytest_clip_robust.datasets.correspondence.poses import as_pose, inverse
 from pytest_clip_robust.datasets.correspondence.view_set import DepthScale, PosedRows
 from pytest_clip_robust.datasets.entry import DataEntry
 from pytest_clip_robust.datasets.images.loading import prepared_folder
-from pytest_clip_robust.datasets.sources.arrow import table_column, table_depth, table_images, table_intrinsics
+from pytest_clip_robust.datasets.sources.arrow import (
+    column_values,
+    table_column,
+    table_depth,
+    table_images,
+    table_intrinsics,
+)
 from pytest_clip_robust.datasets.sources.columns import DEPTH, INTRINSICS
 from pytest_clip_robust.datasets.sources.reading import open_table
 from pytest_clip_robust.errors import DataError
@@ -40,7 +46,7 @@ def read_view_table(entry: DataEntry, cache_dir: Path | None) -> PosedRows:
     pictures = table_images(entry, opened)
     poses = [
         as_pose(value, f"data set {entry.name!r}: view {sample!r}")
-        for value, sample in zip(table[POSE], pictures.samples, strict=True)
+        for value, sample in zip(column_values(table, POSE), pictures.samples, strict=True)
     ]
     scenes = [str(scene) for scene in table_column(entry, table, SCENE)]
     label = entry.label or "label"
