@@ -61,6 +61,8 @@ def compile_tower(
 ) -> Tower:
     """Return `tower` compiled for batches of any size, after a trial on the (B, ...) `probe`, B >= 2.
 
+    Tokens (B, L) can have any length as well.
+
     `arithmetic` opens the contexts in which the tower will be called, such as autocast: the compiled code depends on
     them.
 
@@ -70,12 +72,15 @@ def compile_tower(
     quick: Tower = torch.compile(tower, backend=BACKEND)
     with torch.inference_mode(), arithmetic(), quiet():
         plain = tower(probe)
-        torch._dynamo.maybe_mark_dynamic(probe, 0)  # noqa: SLF001 - documented under this name
+        for dimension in (0, 1) if probe.ndim == 2 else (0,):
+            torch._dynamo.maybe_mark_dynamic(probe, dimension)  # noqa: SLF001 - documented under this name
         try:
             features = quick(probe)
         except Exception as error:  # compilers raise errors of many kinds
             raise CannotCompileError(f"{type(error).__name__}: {one_line(error, longest=160)}") from error
-    _check(features, plain, precision)
+    if not is_rounding(features, plain, precision):
+        distance = _distance(features, plain)
+        raise CannotCompileError(f"its features would change by a cosine distance of {distance:.1g}")
 
     def tower_compiled(inputs: torch.Tensor) -> torch.Tensor:
         with quiet():  # a new batch size may be compiled on first use
@@ -84,7 +89,10 @@ def compile_tower(
     return tower_compiled
 
 
-def _check(features: torch.Tensor, plain: torch.Tensor, precision: str) -> None:
-    distance = float((1 - torch.cosine_similarity(features.double(), plain.double())).max())
-    if not distance < TOLERANCE[precision]:
-        raise CannotCompileError(f"its features would change by a cosine distance of {distance:.1g}")
+def is_rounding(features: torch.Tensor, plain: torch.Tensor, precision: str) -> bool:
+    """Return whether (B, D) `features` differ from `plain` ones by rounding only, at this precision."""
+    return _distance(features, plain) < TOLERANCE[precision]
+
+
+def _distance(features: torch.Tensor, plain: torch.Tensor) -> float:
+    return float((1 - torch.cosine_similarity(features.double(), plain.double())).max())

@@ -150,7 +150,7 @@ def test_an_image_with_bad_depth_is_named(world):
 
 
 def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
-    from pytest_clip_robust.evaluation import corrupted_images
+    from pytest_clip_robust.corruptions import estimation
 
     asked = []
 
@@ -163,7 +163,7 @@ def test_depth_is_estimated_where_there_is_none(world, monkeypatch):
         def estimate(self, images):
             return [(world.path / "depth/red/red0.png").read_bytes() for _ in images]
 
-    monkeypatch.setattr(corrupted_images, "DepthEstimator", Slope)
+    monkeypatch.setattr(estimation, "DepthEstimator", Slope)
     text = (world.path / "p.toml").read_text().replace('depth = "depth"\n', "")
     (world.path / "p.toml").write_text(text + 'depth = "some/depth-model"\n')
     found, first = run(world, "-k", "test_accuracy")

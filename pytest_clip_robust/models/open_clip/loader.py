@@ -24,8 +24,9 @@ from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
+from pytest_clip_robust.models.open_clip.text_tower import TextTower, text_tower
 from pytest_clip_robust.models.parameters import StateDict
-from pytest_clip_robust.models.probes import PROBE_TEXTS
+from pytest_clip_robust.models.probes import PROBE_TEXTS, SHORT_TEXTS
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.system.quiet import quiet
@@ -45,7 +46,7 @@ class OpenClipEncoder:
         self.preprocess = image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False)
         self.preprocess_steps = split(self.preprocess)
         self._clip, self._tokenizer = clip, tokenizer
-        self._image_tower, self._text_tower = clip.encode_image, clip.encode_text
+        self._image_tower = clip.encode_image
         self._device, self._precision = torch.device(device), precision
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -58,9 +59,14 @@ class OpenClipEncoder:
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Turn B strings into (B, D) features, not normalised; texts longer than the context are truncated."""
+        tokens = self._text_tower.shorten(self._tokenizer(texts))
         with self._arithmetic():
-            features: torch.Tensor = self._text_tower(self._tokenizer(texts).to(self._device))
-        return features
+            return self._text_tower.encode(tokens.to(self._device))
+
+    @cached_property
+    def _text_tower(self) -> TextTower:
+        probe = self._tokenizer(list(SHORT_TEXTS))
+        return text_tower(self._clip, probe, precision=self._precision, arithmetic=self._arithmetic)
 
     def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, 3, H, W) RGB in [0, 1] into the (B, D, h, w) features of the last block: see `dense_encoder`.
@@ -83,13 +89,15 @@ class OpenClipEncoder:
     def compile(self) -> list[str]:
         """Compile both towers with torch.compile; return a note for each tower that cannot be compiled."""
         pixels = noise_pixels(self.preprocess).to(self._device, memory_format=torch.channels_last)
-        tokens = self._tokenizer(list(PROBE_TEXTS[:2])).to(self._device)
-        self._image_tower, self._text_tower, notes = compile_towers(
+        tower = self._text_tower
+        tokens = tower.shorten(self._tokenizer(list(PROBE_TEXTS[:2]))).to(self._device)
+        self._image_tower, encode, notes = compile_towers(
             (self._image_tower, pixels),
-            (self._text_tower, tokens),
+            (tower.encode, tokens),
             precision=self._precision,
             arithmetic=self._arithmetic,
         )
+        self._text_tower = tower._replace(encode=encode)
         return notes
 
     def _arithmetic(self) -> AbstractContextManager[None]:
