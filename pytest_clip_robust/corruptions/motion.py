@@ -139,6 +139,8 @@ def _close_cracks(seen: Tensor) -> Tensor:
 def _fill(seen: Tensor, sideways: Tensor) -> Tensor:
     """Fill pixels without a point, uncovered background and picture edges, from the farther side of the hole."""
     seen = _fill_rows(seen, sideways)
+    if bool((seen >= 0).all()):
+        return seen
     # Then along columns for all images, and along rows for the holes that are left.
     everywhere = torch.ones_like(sideways)
     seen = _fill_rows(seen.mT.contiguous(), everywhere).mT.contiguous()
