@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -86,4 +87,7 @@ def evaluate(
     )
     check_profile(run.profile)
     session = Session(run, uncaptured=nullcontext)
-    return EvaluatedModel(session.load(model), session)
+    evaluated = EvaluatedModel(session.load(model), session)
+    # A notebook has no end of the run; at the latest, this is called when Python ends.
+    weakref.finalize(evaluated, session.close)
+    return evaluated

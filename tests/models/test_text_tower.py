@@ -13,6 +13,7 @@ from torch import nn
 from transformers import BertConfig, RobertaConfig
 
 from pytest_clip_robust.models.open_clip.text_tower import text_tower
+from pytest_clip_robust.models.probes import PADDED_TEXTS
 
 CONTEXT, VOCABULARY, START, END = 16, 100, 98, 99
 TEXT = {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 64, "heads": 2, "layers": 2}
@@ -162,6 +163,11 @@ def test_the_model_itself_keeps_its_positions():
     assert clip.positional_embedding.shape[0] == len(clip.attn_mask) == CONTEXT
     assert isinstance(clip.positional_embedding, nn.Parameter)
     assert torch.equal(whole, clip.encode_text(tokens))
+
+
+def test_the_trial_of_a_model_with_few_positions_has_padding_as_well():
+    tokens = open_clip.SimpleTokenizer(context_length=CONTEXT)(list(PADDED_TEXTS))
+    assert int(tokens.argmax(dim=1).max()) < CONTEXT - 2
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
 import pytest
 
 from pytest_clip_robust import ClipRobustError, ConfigError, evaluate
+from pytest_clip_robust.models.known import releases
 from pytest_clip_robust.properties import accuracy, shift
 
 SPEC = "py:colour_clip:load_forgetful"
@@ -44,6 +46,16 @@ def test_a_notebook_encodes_nothing_that_a_run_has_encoded(world, monkeypatch):
 def test_data_can_be_given_without_a_profile(world):
     model = evaluate(SPEC, None, data=["mine=photos"], cache="cache", device="cpu", workers=0)
     assert len(model.zero_shot("mine")) == 120
+
+
+@pytest.mark.skipif(releases() is None, reason="a library that loads models is a working copy")
+def test_what_a_tokenizer_said_is_kept_when_the_model_is_not_used_any_more(world):
+    model = evaluate("showroom-clip", cache="cache", device="cpu", workers=0)
+    model.retrieval.captioned("showroom-captions")
+    del model
+    gc.collect()
+    (kept,) = (world.path / "cache" / "models").glob("*.texts.json")
+    assert json.loads(kept.read_text())["content"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from pytest_clip_robust.models.dense import dense_encoder
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.open_clip.text_tower import TextTower, text_tower
 from pytest_clip_robust.models.parameters import StateDict
-from pytest_clip_robust.models.probes import PROBE_TEXTS, SHORT_TEXTS
+from pytest_clip_robust.models.probes import PADDED_TEXTS, PROBE_TEXTS
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.models.splitting import split
 from pytest_clip_robust.system.quiet import quiet
@@ -65,7 +65,7 @@ class OpenClipEncoder:
 
     @cached_property
     def _text_tower(self) -> TextTower:
-        probe = self._tokenizer(list(SHORT_TEXTS))
+        probe = self._tokenizer(list(PADDED_TEXTS))
         return text_tower(self._clip, probe, precision=self._precision, arithmetic=self._arithmetic)
 
     def encode_dense(self, pixels: torch.Tensor) -> torch.Tensor:
