@@ -180,7 +180,10 @@ def _bytes_of(drawn: tuple[Counts, ...]) -> int:
     return sum(one.nbytes for one in drawn)
 
 
-@cached(LRUCache(DRAWS_KEPT, getsizeof=_bytes_of))
+_KEPT: LRUCache[Any, tuple[Counts, ...]] = LRUCache(DRAWS_KEPT, getsizeof=_bytes_of)
+
+
+@cached(_KEPT)
 def _kept(rows: tuple[bytes, ...], replicates: int) -> tuple[Counts, ...]:
     drawn = tuple(_drawn(rows, replicates))
     for one in drawn:

@@ -152,7 +152,7 @@ def test_statistics_of_the_same_scores_share_their_replicates(groups, monkeypatc
             for statistic in (roc.auroc, roc.false_positive_rate, roc.average_precision)
         ]
 
-    roc._kept.cache.clear()
+    roc._KEPT.clear()
     kept = intervals()
     assert len(draws) == 2
     monkeypatch.setattr(roc, "DRAWS_KEPT", 0)
