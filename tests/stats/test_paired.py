@@ -53,7 +53,8 @@ def test_mcnemar_is_statsmodels_exact_p_less_half_the_probability_of_the_observe
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mid_p_falls_with_every_lost_pair_and_is_at_most_the_exact_p(lost, gained):
     found, another = (paired.mcnemar(*of_pairs(lost=n, gained=gained)) for n in (lost, lost + 1))
-    assert another.p_worse < found.p_worse
+    # Near 1, where p-values are rounded to it, the other one is small and exact.
+    assert (another.p_worse, found.p_better) < (found.p_worse, another.p_better)
     assert found.p_worse <= binom.sf(lost - 1, lost + gained, 0.5)
 
 
