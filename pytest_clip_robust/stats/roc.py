@@ -126,8 +126,11 @@ def bootstrap_interval(
     Scores are pooled in cells, so the replicates are recentred on `value`, which is exact. Multinomial counts of cells
     take less time here than the blocks of `resampling` (FPR95 of 50,000 scores: 0.30 s against 0.45 s).
     """
-    shared, *drawn = _resampled(positives, replicates)
-    total = np.sum([statistic(shared, negatives) for negatives in drawn], axis=0)
+    drawn = iter(_resampled(positives, replicates))
+    shared = next(drawn)
+    total = np.zeros(replicates)
+    for negatives in drawn:
+        total += statistic(shared, negatives)
     if np.ptp(total) == 0:
         fewest = min(positives[0].positives.sum(), *(counted.negatives.sum() for counted in positives))
         return without_spread(value, float(fewest), bounds=(0.0, 1.0), level=level)

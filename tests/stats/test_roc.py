@@ -160,6 +160,26 @@ def test_statistics_of_the_same_scores_share_their_replicates(groups, monkeypatc
     assert len(draws) == 8
 
 
+def test_replicates_that_need_much_memory_are_used_one_after_the_other(monkeypatch):
+    rng = np.random.default_rng(3)
+    cells = roc.coarse_tallies(rng.normal(1, 1, 60), [rng.normal(0, 1, 20) for _ in range(3)])
+    events, drawn = [], roc._drawn
+
+    def noted(*given):
+        for one in drawn(*given):
+            events.append("drawn")
+            yield one
+
+    def statistic(positives, negatives):
+        events.append("used")
+        return roc.auroc(positives, negatives)
+
+    monkeypatch.setattr(roc, "_drawn", noted)
+    monkeypatch.setattr(roc, "DRAWS_KEPT", 0)
+    roc.bootstrap_interval(statistic, cells, value=0.5, replicates=50)
+    assert events == ["drawn", *["drawn", "used"] * 3]
+
+
 @given(SCORES, SCORES)
 def test_cells_keep_equal_scores_together_and_lose_none(positives, negatives):
     (cells,) = roc.coarse_tallies(positives, [negatives], cells=3)
