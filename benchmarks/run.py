@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -120,8 +119,9 @@ def _batch_costs(models: tuple[str, ...], repeats: int, *, plain: bool) -> list[
     from pytest_clip_robust.models.loading import load_unchecked
     from pytest_clip_robust.models.spec import ModelSpec
 
-    folding = mock.patch("pytest_clip_robust.models.lmm.loader.speed_up_convolutions") if plain else nullcontext()
-    with folding:
+    # The loader of multimodal models always folds.
+    loader = "pytest_clip_robust.models.lmm.loader.speed_up_convolutions"
+    with mock.patch(loader) if plain else contextlib.nullcontext():
         specs = map(ModelSpec.parse, models)
         loaded = [load_unchecked(one, device="cpu", precision="fp32", folded=not plain) for one in specs]
     clip, *lmms = (one.encoder for one in loaded)

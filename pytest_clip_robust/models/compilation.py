@@ -78,8 +78,8 @@ def compile_tower(
             features = quick(probe)
         except Exception as error:  # compilers raise errors of many kinds
             raise CannotCompileError(f"{type(error).__name__}: {one_line(error, longest=160)}") from error
-    if not is_rounding(features, plain, precision):
-        distance = _distance(features, plain)
+    distance = cosine_distance(features, plain)
+    if not distance < TOLERANCE[precision]:
         raise CannotCompileError(f"its features would change by a cosine distance of {distance:.1g}")
 
     def tower_compiled(inputs: torch.Tensor) -> torch.Tensor:
@@ -89,10 +89,6 @@ def compile_tower(
     return tower_compiled
 
 
-def is_rounding(features: torch.Tensor, plain: torch.Tensor, precision: str) -> bool:
-    """Return whether (B, D) `features` differ from `plain` ones by rounding only, at this precision."""
-    return _distance(features, plain) < TOLERANCE[precision]
-
-
-def _distance(features: torch.Tensor, plain: torch.Tensor) -> float:
+def cosine_distance(features: torch.Tensor, plain: torch.Tensor) -> float:
+    """Return the largest cosine distance between (B, D) `features` and `plain` ones; NaN if one is NaN."""
     return float((1 - torch.cosine_similarity(features.double(), plain.double())).max())

@@ -117,12 +117,13 @@ def arrow_rows(entry: DataEntry, opened: Opened, *, labelled: bool) -> Rows:
     if names is None and opened.names_file is not None and isinstance(labels[0] if labels else "", int):
         names = read_text(opened.names_file, f"data set {entry.name!r}").rstrip().split("\n")
 
-    annotations, remarks = factor_columns(entry, columns, partial(column_values, table))
+    values = partial(column_values, table)
+    annotations, remarks = factor_columns(entry, columns, values)
     return replace(
         pictures,
         labels=labels,
         names=None if names is None else tuple(names),
-        textures=texture_names(entry, columns, partial(column_values, table)),
+        textures=texture_names(entry, columns, values),
         annotations=annotations,
         depth=table_depth(entry, opened),
         intrinsics=table_intrinsics(entry, table),

@@ -18,7 +18,7 @@ from open_clip.transformer import TextTransformer
 from torch import nn
 from torch.func import functional_call
 
-from pytest_clip_robust.models.compilation import Tower, is_rounding
+from pytest_clip_robust.models.compilation import TOLERANCE, Tower, cosine_distance
 
 Ends = Callable[[torch.Tensor], torch.Tensor]
 """Returns for each of (B, L) tokens of B texts the position of the last one that the features depend on."""
@@ -39,12 +39,13 @@ def text_tower(
     The tokens of `shorten` are on the CPU. `arithmetic` opens the contexts in which the tower will be called.
     """
     whole = TextTower(lambda tokens: tokens, clip.encode_text)
-    ends = _ends(clip)
+    text = getattr(clip, "text", clip)
+    ends = _ends(text)
     if ends is None:
         return whole
     short = TextTower(
         lambda tokens: tokens[:, : int(ends(tokens).max()) + 1].contiguous(),
-        clip.encode_text if _is_hugging_face(clip) else _Short(clip),
+        clip.encode_text if type(text) is HFTextEncoder else _Short(clip, text),
     )
     device = clip.logit_scale.device
     try:
@@ -52,15 +53,15 @@ def text_tower(
             found, expected = (tower.encode(tower.shorten(probe).to(device)) for tower in (short, whole))
     except Exception:  # noqa: BLE001 - models raise errors of many kinds, and the checks of the model report them
         return whole
-    return short if is_rounding(found, expected, precision) else whole
+    return short if cosine_distance(found, expected) < TOLERANCE[precision] else whole
 
 
 class _Short:
     """A tower that is called with as many of its positions as there are tokens."""
 
-    def __init__(self, clip: Any) -> None:
-        self._module, self._text = _EncodesTexts(clip), getattr(clip, "text", clip)
-        self._name = "clip" if self._text is clip else "clip.text"
+    def __init__(self, clip: Any, text: Any) -> None:
+        self._module, self._text = _EncodesTexts(clip), text
+        self._name = "clip" if text is clip else "clip.text"
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         length = tokens.shape[1]
@@ -84,13 +85,12 @@ class _EncodesTexts(nn.Module):
         return features
 
 
-def _ends(clip: Any) -> Ends | None:
+def _ends(text: Any) -> Ends | None:
     """Return the function that finds the end of each text, or None if features depend on all tokens."""
-    text = getattr(clip, "text", clip)
     # Subclasses may use more of the tokens, as may towers that also return the features of each one.
     if type(text) not in {CLIP, TextTransformer, HFTextEncoder} or getattr(text, "output_tokens", False):
         return None
-    if _is_hugging_face(clip):
+    if type(text) is HFTextEncoder:
         padding = text.config.pad_token_id
         return lambda tokens: torch.where(tokens == padding, 0, torch.arange(tokens.shape[1])).amax(dim=1)
     if text.attn_mask is None or getattr(text, "cls_emb", None) is not None:
@@ -102,7 +102,3 @@ def _ends(clip: Any) -> Ends | None:
         "eos": lambda tokens: (tokens == eos).int().argmax(dim=1),
     }
     return found.get(pooling)
-
-
-def _is_hugging_face(clip: Any) -> bool:
-    return isinstance(getattr(clip, "text", clip), HFTextEncoder)
