@@ -227,10 +227,12 @@ def _is_plain(content: object, parameters: StateDict) -> bool:
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or not tensor.numel():
         return True
-    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot test types of 8 bits
-    return bool(wide.isfinite().all())
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot compare types of 8 bits
+    return all(
+        bool(one.isfinite()) for one in wide.aminmax()
+    )  # both are NaN if any is; a tenth of the time of isfinite
 
 
 def _low_precision(parameters: StateDict) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from pytest_clip_robust.errors import ModelError
-from pytest_clip_robust.models.checkpoint import content_digest, read_checkpoint
+from pytest_clip_robust.models.checkpoint import check_finite, content_digest, read_checkpoint
 
 WEIGHTS = {"visual.proj": torch.arange(6.0).reshape(2, 3), "logit_scale": torch.tensor(1.5)}
 
@@ -107,11 +107,23 @@ def test_text_in_place_of_a_checkpoint_ends_in_one_line(tmp_path, suffix):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_checkpoint_with_nan_names_the_parameter(tmp_path, bad):
     torch.save(WEIGHTS | {"ln.bias": torch.tensor([0.0, bad])}, tmp_path / "model.pt")
     with pytest.raises(ModelError, match=r"1 of 3 parameters are NaN or infinite, first 'ln\.bias'"):
         read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_one_bad_number_is_found_at_any_place(dtype, bad):
+    parameters = {"empty": torch.empty(0, 3), "largest": torch.full((9,), torch.finfo(dtype).max, dtype=dtype)}
+    check_finite(parameters, "it")
+    for shape, place in (((), ()), ((1000,), 0), ((1000,), 999), ((40, 30), (17, 4)), ((0x10001,), 0x10000)):
+        tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+        tensor[place] = bad
+        with pytest.raises(ModelError, match="it: 1 of 3 parameters are NaN or infinite, first 'bad'"):
+            check_finite(parameters | {"bad": tensor}, "it")
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, {"state_dict": {"a": 1}}])

@@ -10,12 +10,16 @@ program, as ``python -c`` would. The answers are two lines: the id of the proces
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
 import socket
 import sys
 import traceback
+
+import _pytest.config
+import PIL.Image
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -60,18 +64,32 @@ def main(address: str) -> None:
 
 
 def import_what_is_heavy() -> None:
-    import datasets  # noqa: F401
-    import pytest  # noqa: F401
-    import syrupy  # noqa: F401
-    import xdist.remote  # noqa: F401
-
-    import pytest_clip_robust.evaluation.model
-    import pytest_clip_robust.plugin.collector
-    import pytest_clip_robust.plugin.fixtures
-    import pytest_clip_robust.plugin.item_hooks
-    import pytest_clip_robust.plugin.parametrize
-    import pytest_clip_robust.plugin.rank_report  # noqa: F401
-    from pytest_clip_robust.properties import accuracy, shift  # noqa: F401
+    """Import what runs of pytest need; what is missing here is no error, but each run takes the time to import it."""
+    for module in _pytest.config.default_plugins:
+        importlib.import_module(f"_pytest.{module}")
+    for module in (
+        "datasets",
+        "pdb",
+        "pytest",
+        "syrupy",
+        "torch",
+        "xdist.looponfail",
+        "xdist.remote",
+        "pytest_clip_robust.encoding.engines.local",
+        "pytest_clip_robust.evaluation.model",
+        "pytest_clip_robust.models.custom",
+        "pytest_clip_robust.models.loading",
+        "pytest_clip_robust.plugin.collector",
+        "pytest_clip_robust.plugin.fixtures",
+        "pytest_clip_robust.plugin.hooks",
+        "pytest_clip_robust.plugin.item_hooks",
+        "pytest_clip_robust.plugin.parametrize",
+        "pytest_clip_robust.plugin.rank_report",
+        "pytest_clip_robust.properties.accuracy",
+        "pytest_clip_robust.properties.shift",
+    ):
+        importlib.import_module(module)
+    PIL.Image.init()
 
 
 def reap() -> None:

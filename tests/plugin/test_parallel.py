@@ -411,7 +411,7 @@ def test_without_xdist_a_run_is_what_it_was_and_its_hooks_stay_unread(bench):
         "import sys, pytest\n"
         "sys.modules.update(xdist=None, execnet=None)\n"
         f"code = pytest.main(['-p', 'syrupy', '-p', 'pytest_clip_robust.plugin.hooks', {MODEL!r}, {PROFILE!r}, '-q'])\n"
-        "print([name for name in sys.modules if name.startswith('pytest_clip_robust.scheduling')])\n"
+        "print([name for name in sys.modules if name.startswith('pytest_clip_robust.plugin.parallel')])\n"
         "sys.exit(code)\n"
     )
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

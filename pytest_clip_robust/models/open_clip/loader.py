@@ -23,6 +23,7 @@ from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import Checkpoint, read_checkpoint
 from pytest_clip_robust.models.compilation import compile_towers, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
+from pytest_clip_robust.models.initialisation import NoRandomNumbers
 from pytest_clip_robust.models.open_clip.recipe import Recipe, recipe_for
 from pytest_clip_robust.models.open_clip.text_tower import TextTower, text_tower
 from pytest_clip_robust.models.parameters import StateDict
@@ -153,14 +154,15 @@ def _fitted(recipe: Recipe, parameters: StateDict) -> Recipe:
 
 def _build(recipe: Recipe, spec: ModelSpec) -> Any:
     try:
-        return open_clip.create_model(
-            recipe.name,
-            load_weights=False,
-            pretrained_text=False,
-            precision="fp32",
-            force_preprocess_cfg=dict(recipe.preprocess),
-            **recipe.overrides,
-        )
+        with NoRandomNumbers():
+            return open_clip.create_model(
+                recipe.name,
+                load_weights=False,
+                pretrained_text=False,
+                precision="fp32",
+                force_preprocess_cfg=dict(recipe.preprocess),
+                **recipe.overrides,
+            )
     except Exception as error:  # timm and transformers raise errors of many kinds
         raise ModelError(f"model {spec.label}: open_clip cannot build {recipe.name}: {one_line(error)}") from error
 

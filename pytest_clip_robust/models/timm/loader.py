@@ -21,6 +21,7 @@ from pytest_clip_robust.models.built import BuiltModel
 from pytest_clip_robust.models.checkpoint import check_finite, read_checkpoint
 from pytest_clip_robust.models.compilation import CannotCompileError, Tower, compile_tower, noise_pixels
 from pytest_clip_robust.models.dense import dense_encoder
+from pytest_clip_robust.models.initialisation import NoRandomNumbers
 from pytest_clip_robust.models.parameters import StateDict
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.models.splitting import split
@@ -161,7 +162,7 @@ def _built(source: Source, parameters: StateDict, plain: Any, spec: ModelSpec) -
     where = f"model {spec.label}"
     try:
         overlay = {"state_dict": dict(parameters), "source": "", "num_classes": _count_classes(plain, parameters)}
-        with _nothing_left_out():
+        with _nothing_left_out(), NoRandomNumbers():
             model = timm.create_model(
                 source.name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=overlay["num_classes"]
             )
