@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from pathlib import Path
 
@@ -47,9 +48,21 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_finish():
-    """Leave what was imported out of garbage collection: every full one would visit more than a million objects."""
+def pytest_collection_finish(session):
+    """Keep what was imported from slowing every test: a million objects in collections, hundreds of torch's loggers."""
     gc.freeze()
+    session.config.pluginmanager.unregister(name="logging-plugin")
+
+
+@pytest.fixture
+def logged():
+    """The messages that reach the root logger, as `caplog` has them, which needs pytest's plugin."""
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger().addHandler(handler)
+    yield messages
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

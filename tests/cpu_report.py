@@ -22,6 +22,11 @@ class CpuReport:
         self.spent = Counter()
         self.before = used()
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self):
+        """Begin after the collection, which is no test's."""
+        self.before = used()
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):
         """Note in each report what its setup, call or teardown cost; xdist sends the note along."""

@@ -151,10 +151,11 @@ def paired_t(before: Floats, after: Floats, *, direction: Direction = "higher") 
     if n < FEWEST_FOR_SKEWNESS or np.ptp(change) <= ROUNDING * np.abs(change).max():
         return found
     gains = change if direction == "higher" else -change
+    student, skewness = float(gains.mean() / gains.std(ddof=1)) * n**0.5, float(skew(gains, bias=False))
     return replace(
         found,
-        p_worse=max(found.p_worse, _skewed_tail(-gains)),
-        p_better=max(found.p_better, _skewed_tail(gains)),
+        p_worse=max(found.p_worse, _skewed_tail(-student, -skewness, n)),
+        p_better=max(found.p_better, _skewed_tail(student, skewness, n)),
         method="paired t, skewness-corrected",
     )
 
@@ -258,11 +259,9 @@ def _from_error(difference: float, error: float, *, freedom: float, direction: D
     )
 
 
-def _skewed_tail(losses: Floats) -> float:
-    """Return the one-sided p-value of a mean above 0, by Hall's transformation of Student's t."""
-    n = len(losses)
-    student = float(losses.mean() / losses.std(ddof=1)) * n**0.5
-    skewness, error = float(skew(losses, bias=False)), (6 / n) ** 0.5
+def _skewed_tail(student: float, skewness: float, n: int) -> float:
+    """Return the one-sided p-value of a mean above 0 of n values, by Hall's transformation of Student's t."""
+    error = (6 / n) ** 0.5
     # Only a long tail of gains, which these samples may have missed, makes a loss look more certain than it is.
     if skewness < -error:
         skewness = SKEWNESS_FACTOR * skewness - error

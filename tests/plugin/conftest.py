@@ -164,6 +164,13 @@ def painted(per_class: int, brightness: float, seed: int) -> dict[tuple[str, int
 
 
 @pytest.fixture
+def pytester(pytester, monkeypatch):
+    """Runs inside do not visit torch's hundreds of loggers in each phase of each test."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:logging")
+    return pytester
+
+
+@pytest.fixture
 def colours(pytester, monkeypatch):
     """A folder with the colour world: model, photos, profile and one suite of one test."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(pytester.path / "hf"))

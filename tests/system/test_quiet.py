@@ -8,7 +8,7 @@ import pytest
 from pytest_clip_robust.system.quiet import quiet
 
 
-def test_warnings_and_log_lines_below_errors_are_silent_inside_alone(caplog):
+def test_warnings_and_log_lines_below_errors_are_silent_inside_alone(logged):
     log = logging.getLogger("library")
     with quiet():
         with quiet():
@@ -18,12 +18,12 @@ def test_warnings_and_log_lines_below_errors_are_silent_inside_alone(caplog):
         log.error("an error")
         warnings.warn("after inner", stacklevel=1)
     log.warning("outside")
-    assert caplog.messages == ["an error", "outside"]
+    assert logged == ["an error", "outside"]
     with pytest.warns(UserWarning, match="outside"):
         warnings.warn("outside", stacklevel=1)
 
 
-def test_it_ends_with_an_error_inside_and_keeps_a_stricter_level_of_the_user(caplog):
+def test_it_ends_with_an_error_inside_and_keeps_a_stricter_level_of_the_user(logged):
     log = logging.getLogger("library")
     with pytest.raises(KeyError), quiet():
         raise KeyError
@@ -35,4 +35,4 @@ def test_it_ends_with_an_error_inside_and_keeps_a_stricter_level_of_the_user(cap
         log.error("behind")
     finally:
         logging.disable(logging.NOTSET)
-    assert caplog.messages == ["heard"]
+    assert logged == ["heard"]
