@@ -1,12 +1,12 @@
-"""Benchmark of zero-shot tasks: several prompt sets on one set of images, compared with CLIP_benchmark.
+"""Benchmark of zero-shot tasks on one set of images, compared with CLIP_benchmark and mteb (MIEB).
 
-    pip install clip-benchmark        (or in another environment: --theirs /path/to/its/python)
-    python benchmarks/zero_shot.py
+    pip install clip-benchmark mteb   (or in another environment: --theirs /path/to/its/python)
+    python benchmarks/zero_shot.py [--repeats 5]
 
-A task is the accuracy on the showroom's ID images with one prompt set; first five tasks are timed, then one. Ours is a
-run of pytest that starts with an empty store, theirs is a run of `clip_benchmark eval` on the same files and weights.
-Both are whole commands in fp32 with the same number of loader processes and threads, and they alternate. The benchmark
-fails unless both give the same accuracies.
+A task is the accuracy of the showroom's model on the showroom's ID images with one prompt set. The first row has five
+prompt sets of up to 80 templates; mteb has one text per class, so that the others have five single templates, and one.
+Each way is a whole command with the same files and weights in fp32, and the ways alternate. CLIP_benchmark gets as many
+loader processes as this package. The benchmark fails unless all accuracies are equal.
 """
 
 from __future__ import annotations
@@ -19,59 +19,137 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from run import machine, run, timed
 
-PROMPTS = ("photo", "name", "simple-7", "showroom", "openai-80")
+from pytest_clip_robust.prompts.templates import PromptSet, prompt_set
+
 MODEL = "showroom-clip"
 LOADERS = 2
-TARGET = 5.0
+SINGLE = {
+    "photo": "a photo of a {}.",
+    "name": "{}",
+    "picture": "a picture of a {}.",
+    "good": "a good photo of a {}.",
+    "one": "a photo of one {}.",
+}
+ROWS: dict[str, tuple[PromptSet, ...]] = {
+    "five prompt sets": tuple(map(prompt_set, ("photo", "name", "simple-7", "showroom", "openai-80"))),
+    "five templates": tuple(PromptSet(name, (template,)) for name, template in SINGLE.items()),
+    "one template": (PromptSet("photo", (SINGLE["photo"],)),),
+}
 
 SUITE = """
 import pytest
 from pytest_clip_robust.properties import accuracy
-from pytest_clip_robust.prompts.templates import prompt_set
+from pytest_clip_robust.prompts.templates import PromptSet
 
 @pytest.mark.clip_role("id")
-@pytest.mark.parametrize("prompts", {prompts})
+@pytest.mark.parametrize("prompts", {prompts}, ids=lambda prompts: prompts.name)
 def test_accuracy(model, dataset, prompts, gate):
-    gate(accuracy.top_k(model.zero_shot(dataset, prompts=prompt_set(prompts)), k=1))
+    gate(accuracy.top_k(model.zero_shot(dataset, prompts=prompts), k=1))
+"""
+
+MTEB = """
+import json, sys
+from pathlib import Path
+from unittest import mock
+import datasets, mteb, open_clip
+from mteb.abstasks.zeroshot_classification import AbsTaskZeroShotClassification
+from mteb.models.model_implementations.openclip_models import openclip_loader
+
+model, images, tasks, out = sys.argv[1:]
+create, tokenizer = open_clip.create_model_and_transforms, open_clip.get_tokenizer
+with mock.patch.multiple(  # its loader puts "hf-hub:" before every name
+    open_clip,
+    create_model_and_transforms=lambda _, device: create(model, device=device),
+    get_tokenizer=lambda _: tokenizer(model),
+):
+    wrapped = openclip_loader(model, revision="1", device="cpu")
+wrapped.mteb_model_meta = mteb.get_model_meta("laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
+
+
+def metadata_of(name):
+    return mteb.TaskMetadata(
+        name=name, description=name, dataset={"path": "local", "revision": "1"}, type="ZeroShotClassification",
+        category="i2t", modalities=["image", "text"], eval_splits=["test"], eval_langs=["eng-Latn"],
+        main_score="accuracy",
+    )
+
+
+class Photographs(AbsTaskZeroShotClassification):
+    def load_data(self, **_):
+        files = sorted(Path(images).glob("*/*"))
+        names = sorted({file.parent.name for file in files})
+        columns = {"image": list(map(str, files)), "label": [names.index(file.parent.name) for file in files]}
+        self.dataset = datasets.DatasetDict(
+            test=datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+        )
+        self.data_loaded = True
+
+    def get_candidate_labels(self):
+        return self.texts
+
+
+options = {"batch_size": 64, "show_progress_bar": False}
+found = {}
+for name, texts in json.loads(tasks).items():
+    task = type(name, (Photographs,), {"metadata": metadata_of(name), "texts": texts})()
+    result = mteb.evaluate(wrapped, task, cache=None, encode_kwargs=options, co2_tracker=False)
+    found[name] = result.task_results[0].scores["test"][0]["accuracy"]
+Path(out).write_text(json.dumps(found))
 """
 
 
 def main() -> None:
-    """Print one row for five tasks and one row for a single task."""
+    """Print a table of the three rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each of the two (default: 3)")
-    parser.add_argument("--theirs", default=sys.executable, help="Python with CLIP_benchmark (default: this Python)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each way in each row (default: 3)")
+    parser.add_argument(
+        "--theirs", default=sys.executable, help="Python with the other packages (default: this Python)"
+    )
     options = parser.parse_args()
-    version = their_version(options.theirs)
-    print(f"{machine(MODEL)}; CLIP_benchmark {version}\n")
-    print("| tasks | target | theirs / ours | theirs | ours | accuracies |\n|---|---|---|---|---|---|")
+    versions = ", ".join(f"{name} {their_version(options.theirs, name)}" for name in ("clip-benchmark", "mteb"))
+    print(f"{machine(MODEL)}; {versions}; medians of {options.repeats}\n")
+    print("| tasks | this package | CLIP_benchmark | mteb | accuracies |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = write_images(folder)
-        for prompts in (PROMPTS, ("simple-7",)):
+        count = write_images(folder)
+        for what, prompts in ROWS.items():
             write_tasks(folder, prompts)
-            times = []
-            for _ in range(options.repeats):
-                ours = timed(lambda: run(our_command(folder), cwd=folder))
-                theirs = timed(lambda: run(their_command(options.theirs, folder, prompts), cwd=folder))  # noqa: B023
-                times.append((theirs / ours, theirs, ours))
-                accuracies = compare(folder, prompts)
-            ratio, theirs, ours = (statistics.median(column) for column in zip(*times, strict=True))
-            target = f">= {TARGET:g}" if len(prompts) == len(PROMPTS) else ""
-            what, shown = f"{len(prompts)} on {images} images", ", ".join(f"{value:.4f}" for value in accuracies)
-            print(f"| {what} | {target} | {ratio:.1f} | {theirs:.1f} s | {ours:.1f} s | {shown} |", flush=True)
+            print(f"| {what}, {count} images | {row(folder, options, prompts)} |", flush=True)
 
 
-def their_version(python: str) -> str:
-    """Return the version of CLIP_benchmark in an environment; exit if it is not installed."""
-    command = [python, "-c", "import importlib.metadata as m; print(m.version('clip-benchmark'))"]
+def row(folder: Path, options: argparse.Namespace, prompts: tuple[PromptSet, ...]) -> str:
+    """Run each way several times in turn, and return the cells; exit unless the accuracies agree."""
+    ways: dict[str, Callable[[], list[str]]] = {
+        "ours": partial(our_command, folder),
+        "CLIP_benchmark": partial(clip_benchmark_command, options.theirs, folder, prompts),
+    }
+    if all(len(one.templates) == 1 for one in prompts):
+        ways["mteb"] = partial(mteb_command, options.theirs, folder, prompts)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(options.repeats):
+        for way, command in ways.items():
+            seconds[way].append(timed(partial(run, command(), cwd=folder)))
+    accuracies = compare(folder, prompts)
+    ours = statistics.median(seconds["ours"])
+    cells = [f"{ours:.1f} s"]
+    for way in ("CLIP_benchmark", "mteb"):
+        middle = statistics.median(seconds.get(way, [0.0]))
+        cells.append(f"{middle:.1f} s ({middle / ours:.1f})" if middle else "has one text per class")
+    return " | ".join([*cells, ", ".join(f"{value:.4f}" for value in accuracies)])
+
+
+def their_version(python: str, name: str) -> str:
+    """Return the version of a package in an environment; exit if it is not installed."""
+    command = [python, "-c", f"import importlib.metadata as m; print(m.version({name!r}))"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{python} has no CLIP_benchmark: pip install clip-benchmark, or name a Python that has it (--theirs)")
+        sys.exit(f"{python} has no {name}: pip install {name}, or name a Python that has it (--theirs)")
     return done.stdout.strip()
 
 
@@ -102,19 +180,17 @@ def write_images(folder: Path) -> int:
     return len(table)
 
 
-def write_tasks(folder: Path, prompts: tuple[str, ...]) -> None:
+def write_tasks(folder: Path, prompts: tuple[PromptSet, ...]) -> None:
     """Write the suite for pytest and the task folders for CLIP_benchmark."""
-    from pytest_clip_robust.prompts.templates import prompt_set
-
     (folder / "test_tasks.py").write_text(SUITE.format(prompts=list(prompts)))
     (folder / "pytest.ini").write_text("[pytest]\n")
-    for name in prompts:
-        task = folder / "wds" / name
+    for one in prompts:
+        task = folder / "wds" / one.name
         task.mkdir(parents=True, exist_ok=True)
         if not (task / "test").exists():
             (task / "test").symlink_to(folder / "shards")
         (task / "classnames.txt").write_text((folder / "classnames.txt").read_text())
-        templates = [template.replace("{}", "{c}") for template in prompt_set(name).templates]
+        templates = [template.replace("{}", "{c}") for template in one.templates]
         (task / "zeroshot_classification_templates.txt").write_text("\n".join(templates))
 
 
@@ -128,28 +204,49 @@ def our_command(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def their_command(python: str, folder: Path, prompts: tuple[str, ...]) -> list[str]:
-    """Return the CLIP_benchmark command that evaluates the same tasks in one process."""
+def their_model() -> str:
+    """Return the name of the showroom's model in open_clip."""
     from pytest_clip_robust.showroom import model_folder
 
-    model = f"local-dir:{model_folder(MODEL)}"
+    return f"local-dir:{model_folder(MODEL)}"
+
+
+def clip_benchmark_command(python: str, folder: Path, prompts: tuple[PromptSet, ...]) -> list[str]:
+    """Return the CLIP_benchmark command that evaluates the same tasks in one process."""
     return [
-        python, "-c", "from clip_benchmark.cli import main; main()", "eval", "--model", model, "--pretrained", "",
-        "--no_amp", "--num_workers", str(LOADERS), "--quiet", "--output", "theirs_{dataset}.json",
+        python, "-c", "from clip_benchmark.cli import main; main()", "eval", "--model", their_model(),
+        "--pretrained", "", "--no_amp", "--num_workers", str(LOADERS), "--quiet", "--output", "theirs_{dataset}.json",
         "--dataset_root", f"{folder}/wds/{{dataset}}", "--task", "zeroshot_classification",
-        "--dataset", *(f"wds/{name}" for name in prompts),
+        "--dataset", *(f"wds/{one.name}" for one in prompts),
     ]  # fmt: skip
 
 
-def compare(folder: Path, prompts: tuple[str, ...]) -> list[float]:
+def mteb_command(python: str, folder: Path, prompts: tuple[PromptSet, ...]) -> list[str]:
+    """Return the command of a program that evaluates the same tasks with mteb's own model and task classes."""
+    names = (folder / "classnames.txt").read_text().splitlines()
+    tasks = json.dumps({one.name: one.texts(names) for one in prompts})
+    return [python, "-W", "ignore", "-c", MTEB, their_model(), str(folder / "images"), tasks, "mteb.json"]
+
+
+def compare(folder: Path, prompts: tuple[PromptSet, ...]) -> list[float]:
     """Return the accuracies of the last runs; exit if ours and theirs differ."""
     gates = json.loads((folder / "ours" / "report.json").read_text())["gates"]
-    ours = {name: next(gate["value"] for gate in gates if gate["test"].endswith(f"-{name}]")) for name in prompts}
-    theirs = {name: json.loads((folder / f"theirs_{name}.json").read_text())["metrics"]["acc1"] for name in prompts}
-    for name in prompts:
-        if abs(ours[name] - theirs[name]) > 1e-9:
-            sys.exit(f"accuracy with the prompts {name!r}: {ours[name]} here, {theirs[name]} in CLIP_benchmark")
-    return [ours[name] for name in prompts]
+    ours = {
+        one.name: next(gate["value"] for gate in gates if gate["test"].endswith(f"-{one.name}]")) for one in prompts
+    }
+    theirs = {
+        "CLIP_benchmark": {
+            name: json.loads((folder / f"theirs_{name}.json").read_text())["metrics"]["acc1"] for name in ours
+        }
+    }
+    if (folder / "mteb.json").exists():
+        theirs["mteb"] = json.loads((folder / "mteb.json").read_text())
+        (folder / "mteb.json").unlink()
+    for way, found in theirs.items():
+        for name, value in ours.items():
+            if abs(value - found[name]) > 1e-9:
+                sys.exit(f"accuracy with the prompts {name!r}: {value} here, {found[name]} in {way}")
+    return list(ours.values())
 
 
 if __name__ == "__main__":
