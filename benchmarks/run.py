@@ -21,7 +21,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 
 ARCHITECTURE = "ViT-B-32"
 CLASSES = 40
@@ -119,11 +118,8 @@ def _batch_costs(models: tuple[str, ...], repeats: int, *, plain: bool) -> list[
     from pytest_clip_robust.models.loading import load_unchecked
     from pytest_clip_robust.models.spec import ModelSpec
 
-    # The loader of multimodal models always folds.
-    loader = "pytest_clip_robust.models.lmm.loader.speed_up_convolutions"
-    with mock.patch(loader) if plain else contextlib.nullcontext():
-        specs = map(ModelSpec.parse, models)
-        loaded = [load_unchecked(one, device="cpu", precision="fp32", folded=not plain) for one in specs]
+    specs = map(ModelSpec.parse, models)
+    loaded = [load_unchecked(one, device="cpu", precision="fp32", folded=not plain) for one in specs]
     clip, *lmms = (one.encoder for one in loaded)
     pixels = torch.stack([clip.preprocess(noise_image())] * 16)
     texts = [f"a photo of {i} things on a table" for i in range(16)]

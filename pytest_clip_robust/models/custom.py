@@ -47,7 +47,14 @@ CONVERSIONS: dict[str, Callable[[str], Any]] = {
 EXPECTED = {"bool": "true or false", "int": "a whole number", "float": "a number", "Path": "a path"}
 
 
-def load_custom(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+def load_custom(
+    spec: ModelSpec,
+    *,
+    device: str,
+    precision: str,
+    compiled: bool = False,
+    folded: bool = True,  # noqa: ARG001 - the factory's own layers stay
+) -> LoadedModel:
     """Call the factory and check the encoder that it returns.
 
     The factory is passed the arguments of the spec, and `device`, `precision` and `compiled` if it has parameters of

@@ -90,7 +90,7 @@ class ClassifierPack(FeaturePack):
         return logits
 
 
-def load_features(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:  # noqa: ARG001 - nothing is computed
+def load_features(spec: ModelSpec, **_not_used: object) -> LoadedModel:
     """Read the pack that `spec` names, a folder or one of the showroom; every file is checked against its digest.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from pytest_clip_robust.models.card.reading import card_for
 from pytest_clip_robust.models.protocols import LoadedModel
@@ -17,7 +17,9 @@ from pytest_clip_robust.system.quiet import quiet
 class Loader(Protocol):
     """The function that a kind of model names in `KINDS`."""
 
-    def __call__(self, spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+    def __call__(
+        self, spec: ModelSpec, *, device: str, precision: str, compiled: bool = False, folded: bool = True
+    ) -> LoadedModel:
         """Load the model that `spec` names on `device`."""
 
 
@@ -44,8 +46,7 @@ def load_unchecked(
     """
     if device == "cpu":
         keep_freed_memory()
-    kept: dict[str, Any] = {"folded": False} if not folded and KINDS[spec.kind].builder else {}
-    return _loader(spec)(spec, device=device, precision=precision, compiled=compiled, **kept)
+    return _loader(spec)(spec, device=device, precision=precision, compiled=compiled, folded=folded)
 
 
 def _loader(spec: ModelSpec) -> Loader:

@@ -65,7 +65,7 @@ class SavedPredictions:
     classes: str | Sequence[str] | None = None
 
 
-def load_predictions(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:  # noqa: ARG001 - nothing is computed
+def load_predictions(spec: ModelSpec, **_not_used: object) -> LoadedModel:
     """Read the file that `spec` names.
 
     Raises:

@@ -35,7 +35,7 @@ class Kind:
     """One kind of model spec: ``PREFIX:NAME[@WEIGHTS][?OPTION=VALUE&...]``.
 
     loader: ``"module:function"``, imported when the first model of this kind is loaded. The function takes the spec
-        and the keywords `device`, `precision` and `compiled`, and returns a `LoadedModel`.
+        and the keywords `device`, `precision`, `compiled` and `folded`, and returns a `LoadedModel`.
     form: how to write such a spec, for error messages. name: what NAME must match.
     takes_weights: whether ``@WEIGHTS`` can follow the name.
     options: the options that can follow; None permits every option.

@@ -14,7 +14,7 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from pytest_clip_robust.models.convolutions import PadsInside, speed_up_convolutions
-from pytest_clip_robust.models.loading import load_model
+from pytest_clip_robust.models.loading import load_model, load_unchecked
 from pytest_clip_robust.models.spec import ModelSpec
 
 PIXELS = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -154,6 +154,15 @@ def test_half_precision_is_left_as_it_is():
 @pytest.mark.parametrize("name", ["showroom-clip", "lmm:showroom-lmm"])
 def test_models_of_a_run_are_folded_and_keep_their_card(name):
     loaded = load_model(ModelSpec.parse(name), device="cpu", precision="fp32")
-    module = loaded.encoder._clip if name == "showroom-clip" else loaded.encoder._passes._model
-    assert norms(module) == 0
+    assert norms(module_of(loaded)) == 0
     assert loaded.card.parameters > 4_000_000
+
+
+@pytest.mark.parametrize("name", ["showroom-clip", "lmm:showroom-lmm"])
+def test_models_that_are_checked_keep_their_own_layers(name):
+    loaded = load_unchecked(ModelSpec.parse(name), device="cpu", precision="fp32", folded=False)
+    assert norms(module_of(loaded)) > 40
+
+
+def module_of(loaded):
+    return loaded.encoder._clip if loaded.spec.name == "showroom-clip" else loaded.encoder._passes._model

@@ -52,13 +52,15 @@ NOT_PROCESSING = VOLATILE | {"tokenizer", "chat_template", "tokenizer_class", "t
 """Entries of a processor's settings that say where it came from, or that have a digest of their own."""
 
 
-def load_multimodal(spec: ModelSpec, *, device: str, precision: str, compiled: bool = False) -> LoadedModel:
+def load_multimodal(
+    spec: ModelSpec, *, device: str, precision: str, compiled: bool = False, folded: bool = True
+) -> LoadedModel:
     """Load the model of a folder, of a repository of the hub, or of the showroom, as a model of a run.
 
     Raises:
         ModelError: see `load_lmm`.
     """
-    model = load_lmm(spec, device=device, precision=precision)
+    model = load_lmm(spec, device=device, precision=precision, folded=folded)
     notes = [*model.notes, *([f"its tower is {model.tower}, says {model.stated}"] if model.tower else [])]
     if compiled:
         notes.append("torch.compile is not used for large multimodal models")
@@ -81,6 +83,7 @@ def load_lmm(
     device: str,
     precision: str,
     memory: int | None = None,
+    folded: bool = True,
     notice: Notice = log_notice,
 ) -> MultimodalModel:
     """Load the model that ``lmm:...`` names, and ask it about two images.
@@ -88,6 +91,7 @@ def load_lmm(
     precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, the type of the parameters: 7 billion of them need 26 GiB at fp32
         and 13 GiB at the others.
     memory: for the caches of one pass, in bytes; by default 1 GiB on the CPU and 4 GiB on other devices.
+    folded: whether a convolutional tower is made faster, which replaces layers: see `speed_up_convolutions`.
     notice: gets a line if a fast way is not used because it does not give what whole passes give.
 
     Raises:
@@ -118,7 +122,8 @@ def load_lmm(
             notes=notes,
             notice=notice,
         )
-        speed_up_convolutions(module, partial(model.next_token, noise_image(), QUESTION), precision=precision)
+        if folded:
+            speed_up_convolutions(module, partial(model.next_token, noise_image(), QUESTION), precision=precision)
         model.check([noise_image(), Image.new("RGB", (64, 48), "navy")], QUESTION)
     return model
 
