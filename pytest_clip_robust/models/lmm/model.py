@@ -181,15 +181,17 @@ class MultimodalModel:
         """
         return self._passes.prefix(self._tensors([self._wording.ask(question).border], [image])).scores[0]
 
-    def check(self, images: Sequence[Image.Image], question: str) -> None:
+    def check(self, images: Sequence[Image.Image], question: str, *, scores: torch.Tensor | None = None) -> None:
         """Check that two images can be asked about, that answers depend on the image, and a question on no answer.
+
+        scores: what `next_token` returns for the first image, if it is known.
 
         Raises:
             ModelError: the passes fail, or one of this does not hold.
         """
         asked = self._wording.ask(question)
         first, second = (self._tensors([asked.border], [image]) for image in images)
-        scores = self._passes.prefix(first).scores[0]
+        scores = self._passes.prefix(first).scores[0] if scores is None else scores
         if torch.equal(scores, self._passes.prefix(second).scores[0]):
             raise ModelError(
                 f"{self._where}: two different images have exactly the same answer, so the image does not reach the "

@@ -20,6 +20,7 @@ from pytest_clip_robust.models import memory
 from pytest_clip_robust.models.hugging_face import folder as folder_module
 from pytest_clip_robust.models.lmm.families import FAMILIES
 from pytest_clip_robust.models.lmm.loader import _settings, load_lmm
+from pytest_clip_robust.models.lmm.passes import Passes
 from pytest_clip_robust.models.spec import ModelSpec
 from pytest_clip_robust.system.hub import HubError
 
@@ -400,3 +401,12 @@ def test_a_repository_that_is_not_there_is_refused(repository):
 def test_a_folder_has_no_revisions(folder_of):
     with pytest.raises(ModelError, match=r"a folder has no revisions; remove \?revision=v2"):
         load(folder_of("llava"), revision="v2")
+
+
+@pytest.mark.parametrize(("folded", "count"), [(True, 3), (False, 2)])
+def test_images_that_a_loaded_model_is_tried_with_are_passed_once(monkeypatch, folded, count):
+    """Folding compares the model before and after, and the checks ask the model that it left about another image."""
+    passed, prefix = [], Passes.prefix
+    monkeypatch.setattr(Passes, "prefix", lambda self, inputs: passed.append(inputs) or prefix(self, inputs))
+    load("showroom-lmm", folded=folded)
+    assert len(passed) == count
