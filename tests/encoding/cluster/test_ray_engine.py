@@ -30,6 +30,9 @@ pytestmark = [
 ]
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+STARTED = []
+"""All nodes, so that they stay. From Python 3.13 on, multiprocessing clears the exit handlers of a forked process; where
+nothing but these refers to Ray's nodes, that destroys them, which crashes the process."""
 SETTINGS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
 
 
@@ -47,6 +50,7 @@ def cluster():
         nodes = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": SETTINGS})
         try:
             nodes.second = nodes.add_node(**NODE)
+            STARTED.extend((nodes.head_node, nodes.second))
             ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
             yield nodes
         finally:
