@@ -31,7 +31,7 @@ pytestmark = [
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
 STARTED = []
-"""All nodes, so that they stay. From Python 3.13 on, multiprocessing clears the exit handlers of a forked process; where
+"""All nodes, so that they stay. From Python 3.13 on, multiprocessing clears the exit handlers of a forked process; if
 nothing but these refers to Ray's nodes, that destroys them, which crashes the process."""
 SETTINGS = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
 
