@@ -51,7 +51,8 @@ def pytest_configure(config):
 def pytest_collection_finish(session):
     """Keep what was imported from slowing every test: a million objects in collections, hundreds of torch's loggers."""
     gc.freeze()
-    session.config.pluginmanager.unregister(name="logging-plugin")
+    if session.config.pluginmanager.has_plugin("logging-plugin"):
+        session.config.pluginmanager.unregister(name="logging-plugin")
 
 
 @pytest.fixture

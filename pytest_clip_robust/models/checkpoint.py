@@ -230,9 +230,8 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot compare types of 8 bits
-    return all(
-        bool(one.isfinite()) for one in wide.aminmax()
-    )  # both are NaN if any is; a tenth of the time of isfinite
+    # Both are NaN if any value is. They take a tenth of the time of isfinite.
+    return all(bool(one.isfinite()) for one in wide.aminmax())
 
 
 def _low_precision(parameters: StateDict) -> list[str]:
