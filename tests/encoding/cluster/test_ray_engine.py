@@ -172,9 +172,10 @@ def test_a_model_that_differs_on_a_node_is_refused_by_its_digest(engine, folder,
         (folder / "identity.txt").write_text("first")
 
 
-def test_a_cluster_without_room_is_an_error_and_no_endless_wait(engine, model, tmp_path, image_set, png):
+def test_a_cluster_without_room_is_an_error_and_no_endless_wait(engine, model, folder, tmp_path, image_set, png):
     from pytest_clip_robust.encoding.cluster.engine import RayEngine
 
+    encode_on_both_nodes(engine, job_of(model, image_set([png(seed) for seed in range(150)])), folder)
     assert len(engine._pool._ready) == 2, "they take both CPUs"
     crowded = RayEngine(start_seconds=1.5)
     try:
