@@ -135,7 +135,7 @@ def row(folder: Path, options: argparse.Namespace, prompts: tuple[PromptSet, ...
     for _ in range(options.repeats):
         for way, command in ways.items():
             seconds[way].append(timed(partial(run, command(), cwd=folder)))
-    accuracies = compare(folder, prompts)
+        accuracies = compare(folder, prompts)
     ours = statistics.median(seconds["ours"])
     cells = [f"{ours:.1f} s"]
     for way in ("CLIP_benchmark", "mteb"):
